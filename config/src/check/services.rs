@@ -1,0 +1,236 @@
+//! Services and dests.
+
+use super::Names;
+use super::Ways;
+use super::pools::Pools;
+use super::vips::Vips;
+use crate::model::Dest;
+use crate::model::Forward;
+use crate::model::Protocol;
+use crate::model::Service;
+use crate::prefix::family;
+use crate::prefix::same_family;
+use crate::raw::Raw;
+use crate::raw::RawDest;
+use crate::raw::RawService;
+use crate::report::At;
+use crate::report::Report;
+use crate::report::Span;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+/// What services are compared with.
+struct Surroundings<'a> {
+    ways: &'a Ways,
+    vips: &'a Vips,
+    pools: &'a Pools,
+    pool_names: &'a Names<'a>,
+}
+
+/// The services that have all they need.
+pub(super) fn check(
+    report: &mut Report<'_>,
+    raw: &Raw,
+    ways: &Ways,
+    vips: &Vips,
+    pools: &Pools,
+    pool_names: &Names<'_>,
+) -> Vec<Service> {
+    let around = Surroundings { ways, vips, pools, pool_names };
+    let mut seen: HashMap<(Protocol, SocketAddr), Span> = HashMap::new();
+    let mut names: HashMap<String, Span> = HashMap::new();
+    let mut services = Vec::new();
+    for service in &raw.services {
+        let Some(address) = service.address else { continue };
+        let first = *seen.entry((service.protocol, address.value)).or_insert(address.span);
+        let name = check_name(report, service, address, &mut names);
+        if first != address.span {
+            let help = format!("line {} has it already; put all dests there", report.line(first));
+            report.error(
+                address.span,
+                format!("duplicate service {} {}", service.protocol, address.value),
+                help,
+            );
+        }
+        let Some(forward) = service.forward else { continue };
+        let pool = check_pool(report, service, address.value, forward, &around);
+        check_own_vip(report, address, forward.value, ways);
+        let dests = check_dests(report, service, address.value, forward.value, &around);
+        if service.whole {
+            check_weights(report, service, &name, &dests);
+        }
+        let Some(vip) = vips.find(address.value.ip()) else { continue };
+        services.push(Service {
+            name,
+            address: address.value,
+            protocol: service.protocol,
+            scheduler: service.scheduler,
+            forward: forward.value,
+            pool,
+            vip,
+            dests,
+        });
+    }
+    services
+}
+
+/// The service's name, made from protocol and address if it has none.
+fn check_name(
+    report: &mut Report<'_>,
+    service: &RawService,
+    address: At<SocketAddr>,
+    names: &mut HashMap<String, Span>,
+) -> String {
+    let made = format!("{} {}", service.protocol, address.value);
+    let (name, span) = match &service.name {
+        Some(name) => (name.value.clone(), name.span),
+        None => (made.clone(), address.span),
+    };
+    match names.get(&name) {
+        // Two services without names that are called the same are the same, which is reported as
+        // such.
+        Some(first) if service.name.is_some() || name != made => {
+            let help = format!(
+                "line {} has it already; names of services are unique",
+                report.line(*first)
+            );
+            report.error(span, format!("duplicate service {name:?}"), help);
+        }
+        Some(_) => {}
+        None => {
+            names.insert(name.clone(), span);
+        }
+    }
+    name
+}
+
+/// Full-NAT needs a pool with an address of the family of the VIP, which is that of the dests.
+fn check_pool(
+    report: &mut Report<'_>,
+    service: &RawService,
+    address: SocketAddr,
+    forward: At<Forward>,
+    around: &Surroundings<'_>,
+) -> Option<usize> {
+    let full_nat = forward.value == Forward::FullNat;
+    let Some(name) = &service.pool else {
+        if full_nat {
+            let help =
+                "add pool = \"...\", a [[pool]] of addresses that the dests see as their clients";
+            report.error(forward.span, "fullnat needs a pool", help);
+        }
+        return None;
+    };
+    if !full_nat {
+        let help = "leave it out, or say forward = \"fullnat\"";
+        report.error(name.span, format!("{} uses no pool", forward.value), help);
+        return None;
+    }
+    let index = around.pool_names.find(report, name)?;
+    let pool = around.pools.models.get(index)?;
+    if around.pools.whole[index]
+        && !pool.ranges.iter().any(|range| same_family(range.first(), address.ip()))
+    {
+        let help = format!("{address} needs one: add it to the pool, or name another pool");
+        report.error(
+            name.span,
+            format!("pool {:?} has no {} address", name.value, family(address.ip())),
+            help,
+        );
+    }
+    Some(index)
+}
+
+/// Where the dests hold the VIP too, it cannot be the address from which the director itself speaks
+/// to them: to them it would come from themselves, and they would not answer its ARP.
+fn check_own_vip(report: &mut Report<'_>, address: At<SocketAddr>, forward: Forward, ways: &Ways) {
+    let Some(port) = ways.owner(address.value.ip()) else { return };
+    if matches!(forward, Forward::Dr | Forward::Tunnel) {
+        let help = format!("{forward} needs a VIP of its own: the dests hold it too");
+        let message = format!("VIP {} is port {:?}'s own address", address.value.ip(), port.name);
+        report.error(address.span, message, help);
+    }
+}
+
+fn check_dests(
+    report: &mut Report<'_>,
+    service: &RawService,
+    address: SocketAddr,
+    forward: Forward,
+    around: &Surroundings<'_>,
+) -> Vec<Dest> {
+    let mut seen: HashMap<SocketAddr, Span> = HashMap::new();
+    let mut dests = Vec::new();
+    for RawDest { address: given, weight } in &service.dests {
+        let Some(At { value: (ip, port), span }) = *given else { continue };
+        let dest = SocketAddr::new(ip, port.unwrap_or(address.port()));
+        if let Some(first) = seen.insert(dest, span) {
+            let help = format!("line {} has it already; use weight", report.line(first));
+            report.error(span, format!("duplicate dest {dest}"), help);
+            continue;
+        }
+        dests.push(Dest { address: dest, weight: *weight });
+        if !same_family(ip, address.ip()) {
+            let message =
+                format!("dest {ip} is {}, its VIP is {}", family(ip), family(address.ip()));
+            report.error(span, message, "not supported yet: VIP and dests must be of one family");
+            continue;
+        }
+        if matches!(forward, Forward::Dr | Forward::Tunnel) && dest.port() != address.port() {
+            let help =
+                format!("{forward} leaves the port as it is: expected {}, or none", address.port());
+            report.error(span, format!("dest port {} is not the service's", dest.port()), help);
+        }
+        check_place(report, At { value: ip, span }, forward, around);
+    }
+    dests
+}
+
+/// A dest must be somebody else, and there must be a way to it.
+fn check_place(
+    report: &mut Report<'_>,
+    dest: At<IpAddr>,
+    forward: Forward,
+    around: &Surroundings<'_>,
+) {
+    let At { value, span } = dest;
+    let ways = around.ways;
+    let host = "expected the address of a real server";
+    if around.vips.find(value).is_some() {
+        report.error(span, format!("dest {value} is a VIP"), host);
+    } else if let Some(port) = ways.owner(value) {
+        report.error(span, format!("dest {value} is port {:?}'s own address", port.name), host);
+    } else if let Some(pool) = around.pools.holder(value) {
+        let help = "the director would answer for it; take it out of the pool";
+        report.error(span, format!("dest {value} is in pool {:?}", pool.name), help);
+    } else if let Some(what) = ways.reserved(value) {
+        report.error(span, format!("dest {value} is {what}"), host);
+    } else if ways.known {
+        match ways.route(value) {
+            None => {
+                let help =
+                    format!("add a [[route]] or a gateway; connected: {}", ways.prefixes(value));
+                report.error(span, format!("no route to dest {value}"), help);
+            }
+            Some((_, router)) if forward == Forward::Dr && router != value => {
+                let connected = ways.prefixes(value);
+                let help = format!(
+                    "dr needs it on a port's link ({connected}); \"tunnel\" crosses routers"
+                );
+                report.error(span, format!("dest {value} is behind router {router}"), help);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn check_weights(report: &mut Report<'_>, service: &RawService, name: &str, dests: &[Dest]) {
+    if dests.is_empty() {
+        let help = "its clients are refused until one is added";
+        report.warning(service.span, format!("service {name:?} has no dest"), help);
+    } else if dests.iter().all(|dest| dest.weight == 0) {
+        let help = "it gets no new conns";
+        report.warning(service.span, format!("every dest of service {name:?} has weight 0"), help);
+    }
+}

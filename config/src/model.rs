@@ -1,0 +1,311 @@
+//! The validated model: names are indices, defaults are filled in, nothing is left to doubt.
+
+use crate::pool::Pool;
+use crate::prefix::Prefix;
+use std::fmt;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A whole configuration. Equal if and only if nothing that matters differs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// The process as a whole.
+    pub director: Director,
+    /// How long conns live without frames.
+    pub timeouts: Timeouts,
+    /// At least one, in the order of the file.
+    pub ports: Vec<Port>,
+    /// Static routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Pools of local addresses, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// Every VIP once: those of the services in their order, then those that only a `[[vip]]`
+    /// names.
+    pub vips: Vec<Vip>,
+    /// Services, in the order of the file.
+    pub services: Vec<Service>,
+}
+
+/// The process as a whole.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Director {
+    /// Cores with a worker each, without duplicates, at least one. `None`: not given, the machine's
+    /// last core.
+    pub cores: Option<Vec<usize>>,
+    /// Core to which the control thread is pinned; `None`: not pinned.
+    pub control_core: Option<usize>,
+    /// What a worker does without frames.
+    pub idle: Idle,
+    /// Capacity of the conn table in conns, all workers together.
+    pub conns: u32,
+    /// Capacity of the neighbour table in neighbours, ARP and ND together.
+    pub neighbours: u32,
+    /// Absolute path of the control socket.
+    pub socket: PathBuf,
+    /// Whether DPDK's memory is in huge pages.
+    pub hugepages: Hugepages,
+    /// Memory given to DPDK, in MiB.
+    pub memory: u32,
+    /// Frames in the mempool; `None`: to be derived from the queues.
+    pub mbufs: Option<u32>,
+}
+
+impl Director {
+    /// How many workers there will be.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.cores.as_ref().map_or(1, Vec::len)
+    }
+}
+
+/// Seconds without a frame after which a conn is given up, by TCP state, and for UDP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the kernel's names of the states")]
+pub struct Timeouts {
+    pub tcp_none: u32,
+    pub tcp_established: u32,
+    pub tcp_syn_sent: u32,
+    pub tcp_syn_recv: u32,
+    pub tcp_fin_wait: u32,
+    pub tcp_time_wait: u32,
+    pub tcp_close: u32,
+    pub tcp_close_wait: u32,
+    pub tcp_last_ack: u32,
+    pub tcp_listen: u32,
+    pub tcp_synack: u32,
+    pub udp: u32,
+}
+
+impl Default for Timeouts {
+    /// The kernel's (tcp_timeouts in ip_vs_proto_tcp.c, udp_timeouts in ip_vs_proto_udp.c).
+    fn default() -> Self {
+        Self {
+            tcp_none: 2,
+            tcp_established: 900,
+            tcp_syn_sent: 120,
+            tcp_syn_recv: 60,
+            tcp_fin_wait: 120,
+            tcp_time_wait: 120,
+            tcp_close: 10,
+            tcp_close_wait: 60,
+            tcp_last_ack: 30,
+            tcp_listen: 120,
+            tcp_synack: 120,
+            udp: 300,
+        }
+    }
+}
+
+/// A DPDK port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Port {
+    /// Its name, unique among ports.
+    pub name: String,
+    /// What DPDK opens.
+    pub device: Device,
+    /// Own addresses with their connected prefixes, at least one; no other port's prefix overlaps.
+    pub addresses: Vec<Prefix>,
+    /// Next hops of what no prefix or route covers: at most one per family.
+    pub gateways: Vec<IpAddr>,
+    /// 802.1Q tag, 1 to 4,094.
+    pub vlan: Option<u16>,
+    /// Largest IP packet in bytes, 576 to 9,000; at least 1,280 with IPv6.
+    pub mtu: u16,
+    /// Descriptors of each receive queue.
+    pub rx_ring: u16,
+    /// Descriptors of each transmit queue.
+    pub tx_ring: u16,
+}
+
+/// What DPDK opens as a port.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Device {
+    /// A PCI address, domain included, in lower case: `0000:03:00.0`, perhaps with arguments after
+    /// a comma.
+    Pci(String),
+    /// A virtual device with its arguments: `net_af_packet0,iface=d0`.
+    Vdev(String),
+}
+
+impl Device {
+    /// The text that DPDK gets.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pci(text) | Self::Vdev(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A static route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// Where to; host bits are zero.
+    pub to: Prefix,
+    /// The next hop, a neighbour on `port`.
+    pub via: IpAddr,
+    /// Index of its port in [`Config::ports`].
+    pub port: usize,
+}
+
+/// An address that the director answers for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Vip {
+    /// The address.
+    pub address: IpAddr,
+    /// What frames get that no service takes.
+    pub closed: Closed,
+    /// Indices in [`Config::ports`] of the ports on which ARP or ND answers for it, rising.
+    pub ports: Vec<usize>,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Service {
+    /// Its name, unique among services.
+    pub name: String,
+    /// VIP and port.
+    pub address: SocketAddr,
+    /// Its protocol; unique together with the address.
+    pub protocol: Protocol,
+    /// Who gets a new conn.
+    pub scheduler: Scheduler,
+    /// How frames get to the dests.
+    pub forward: Forward,
+    /// Index in [`Config::pools`]: given for full-NAT, and for nothing else.
+    pub pool: Option<usize>,
+    /// Index of its VIP in [`Config::vips`].
+    pub vip: usize,
+    /// Real servers, in the order of the file; may be empty.
+    pub dests: Vec<Dest>,
+}
+
+/// A real server within a service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Dest {
+    /// Address and port, unique within the service.
+    pub address: SocketAddr,
+    /// Share of new conns; 0 is quiesced.
+    pub weight: u16,
+}
+
+/// An enum whose values have names in the file.
+pub(crate) trait Word: Copy + 'static {
+    /// What such a value is called in messages.
+    const WHAT: &'static str;
+    /// Every value with its name.
+    const ALL: &'static [(&'static str, Self)];
+    /// Names that other programs have for these, and ours.
+    const ALIASES: &'static [(&'static str, &'static str)];
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident $what:literal { $($(#[$vdoc:meta])* $variant:ident $word:literal $($alias:literal)*,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl $name {
+            /// Its name in the configuration file.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl Word for $name {
+            const WHAT: &'static str = $what;
+            const ALL: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+            const ALIASES: &'static [(&'static str, &'static str)] = &[$($(($alias, $word),)*)+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a worker does without frames.
+    Idle "idle mode" {
+        /// Polls on: lowest latency, the core is always busy.
+        Poll "poll" "busy",
+        /// Backs off to short sleeps.
+        Adaptive "adaptive" "sleep",
+    }
+}
+
+words! {
+    /// Whether DPDK's memory is in huge pages.
+    Hugepages "hugepages setting" {
+        /// If the machine has any free.
+        Auto "auto",
+        /// Or else the director does not start.
+        Require "require" "always" "on" "yes" "true",
+        /// Not even if there are some.
+        Never "never" "off" "no" "false" "none",
+    }
+}
+
+words! {
+    /// Protocol of a service.
+    Protocol "protocol" {
+        /// TCP.
+        Tcp "tcp",
+        /// UDP.
+        Udp "udp",
+    }
+}
+
+words! {
+    /// Who gets a new conn.
+    Scheduler "scheduler" {
+        /// Each dest in turn.
+        Rr "rr" "round-robin" "roundrobin" "round_robin",
+        /// In turn, by weight.
+        Wrr "wrr" "weighted-round-robin",
+        /// The dest with the fewest conns.
+        Lc "lc" "leastconn" "least-conn" "least_conn" "least-connection",
+        /// The dest with the fewest conns for its weight.
+        Wlc "wlc" "weighted-least-connection",
+        /// By a hash of the client's address.
+        Sh "sh" "source" "ip_hash" "ip-hash" "source-hash",
+    }
+}
+
+words! {
+    /// How frames get to the dests.
+    Forward "forwarding method" {
+        /// The dest's address replaces the VIP; replies must come back through the director.
+        Nat "nat" "masq" "masquerading" "dnat",
+        /// Besides, an address of the pool replaces the client's: replies come back by themselves.
+        FullNat "fullnat" "fnat" "full-nat" "full_nat" "snat",
+        /// The frame as it is to the dest's MAC; the dest answers the client directly.
+        Dr "dr" "dsr" "gate" "gatewaying" "direct-routing",
+        /// In an outer IP header to the dest; the dest answers the client directly.
+        Tunnel "tunnel" "ipip" "tun" "tunneling",
+    }
+}
+
+words! {
+    /// What frames to a VIP get that no service takes.
+    Closed "closed setting" {
+        /// What a host would send: RST or port unreachable.
+        Reject "reject" "rst" "reset",
+        /// Nothing.
+        Drop "drop" "ignore" "silent",
+    }
+}

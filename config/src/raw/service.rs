@@ -1,0 +1,143 @@
+//! `[[pool]]`, `[[vip]]`, `[[service]]` and `[[service.dest]]`.
+
+use super::or;
+use super::parse_name;
+use super::reference;
+use crate::address;
+use crate::model::Closed;
+use crate::model::Forward;
+use crate::model::Protocol;
+use crate::model::Scheduler;
+use crate::pool::AddressRange;
+use crate::pool::MAX_ADDRESSES;
+use crate::reader::Table;
+use crate::report::At;
+use crate::report::Report;
+use crate::report::Span;
+use crate::schema;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+/// `[[pool]]`.
+#[derive(Debug)]
+pub(crate) struct RawPool {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) ranges: Vec<At<AddressRange>>,
+    pub(crate) shared: bool,
+    /// Whether all its addresses could be read.
+    pub(crate) whole: bool,
+}
+
+/// `[[vip]]`.
+#[derive(Debug)]
+pub(crate) struct RawVip {
+    pub(crate) address: Option<At<IpAddr>>,
+    pub(crate) closed: Closed,
+    pub(crate) port: Option<At<String>>,
+}
+
+/// `[[service]]`.
+#[derive(Debug)]
+pub(crate) struct RawService {
+    /// Its header.
+    pub(crate) span: Span,
+    pub(crate) name: Option<At<String>>,
+    pub(crate) address: Option<At<SocketAddr>>,
+    pub(crate) protocol: Protocol,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) forward: Option<At<Forward>>,
+    pub(crate) pool: Option<At<String>>,
+    pub(crate) dests: Vec<RawDest>,
+    /// Whether every value could be read: only then can it be compared with others.
+    pub(crate) whole: bool,
+}
+
+/// `[[service.dest]]`.
+#[derive(Debug)]
+pub(crate) struct RawDest {
+    pub(crate) address: Option<At<(IpAddr, Option<u16>)>>,
+    pub(crate) weight: u16,
+}
+
+/// There is no default: it depends on the servers, so the message says on what.
+const FORWARD: &str = "add forward = \"fullnat\" (servers need nothing), \
+    \"nat\" (servers' gateway is the director), \
+    \"dr\" (servers hold the VIP, same segment) or \
+    \"tunnel\" (servers hold the VIP and unpack IPIP)";
+
+impl RawPool {
+    pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
+        let errors = report.errors();
+        table.require(report, "name");
+        table.require(report, "addresses");
+        let ranges = table.parsed_list(report, "addresses", address::parse_range);
+        let whole = report.errors() == errors;
+        let span = table.span_of("addresses");
+        if ranges.is_empty() && whole {
+            report.error(span, "an empty pool", "a pool needs at least one address");
+        }
+        let count =
+            ranges.iter().fold(0, |sum: u128, range| sum.saturating_add(range.value.count()));
+        if count > MAX_ADDRESSES {
+            report.error(
+                span,
+                format!("a pool of {count} addresses"),
+                format!("a pool holds at most {MAX_ADDRESSES}"),
+            );
+        }
+        let name = table.parsed(report, "name", parse_name);
+        let shared = or(table.boolean(report, "shared"), false);
+        Self { name, ranges, shared, whole }
+    }
+}
+
+impl RawVip {
+    pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
+        table.require(report, "address");
+        let address: Option<At<IpAddr>> = table.parsed(report, "address", address::parse_address);
+        if let Some(at) = address.filter(|at| address::is_link_local(at.value)) {
+            report.error(
+                at.span,
+                format!("{} is link-local", at.value),
+                "a VIP must be good on every port",
+            );
+        }
+        Self {
+            address,
+            closed: or(table.word(report, "closed"), Closed::Reject),
+            port: reference(report, table, "port"),
+        }
+    }
+}
+
+impl RawService {
+    pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
+        let errors = report.errors();
+        table.require(report, "address");
+        table.require_with(report, "forward", FORWARD);
+        let dests = table.tables(report, "dest", &schema::DEST);
+        let mut service = Self {
+            span: table.span,
+            name: table.parsed(report, "name", parse_name),
+            address: table.parsed(report, "address", address::parse_service),
+            protocol: or(table.word(report, "protocol"), Protocol::Tcp),
+            scheduler: or(table.word(report, "scheduler"), Scheduler::Wlc),
+            forward: table.word(report, "forward"),
+            pool: reference(report, table, "pool"),
+            dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
+            whole: false,
+        };
+        service.whole = report.errors() == errors;
+        service
+    }
+}
+
+impl RawDest {
+    fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
+        table.require(report, "address");
+        Self {
+            address: table.parsed(report, "address", address::parse_dest),
+            weight: or(table.number(report, "weight", 0..=u64::from(u16::MAX), ""), 1),
+        }
+    }
+}

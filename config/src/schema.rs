@@ -1,0 +1,117 @@
+//! The tables and keys there are. Unknown keys are found, and named, from these lists.
+
+/// A table of the file.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    /// As its header is written; empty for the top of the file.
+    pub(crate) header: &'static str,
+    /// Its keys, each with an example of its value.
+    pub(crate) keys: &'static [(&'static str, &'static str)],
+}
+
+impl Schema {
+    /// An example of the value of `key`.
+    pub(crate) fn example(&self, key: &str) -> &'static str {
+        self.keys.iter().find(|(name, _)| *name == key).map_or("", |(_, example)| example)
+    }
+
+    /// Whether its header is written in double brackets, once per entry.
+    pub(crate) fn is_list(&self) -> bool {
+        self.header.starts_with("[[")
+    }
+}
+
+/// Every table, for the search of a misplaced key.
+pub(crate) const ALL: [&Schema; 9] =
+    [&TOP, &DIRECTOR, &TIMEOUTS, &PORT, &ROUTE, &POOL, &VIP, &SERVICE, &DEST];
+
+pub(crate) const TOP: Schema = Schema {
+    header: "",
+    keys: &[
+        ("director", "[director]"),
+        ("timeouts", "[timeouts]"),
+        ("port", "[[port]]"),
+        ("route", "[[route]]"),
+        ("pool", "[[pool]]"),
+        ("vip", "[[vip]]"),
+        ("service", "[[service]]"),
+    ],
+};
+
+pub(crate) const DIRECTOR: Schema = Schema {
+    header: "[director]",
+    keys: &[
+        ("cores", "[1, 2]"),
+        ("control_core", "0"),
+        ("idle", "\"poll\""),
+        ("conns", "1048576"),
+        ("neighbours", "4096"),
+        ("socket", "\"/run/pointsman/pointsman.sock\""),
+        ("hugepages", "\"auto\""),
+        ("memory", "512"),
+        ("mbufs", "16384"),
+    ],
+};
+
+pub(crate) const TIMEOUTS: Schema = Schema {
+    header: "[timeouts]",
+    keys: &[
+        ("tcp_none", "2"),
+        ("tcp_established", "900"),
+        ("tcp_syn_sent", "120"),
+        ("tcp_syn_recv", "60"),
+        ("tcp_fin_wait", "120"),
+        ("tcp_time_wait", "120"),
+        ("tcp_close", "10"),
+        ("tcp_close_wait", "60"),
+        ("tcp_last_ack", "30"),
+        ("tcp_listen", "120"),
+        ("tcp_synack", "120"),
+        ("udp", "300"),
+    ],
+};
+
+pub(crate) const PORT: Schema = Schema {
+    header: "[[port]]",
+    keys: &[
+        ("name", "\"wan\""),
+        ("device", "\"net_af_packet0,iface=eth1\" or \"0000:03:00.0\""),
+        ("addresses", "[\"10.1.0.254/24\", \"2001:db8:1::fe/64\"]"),
+        ("gateway", "\"10.1.0.1\""),
+        ("vlan", "100"),
+        ("mtu", "1500"),
+        ("rx_ring", "1024"),
+        ("tx_ring", "1024"),
+    ],
+};
+
+pub(crate) const ROUTE: Schema = Schema {
+    header: "[[route]]",
+    keys: &[("to", "\"10.9.0.0/16\""), ("via", "\"10.2.0.1\""), ("port", "\"lan\"")],
+};
+
+pub(crate) const POOL: Schema = Schema {
+    header: "[[pool]]",
+    keys: &[("name", "\"lan\""), ("addresses", "[\"10.2.0.100-10.2.0.110\"]"), ("shared", "true")],
+};
+
+pub(crate) const VIP: Schema = Schema {
+    header: "[[vip]]",
+    keys: &[("address", "\"10.1.0.100\""), ("closed", "\"reject\""), ("port", "\"wan\"")],
+};
+
+pub(crate) const SERVICE: Schema = Schema {
+    header: "[[service]]",
+    keys: &[
+        ("name", "\"web\""),
+        ("address", "\"10.1.0.100:80\" or \"[2001:db8:1::100]:80\""),
+        ("protocol", "\"tcp\""),
+        ("scheduler", "\"wlc\""),
+        ("forward", "\"fullnat\""),
+        ("pool", "\"lan\""),
+        ("dest", "[[service.dest]]"),
+    ],
+};
+
+pub(crate) const DEST: Schema =
+    Schema { header: "[[service.dest]]", keys: &[("address", "\"10.2.0.2:80\""), ("weight", "1")] };

@@ -1,0 +1,370 @@
+//! What an accepted file becomes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use pointsman_config::AddressRange;
+use pointsman_config::Closed;
+use pointsman_config::Config;
+use pointsman_config::Dest;
+use pointsman_config::Device;
+use pointsman_config::Forward;
+use pointsman_config::Hugepages;
+use pointsman_config::Idle;
+use pointsman_config::Prefix;
+use pointsman_config::Protocol;
+use pointsman_config::Route;
+use pointsman_config::Scheduler;
+use pointsman_config::Timeouts;
+use pointsman_config::example;
+use pointsman_config::parse;
+use std::net::IpAddr;
+use std::path::Path;
+
+fn config(text: &str) -> Config {
+    parse("pm.toml", text).unwrap_or_else(|errors| panic!("{errors}")).0
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn prefix(text: &str) -> Prefix {
+    let (address, length) = text.split_once('/').unwrap();
+    Prefix::new(ip(address), length.parse().unwrap()).unwrap()
+}
+
+/// The least there is: one arm.
+const SMALLEST: &str = r#"
+[[port]]
+name = "arm"
+device = "0000:03:00.0"
+addresses = "10.1.0.254/24"
+"#;
+
+/// Two arms and a network behind a router on either side.
+const TWO_ARMS: &str = r#"
+[[port]]
+name = "wan"
+device = "net_af_packet0,iface=d0"
+addresses = ["10.1.0.254/24", "2001:db8:1::fe/64"]
+gateway = ["10.1.0.1", "fe80::1"]
+
+[[port]]
+name = "lan"
+device = "net_af_packet1,iface=d1"
+addresses = ["10.2.0.254/24", "2001:db8:2::fe/64"]
+
+[[route]]
+to = "10.9.0.0/16"
+via = "10.2.0.1"
+
+[[route]]
+to = "10.9.7.0/24"
+via = "10.1.0.7"
+
+[[route]]
+to = "2001:db8:9::/48"
+via = "fe80::2"
+port = "lan"
+
+[[route]]
+to = "10.2.0.128/25"
+via = "10.1.0.9"
+"#;
+
+#[test]
+fn nothing_given_is_the_default() {
+    let config = config(SMALLEST);
+    let director = &config.director;
+    assert_eq!(
+        (director.cores.as_ref(), director.control_core, director.workers()),
+        (None, None, 1)
+    );
+    assert_eq!((director.conns, director.neighbours, director.memory), (1_048_576, 4096, 512));
+    assert_eq!(
+        (director.idle, director.hugepages, director.mbufs),
+        (Idle::Poll, Hugepages::Auto, None)
+    );
+    assert_eq!(director.socket, Path::new("/run/pointsman/pointsman.sock"));
+    assert_eq!(config.timeouts, Timeouts::default());
+    let port = &config.ports[0];
+    assert_eq!((port.mtu, port.vlan, port.rx_ring, port.tx_ring), (1500, None, 1024, 1024));
+    assert_eq!(port.device, Device::Pci("0000:03:00.0".into()));
+    assert!(port.gateways.is_empty() && config.routes.is_empty() && config.pools.is_empty());
+    assert!(config.vips.is_empty() && config.services.is_empty());
+}
+
+#[test]
+fn the_kernels_timeouts_are_the_default() {
+    let Timeouts { tcp_none, tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait, .. } =
+        Timeouts::default();
+    let Timeouts { tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen, .. } =
+        Timeouts::default();
+    let Timeouts { tcp_synack, udp, .. } = Timeouts::default();
+    assert_eq!(
+        [tcp_none, tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait],
+        [2, 900, 120, 60, 120]
+    );
+    assert_eq!(
+        [tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen],
+        [120, 10, 60, 30, 120]
+    );
+    assert_eq!([tcp_synack, udp], [120, 300]);
+}
+
+#[test]
+fn the_example_gives_the_defaults_it_names() {
+    let given = config(example());
+    let defaults = config(SMALLEST);
+    assert_eq!(given.timeouts, defaults.timeouts);
+    let mut director = given.director;
+    assert_eq!((director.cores.take(), director.control_core.take()), (Some(vec![1]), Some(0)));
+    assert_eq!(director, defaults.director);
+    for port in &given.ports {
+        assert_eq!((port.mtu, port.rx_ring, port.tx_ring), (1500, 1024, 1024));
+    }
+    assert_eq!(given.services[0].scheduler, Scheduler::Wlc);
+    assert_eq!(given.services[0].protocol, Protocol::Tcp);
+}
+
+/// A key that the example does not show is a key that nobody finds.
+#[test]
+fn the_example_shows_every_key() {
+    let keys = [
+        "cores control_core idle conns neighbours socket hugepages memory mbufs",
+        "tcp_none tcp_established tcp_syn_sent tcp_syn_recv tcp_fin_wait tcp_time_wait tcp_close tcp_close_wait",
+        "tcp_last_ack tcp_listen tcp_synack udp name device addresses gateway vlan mtu rx_ring tx_ring",
+        "to via port shared address closed protocol scheduler forward pool weight",
+    ];
+    for key in keys.iter().flat_map(|line| line.split(' ')) {
+        let shown = example()
+            .lines()
+            .any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+        assert!(shown, "{key}");
+    }
+}
+
+/// What is behind a single `#` is meant to be used as it stands.
+#[test]
+fn the_example_parses_with_what_is_commented_out() {
+    let lines = example().lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') && !rest.is_empty() => rest,
+        _ => line,
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let (config, warnings) = parse("pm.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(warnings, []);
+    assert_eq!((config.director.mbufs, config.ports[0].vlan), (Some(16384), Some(100)));
+}
+
+#[test]
+fn every_key_reaches_the_model() {
+    let config = config(
+        r#"
+[director]
+cores = [3, 2]
+control_core = 1
+idle = "adaptive"
+conns = 2048
+neighbours = 64
+socket = "/tmp/pm.sock"
+hugepages = "never"
+memory = 64
+mbufs = 0x2000
+[timeouts]
+tcp_none = 1
+tcp_established = 2
+tcp_syn_sent = 3
+tcp_syn_recv = 4
+tcp_fin_wait = 5
+tcp_time_wait = 6
+tcp_close = 7
+tcp_close_wait = 8
+tcp_last_ack = 9
+tcp_listen = 10
+tcp_synack = 11
+udp = 12
+[[port]]
+name = "one arm"
+device = "03:00.1,representor=0"
+addresses = ["10.1.0.254/24"]
+gateway = "10.1.0.1"
+vlan = 7
+mtu = 9000
+rx_ring = 256
+tx_ring = 512
+[[pool]]
+name = "p"
+addresses = ["10.1.0.254", "10.1.0.8 - 10.1.0.9"]
+shared = true
+[[vip]]
+address = "10.1.0.100"
+closed = "drop"
+[[service]]
+name = "s"
+address = "10.1.0.100:53"
+protocol = "udp"
+scheduler = "sh"
+forward = "fullnat"
+pool = "p"
+dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weight = 65535 }]
+"#,
+    );
+    let director = &config.director;
+    assert_eq!((director.cores.as_deref(), director.control_core), (Some(&[3, 2][..]), Some(1)));
+    assert_eq!((director.idle, director.hugepages), (Idle::Adaptive, Hugepages::Never));
+    assert_eq!(
+        (director.conns, director.neighbours, director.memory, director.mbufs),
+        (2048, 64, 64, Some(8192))
+    );
+    assert_eq!((director.socket.as_path(), director.workers()), (Path::new("/tmp/pm.sock"), 2));
+    let expected = Timeouts {
+        tcp_none: 1,
+        tcp_established: 2,
+        tcp_syn_sent: 3,
+        tcp_syn_recv: 4,
+        tcp_fin_wait: 5,
+        tcp_time_wait: 6,
+        tcp_close: 7,
+        tcp_close_wait: 8,
+        tcp_last_ack: 9,
+        tcp_listen: 10,
+        tcp_synack: 11,
+        udp: 12,
+    };
+    assert_eq!(config.timeouts, expected);
+    let port = &config.ports[0];
+    assert_eq!(
+        (port.name.as_str(), port.device.as_str()),
+        ("one arm", "0000:03:00.1,representor=0")
+    );
+    assert_eq!(
+        (&port.addresses[..], &port.gateways[..]),
+        (&[prefix("10.1.0.254/24")][..], &[ip("10.1.0.1")][..])
+    );
+    assert_eq!((port.vlan, port.mtu, port.rx_ring, port.tx_ring), (Some(7), 9000, 256, 512));
+    let pool = &config.pools[0];
+    assert_eq!((pool.name.as_str(), pool.shared), ("p", true));
+    assert_eq!(
+        pool.addresses().collect::<Vec<_>>(),
+        [ip("10.1.0.254"), ip("10.1.0.8"), ip("10.1.0.9")]
+    );
+    assert!(pool.contains(ip("10.1.0.9")) && !pool.contains(ip("10.1.0.10")));
+    let vip = &config.vips[0];
+    assert_eq!(
+        (vip.address, vip.closed, &vip.ports[..]),
+        (ip("10.1.0.100"), Closed::Drop, &[0][..])
+    );
+    let service = &config.services[0];
+    assert_eq!((service.name.as_str(), service.address.to_string()), ("s", "10.1.0.100:53".into()));
+    assert_eq!((service.protocol, service.scheduler), (Protocol::Udp, Scheduler::Sh));
+    assert_eq!((service.forward, service.pool, service.vip), (Forward::FullNat, Some(0), 0));
+    let dest = |address: &str, weight| Dest { address: address.parse().unwrap(), weight };
+    assert_eq!(service.dests, [dest("10.1.0.2:5353", 0), dest("10.1.0.3:53", 65535)]);
+}
+
+#[test]
+fn every_word_is_its_own_name() {
+    let with = |scheduler: &str, forward: &str| {
+        let pool = if forward == "fullnat" { "pool = \"p\"" } else { "" };
+        config(&format!(
+            "{SMALLEST}\n[[pool]]\nname = \"p\"\naddresses = \"10.1.0.9\"\n[[service]]\naddress = \"10.1.0.100:80\"\n\
+             scheduler = \"{scheduler}\"\nforward = \"{forward}\"\n{pool}\n"
+        ))
+    };
+    for scheduler in [Scheduler::Rr, Scheduler::Wrr, Scheduler::Lc, Scheduler::Wlc, Scheduler::Sh] {
+        assert_eq!(with(scheduler.as_str(), "nat").services[0].scheduler, scheduler);
+    }
+    for forward in [Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tunnel] {
+        assert_eq!(with("rr", forward.as_str()).services[0].forward, forward);
+    }
+    assert_eq!(format!("{:>8}|{}", Forward::FullNat, Protocol::Udp), " fullnat|udp");
+}
+
+#[test]
+fn the_longest_prefix_wins() {
+    let config = config(TWO_ARMS);
+    let way = |address: &str| config.route(ip(address));
+    assert_eq!(way("10.1.0.77"), Some((0, ip("10.1.0.77"))));
+    assert_eq!(way("10.2.0.77"), Some((1, ip("10.2.0.77"))));
+    assert_eq!(way("10.2.0.200"), Some((0, ip("10.1.0.9"))));
+    assert_eq!(way("10.9.1.1"), Some((1, ip("10.2.0.1"))));
+    assert_eq!(way("10.9.7.1"), Some((0, ip("10.1.0.7"))));
+    assert_eq!(way("192.0.2.1"), Some((0, ip("10.1.0.1"))));
+    assert_eq!(way("2001:db8:2::77"), Some((1, ip("2001:db8:2::77"))));
+    assert_eq!(way("2001:db8:9::77"), Some((1, ip("fe80::2"))));
+    assert_eq!(way("2001:db8:77::"), Some((0, ip("fe80::1"))));
+}
+
+#[test]
+fn without_a_gateway_there_may_be_no_way() {
+    let config = config(SMALLEST);
+    assert_eq!(config.route(ip("10.1.0.1")), Some((0, ip("10.1.0.1"))));
+    assert_eq!(config.route(ip("10.1.1.1")), None);
+    assert_eq!(config.route(ip("2001:db8::1")), None);
+}
+
+#[test]
+fn a_route_knows_its_port() {
+    let config = config(TWO_ARMS);
+    assert_eq!(config.routes[0], Route { to: prefix("10.9.0.0/16"), via: ip("10.2.0.1"), port: 1 });
+    assert_eq!(
+        config.routes[2],
+        Route { to: prefix("2001:db8:9::/48"), via: ip("fe80::2"), port: 1 }
+    );
+}
+
+#[test]
+fn vips_are_answered_where_they_belong() {
+    let services = r#"
+[[service]]
+address = "192.0.2.1:80"
+forward = "nat"
+[[service]]
+address = "10.2.0.100:80"
+forward = "nat"
+[[service]]
+address = "192.0.2.1:443"
+forward = "nat"
+[[vip]]
+address = "10.1.0.100"
+[[vip]]
+address = "192.0.2.2"
+port = "lan"
+[[vip]]
+address = "10.2.0.100"
+closed = "drop"
+"#;
+    let config = config(&format!("{TWO_ARMS}{services}"));
+    let vips: Vec<_> =
+        config.vips.iter().map(|vip| (vip.address, vip.closed, vip.ports.clone())).collect();
+    let expected = [
+        (ip("192.0.2.1"), Closed::Reject, vec![0, 1]),
+        (ip("10.2.0.100"), Closed::Drop, vec![1]),
+        (ip("10.1.0.100"), Closed::Reject, vec![0]),
+        (ip("192.0.2.2"), Closed::Reject, vec![1]),
+    ];
+    assert_eq!(vips, expected);
+    assert_eq!(config.services.iter().map(|service| service.vip).collect::<Vec<_>>(), [0, 1, 0]);
+    assert_eq!(config.services[2].name, "tcp 192.0.2.1:443");
+    assert_eq!(config.ports_answering(ip("10.2.0.7")), [1]);
+    assert_eq!(config.ports_answering(ip("203.0.113.7")), [0, 1]);
+}
+
+#[test]
+fn a_pool_may_be_of_both_families_and_full() {
+    let pool =
+        "[[pool]]\nname = \"p\"\naddresses = [\"2001:db8:7::-2001:db8:7::fffe\", \"192.0.2.1\"]\n";
+    let config = config(&format!("{SMALLEST}{pool}"));
+    assert_eq!(config.pools[0].addresses().count(), 65_536);
+    let range = AddressRange::new(ip("2001:db8:7::"), ip("2001:db8:7::fffe")).unwrap();
+    assert_eq!(config.pools[0].ranges[0], range);
+}
+
+#[test]
+fn comments_and_layout_make_no_difference_and_values_do() {
+    let first = config(TWO_ARMS);
+    assert_eq!(first, config(&TWO_ARMS.replace(" = ", "=").replace('\n', " # x\n")));
+    assert_ne!(first, config(&TWO_ARMS.replace("10.1.0.7", "10.1.0.8")));
+    assert_ne!(first, config(&format!("[director]\nconns = 4096\n{TWO_ARMS}")));
+}

@@ -1,0 +1,609 @@
+//! `[[service]]`, `[[service.dest]]` and `[[vip]]`.
+
+use super::PORTS;
+use super::PORTS_WITHOUT_GATEWAY;
+use super::accepts;
+use super::refuses;
+
+refuses! {
+    refuses_an_unknown_scheduler, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+scheduler = "wlcc"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:13: error: unknown scheduler "wlcc"
+    4 | scheduler = "wlcc"
+      |             ^^^^^^ expected one of rr, wrr, lc, wlc, sh; did you mean "wlc"?"##
+}
+
+refuses! {
+    refuses_an_unknown_scheduler_like_no_other, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+scheduler = "maglev"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:13: error: unknown scheduler "maglev"
+    4 | scheduler = "maglev"
+      |             ^^^^^^^^ expected one of rr, wrr, lc, wlc, sh"##
+}
+
+refuses! {
+    refuses_another_programs_name_of_a_method, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "masq"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:3:11: error: unknown forwarding method "masq"
+    3 | forward = "masq"
+      |           ^^^^^^ expected one of nat, fullnat, dr, tunnel; did you mean "nat"?"##
+}
+
+refuses! {
+    refuses_an_unknown_protocol, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+protocol = "sctp"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:12: error: unknown protocol "sctp"
+    4 | protocol = "sctp"
+      |            ^^^^^^ expected one of tcp, udp"##
+}
+
+refuses! {
+    refuses_a_service_without_a_method, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80""##,
+r##"
+pm.toml:1:1: error: [[service]] has no forward
+    1 | [[service]]
+      | ^^^^^^^^^^^ add forward = "fullnat" (servers need nothing), "nat" (servers' gateway is the director), "dr" (servers hold the VIP, same segment) or "tunnel" (servers hold the VIP and unpack IPIP)"##
+}
+
+refuses! {
+    refuses_duplicate_services, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.3""##,
+r##"
+pm.toml:7:11: error: duplicate service tcp 10.1.0.100:80
+    7 | address = "10.1.0.100:80"
+      |           ^^^^^^^^^^^^^^^ line 2 has it already; put all dests there"##
+}
+
+refuses! {
+    refuses_duplicate_and_bad_names, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+name = "a"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:81"
+forward = "nat"
+name = "a"
+[[service.dest]]
+address = "10.2.0.2"
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100"]
+[[pool]]
+name = "p"
+addresses = ["10.2.0.101"]
+[[pool]]
+name = ""
+addresses = "10.2.0.102"
+[[pool]]
+name = " x"
+addresses = "10.2.0.103""##,
+r##"
+pm.toml:10:8: error: duplicate service "a"
+   10 | name = "a"
+      |        ^^^ line 4 has it already; names of services are unique
+pm.toml:17:8: error: duplicate pool "p"
+   17 | name = "p"
+      |        ^^^ line 14 has it already; names of pools are unique
+pm.toml:20:8: error: an empty name
+   20 | name = ""
+      |        ^^ expected 1 to 64 printable characters, no space at either end
+pm.toml:23:8: error: " x" is not a name
+   23 | name = " x"
+      |        ^^^^ expected 1 to 64 printable characters, no space at either end"##
+}
+
+refuses! {
+    refuses_what_is_not_a_service_address, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "2001:db8:1::100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "[2001:db8:1::100]"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "[10.1.0.100]:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "[2001:db8:1::100"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "[2001:db8:1::100]80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "[fe80::1%wan]:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.300:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:2:11: error: 10.1.0.100 has no port
+    2 | address = "10.1.0.100"
+      |           ^^^^^^^^^^^^ add one, such as "10.1.0.100:80"
+pm.toml:7:11: error: 2001:db8:1::100:80 has no brackets
+    7 | address = "2001:db8:1::100:80"
+      |           ^^^^^^^^^^^^^^^^^^^^ write "[2001:db8:1::100:80]:80" or "[2001:db8:1::100]:80", whichever is meant
+pm.toml:12:11: error: [2001:db8:1::100] has no port
+   12 | address = "[2001:db8:1::100]"
+      |           ^^^^^^^^^^^^^^^^^^^ add one, such as "[2001:db8:1::100]:80"
+pm.toml:17:11: error: 10.1.0.100 is not an IPv6 address
+   17 | address = "[10.1.0.100]:80"
+      |           ^^^^^^^^^^^^^^^^^ brackets are for IPv6, such as "[2001:db8:1::100]:80"
+pm.toml:22:11: error: "[2001:db8:1::100" has no closing bracket
+   22 | address = "[2001:db8:1::100"
+      |           ^^^^^^^^^^^^^^^^^^ expected "[address]:port"
+pm.toml:27:11: error: "80" after the bracket
+   27 | address = "[2001:db8:1::100]80"
+      |           ^^^^^^^^^^^^^^^^^^^^^ expected "[address]:port"
+pm.toml:32:11: error: "fe80::1%wan" is not an IP address
+   32 | address = "[fe80::1%wan]:80"
+      |           ^^^^^^^^^^^^^^^^^^ leave out the zone: "fe80::1"
+pm.toml:37:11: error: "10.1.0.300" is not an IP address
+   37 | address = "10.1.0.300:80"
+      |           ^^^^^^^^^^^^^^^ expected one such as 10.1.0.1 or 2001:db8:1::1; host names are not looked up"##
+}
+
+refuses! {
+    refuses_duplicate_dests, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service.dest]]
+address = "10.2.0.2:80""##,
+r##"
+pm.toml:7:11: error: duplicate dest 10.2.0.2:80
+    7 | address = "10.2.0.2:80"
+      |           ^^^^^^^^^^^^^ line 5 has it already; use weight"##
+}
+
+refuses! {
+    refuses_a_dest_of_another_family, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "[2001:db8:2::2]""##,
+r##"
+pm.toml:5:11: error: dest 2001:db8:2::2 is IPv6, its VIP is IPv4
+    5 | address = "[2001:db8:2::2]"
+      |           ^^^^^^^^^^^^^^^^^ not supported yet: VIP and dests must be of one family"##
+}
+
+refuses! {
+    refuses_a_dest_of_another_family_under_tunnel, PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "tunnel"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:5:11: error: dest 10.2.0.2 is IPv4, its VIP is IPv6
+    5 | address = "10.2.0.2"
+      |           ^^^^^^^^^^ not supported yet: VIP and dests must be of one family"##
+}
+
+refuses! {
+    refuses_a_weight_out_of_range, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+weight = 65536"##,
+r##"
+pm.toml:6:10: error: weight 65536 is out of range
+    6 | weight = 65536
+      |          ^^^^^ expected 0 to 65535"##
+}
+
+refuses! {
+    refuses_a_dest_no_route_reaches, PORTS_WITHOUT_GATEWAY,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "192.0.2.7""##,
+r##"
+pm.toml:5:11: error: no route to dest 192.0.2.7
+    5 | address = "192.0.2.7"
+      |           ^^^^^^^^^^^ add a [[route]] or a gateway; connected: 10.1.0.0/24 on wan, 10.2.0.0/24 on lan"##
+}
+
+refuses! {
+    refuses_a_dest_behind_a_router_under_dr, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "dr"
+[[service.dest]]
+address = "10.9.0.2""##,
+r##"
+pm.toml:5:11: error: dest 10.9.0.2 is behind router 10.2.0.1
+    5 | address = "10.9.0.2"
+      |           ^^^^^^^^^^ dr needs it on a port's link (10.1.0.0/24 on wan, 10.2.0.0/24 on lan); "tunnel" crosses routers"##
+}
+
+refuses! {
+    refuses_a_dest_behind_the_gateway_under_dr, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "dr"
+[[service.dest]]
+address = "192.0.2.7""##,
+r##"
+pm.toml:5:11: error: dest 192.0.2.7 is behind router 10.1.0.1
+    5 | address = "192.0.2.7"
+      |           ^^^^^^^^^^^ dr needs it on a port's link (10.1.0.0/24 on wan, 10.2.0.0/24 on lan); "tunnel" crosses routers"##
+}
+
+refuses! {
+    refuses_another_dest_port_under_dr, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "dr"
+[[service.dest]]
+address = "10.2.0.2:8080""##,
+r##"
+pm.toml:5:11: error: dest port 8080 is not the service's
+    5 | address = "10.2.0.2:8080"
+      |           ^^^^^^^^^^^^^^^ dr leaves the port as it is: expected 80, or none"##
+}
+
+refuses! {
+    refuses_another_dest_port_under_tunnel, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "tunnel"
+[[service.dest]]
+address = "10.2.0.2:8080""##,
+r##"
+pm.toml:5:11: error: dest port 8080 is not the service's
+    5 | address = "10.2.0.2:8080"
+      |           ^^^^^^^^^^^^^^^ tunnel leaves the port as it is: expected 80, or none"##
+}
+
+refuses! {
+    refuses_an_own_address_as_vip_under_dr, PORTS,
+r##"
+[[service]]
+address = "10.1.0.254:80"
+forward = "dr"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:2:11: error: VIP 10.1.0.254 is port "wan"'s own address
+    2 | address = "10.1.0.254:80"
+      |           ^^^^^^^^^^^^^^^ dr needs a VIP of its own: the dests hold it too"##
+}
+
+refuses! {
+    refuses_what_is_not_a_dest, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.254"
+[[service.dest]]
+address = "10.2.0.255"
+[[service.dest]]
+address = "127.0.0.1"
+[[service.dest]]
+address = "example.org"
+[[service.dest]]
+address = "10.2.0.2:0"
+[[service.dest]]
+address = "10.2.0.2:http"
+[[service.dest]]
+address = "10.2.0.2/24""##,
+r##"
+pm.toml:5:11: error: dest 10.2.0.254 is port "lan"'s own address
+    5 | address = "10.2.0.254"
+      |           ^^^^^^^^^^^^ expected the address of a real server
+pm.toml:7:11: error: dest 10.2.0.255 is the broadcast address of 10.2.0.0/24
+    7 | address = "10.2.0.255"
+      |           ^^^^^^^^^^^^ expected the address of a real server
+pm.toml:9:11: error: 127.0.0.1 is a loopback address
+    9 | address = "127.0.0.1"
+      |           ^^^^^^^^^^^ expected the address of a host
+pm.toml:11:11: error: "example.org" is not an IP address
+   11 | address = "example.org"
+      |           ^^^^^^^^^^^^^ expected one such as 10.1.0.1 or 2001:db8:1::1; host names are not looked up
+pm.toml:13:11: error: "0" is not a port number
+   13 | address = "10.2.0.2:0"
+      |           ^^^^^^^^^^^^ expected 1 to 65535
+pm.toml:15:11: error: "http" is not a port number
+   15 | address = "10.2.0.2:http"
+      |           ^^^^^^^^^^^^^^^ expected 1 to 65535
+pm.toml:17:11: error: "10.2.0.2/24" is not an IP address
+   17 | address = "10.2.0.2/24"
+      |           ^^^^^^^^^^^^^ leave out the prefix length: "10.2.0.2""##
+}
+
+refuses! {
+    refuses_vips_that_are_not_unicast, PORTS,
+r##"
+[[service]]
+address = "224.0.0.5:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "255.255.255.255:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "0.0.0.0:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "127.0.0.1:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "[ff02::1]:80"
+forward = "nat"
+[[service]]
+address = "[::]:80"
+forward = "nat"
+[[service]]
+address = "[::1]:80"
+forward = "nat"
+[[service]]
+address = "[fe80::9]:80"
+forward = "nat"
+[[service]]
+address = "[::ffff:10.1.0.1]:80"
+forward = "nat""##,
+r##"
+pm.toml:2:11: error: 224.0.0.5 is a multicast address
+    2 | address = "224.0.0.5:80"
+      |           ^^^^^^^^^^^^^^ expected the address of a host
+pm.toml:7:11: error: 255.255.255.255 is the broadcast address
+    7 | address = "255.255.255.255:80"
+      |           ^^^^^^^^^^^^^^^^^^^^ expected the address of a host
+pm.toml:12:11: error: 0.0.0.0 is in 0.0.0.0/8, which no host has
+   12 | address = "0.0.0.0:80"
+      |           ^^^^^^^^^^^^ expected the address of a host
+pm.toml:17:11: error: 127.0.0.1 is a loopback address
+   17 | address = "127.0.0.1:80"
+      |           ^^^^^^^^^^^^^^ expected the address of a host
+pm.toml:22:11: error: ff02::1 is a multicast address
+   22 | address = "[ff02::1]:80"
+      |           ^^^^^^^^^^^^^^ expected the address of a host
+pm.toml:25:11: error: :: is the unspecified address
+   25 | address = "[::]:80"
+      |           ^^^^^^^^^ expected the address of a host
+pm.toml:28:11: error: ::1 is a loopback address
+   28 | address = "[::1]:80"
+      |           ^^^^^^^^^^ expected the address of a host
+pm.toml:31:11: error: fe80::9 is link-local
+   31 | address = "[fe80::9]:80"
+      |           ^^^^^^^^^^^^^^ expected an address that is good on every port
+pm.toml:34:11: error: ::ffff:10.1.0.1 is an IPv4 address in IPv6 form
+   34 | address = "[::ffff:10.1.0.1]:80"
+      |           ^^^^^^^^^^^^^^^^^^^^^^ did you mean "10.1.0.1"?"##
+}
+
+refuses! {
+    refuses_vips_that_are_no_hosts_on_their_subnet, PORTS,
+r##"
+[[vip]]
+address = "10.1.0.255"
+[[vip]]
+address = "10.1.0.0"
+[[vip]]
+address = "fe80::7"
+[[vip]]
+address = "239.1.1.1""##,
+r##"
+pm.toml:2:11: error: VIP 10.1.0.255 is the broadcast address of 10.1.0.0/24
+    2 | address = "10.1.0.255"
+      |           ^^^^^^^^^^^^ expected the address of a host
+pm.toml:4:11: error: VIP 10.1.0.0 is the network address of 10.1.0.0/24
+    4 | address = "10.1.0.0"
+      |           ^^^^^^^^^^ expected the address of a host
+pm.toml:6:11: error: fe80::7 is link-local
+    6 | address = "fe80::7"
+      |           ^^^^^^^^^ a VIP must be good on every port
+pm.toml:8:11: error: 239.1.1.1 is a multicast address
+    8 | address = "239.1.1.1"
+      |           ^^^^^^^^^^^ expected the address of a host"##
+}
+
+refuses! {
+    refuses_a_vip_that_equals_a_dest, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.1.0.100""##,
+r##"
+pm.toml:5:11: error: dest 10.1.0.100 is a VIP
+    5 | address = "10.1.0.100"
+      |           ^^^^^^^^^^^^ expected the address of a real server"##
+}
+
+refuses! {
+    refuses_a_vip_that_is_the_gateway, PORTS,
+r##"
+[[service]]
+address = "10.1.0.1:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:2:11: error: VIP 10.1.0.1 is the gateway of port "wan"
+    2 | address = "10.1.0.1:80"
+      |           ^^^^^^^^^^^^^ the director would answer for its own router; expected an address no other host has"##
+}
+
+refuses! {
+    refuses_two_vip_tables_of_one_address, PORTS,
+r##"
+[[vip]]
+address = "10.1.0.100"
+[[vip]]
+address = "10.1.0.100""##,
+r##"
+pm.toml:4:11: error: duplicate VIP 10.1.0.100
+    4 | address = "10.1.0.100"
+      |           ^^^^^^^^^^^^ line 2 has it already; one [[vip]] per address"##
+}
+
+refuses! {
+    refuses_a_vip_on_an_unknown_port, PORTS,
+r##"
+[[vip]]
+address = "10.1.0.100"
+port = "wam""##,
+r##"
+pm.toml:3:8: error: unknown port "wam"
+    3 | port = "wam"
+      |        ^^^^^ did you mean "wan"?"##
+}
+
+refuses! {
+    refuses_an_unknown_closed_setting, PORTS,
+r##"
+[[vip]]
+address = "10.1.0.100"
+closed = "rejct""##,
+r##"
+pm.toml:3:10: error: unknown closed setting "rejct"
+    3 | closed = "rejct"
+      |          ^^^^^^^ expected one of reject, drop; did you mean "reject"?"##
+}
+
+refuses! {
+    refuses_no_dest_for_want_of_a_broken_route, PORTS_WITHOUT_GATEWAY,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "192.0.2.9"
+[[route]]
+to = "10.8.0.0/16"
+via = "10.3.0.x""##,
+r##"
+pm.toml:8:7: error: "10.3.0.x" is not an IP address
+    8 | via = "10.3.0.x"
+      |       ^^^^^^^^^^ expected one such as 10.1.0.1 or 2001:db8:1::1; host names are not looked up"##
+}
+
+accepts! {
+    warns_of_services_that_take_no_conn, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+weight = 0
+[[service]]
+address = "10.1.0.101:80"
+forward = "nat""##,
+r##"
+pm.toml:1:1: warning: every dest of service "tcp 10.1.0.100:80" has weight 0
+    1 | [[service]]
+      | ^^^^^^^^^^^ it gets no new conns
+pm.toml:7:1: warning: service "tcp 10.1.0.101:80" has no dest
+    7 | [[service]]
+      | ^^^^^^^^^^^ its clients are refused until one is added"##
+}
+
+accepts! {
+    accepts_one_address_for_both_protocols, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+protocol = "udp"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+"##
+}
