@@ -1,0 +1,22 @@
+//! The data plane: frames in, frames out.
+//!
+//! Sans-I/O: no clock, no thread, no socket, no lock, no log and no allocation per packet. Read
+//! `pipeline` first: it takes one burst through every step.
+#![forbid(unsafe_code)]
+
+pub mod conn;
+pub mod frame;
+pub mod laddr;
+pub mod neigh;
+pub mod parse;
+pub mod pipeline;
+pub mod sched;
+pub mod service;
+pub mod snapshot;
+pub mod stats;
+pub mod steer;
+pub mod tick;
+pub mod tuple;
+pub mod verdict;
+pub mod wire;
+pub mod xmit;

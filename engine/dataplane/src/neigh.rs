@@ -1,0 +1,247 @@
+//! Next hops: who sits on a link and how to reach him.
+//!
+//! One table for all workers and both families. The control thread alone writes it (it speaks ARP
+//! and neighbour discovery); workers read it without locks. An entry's place in the table is its
+//! `Hop`, which conns and dests keep, so a next hop that changes its MAC changes it for all conns
+//! by one store.
+//!
+//! A place that is given up is not used again for another address at once: `remove` bumps the
+//! table's epoch, by which conns know that the hop they keep must be looked up anew, and the writer
+//! waits (`GRACE`) before it reuses the place.
+
+use crate::tuple::Addr;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::Release;
+use core::time::Duration;
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
+/// A port's number: its place in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PortId(pub u8);
+
+/// A place in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Hop(pub u32);
+
+/// How long a given-up place rests before it serves another address.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// What is known of a next hop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HopState {
+    /// Asked for, not answered yet: hold the frame.
+    Incomplete,
+    /// Reachable at this MAC.
+    Reachable(Mac),
+    /// Does not answer: drop the frame.
+    Dead,
+    /// No entry here (any more).
+    Gone,
+}
+
+const EMPTY: u64 = 0;
+const GONE: u64 = 1;
+const INCOMPLETE: u64 = 2;
+const DEAD: u64 = 3;
+const REACHABLE: u64 = 4;
+
+/// One entry. `word` is mac (48 bits) | port (8) | state (8).
+#[derive(Debug, Default)]
+#[repr(align(32))]
+struct Slot {
+    word: AtomicU64,
+    addr_high: AtomicU64,
+    addr_low: AtomicU64,
+}
+
+impl Slot {
+    fn addr(&self) -> Addr {
+        let (high, low) = (self.addr_high.load(Relaxed), self.addr_low.load(Relaxed));
+        Addr::v6((high as u128) << 64 | low as u128)
+    }
+}
+
+/// The table. Shared by `Arc`; only the control thread calls the methods that say so.
+#[derive(Debug)]
+pub struct Neighbours {
+    slots: Box<[Slot]>,
+    epoch: AtomicU32,
+    key: u64,
+}
+
+impl Neighbours {
+    /// A table for `capacity` entries (room for twice as many is made); `secret` keys its hash,
+    /// since on-link strangers choose addresses.
+    pub fn new(capacity: usize, secret: u64) -> Self {
+        let len = (capacity.max(8) * 2).next_power_of_two();
+        Self {
+            slots: (0..len).map(|_| Slot::default()).collect(),
+            epoch: AtomicU32::new(1),
+            key: secret | 1,
+        }
+    }
+
+    /// Changes whenever hops that conns keep must be looked up anew.
+    #[inline(always)]
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Relaxed)
+    }
+
+    /// The state of a hop and the port it is on: one load.
+    #[inline(always)]
+    pub fn get(&self, hop: Hop) -> (PortId, HopState) {
+        let Some(slot) = self.slots.get(hop.0 as usize) else {
+            return (PortId(0), HopState::Gone);
+        };
+        let word = slot.word.load(Acquire);
+        (port_of(word), state_of(word))
+    }
+
+    /// The hop of an address on a port, if the table has one.
+    pub fn find(&self, port: PortId, addr: Addr) -> Option<Hop> {
+        for i in self.probe(port, addr) {
+            let slot = &self.slots[i];
+            let word = slot.word.load(Acquire);
+            if word == EMPTY {
+                return None;
+            }
+            if word & 0xff != GONE && port_of(word) == port && slot.addr() == addr {
+                return Some(Hop(i as u32));
+            }
+        }
+        None
+    }
+
+    /// Control only: the hop of an address on a port, made (`Incomplete`) if new. None when the
+    /// table is full. `may_reuse` tells whether a given-up place has rested for `GRACE`.
+    pub fn insert(&self, port: PortId, addr: Addr, may_reuse: impl Fn(Hop) -> bool) -> Option<Hop> {
+        if let Some(hop) = self.find(port, addr) {
+            return Some(hop);
+        }
+        for i in self.probe(port, addr) {
+            let slot = &self.slots[i];
+            let word = slot.word.load(Relaxed);
+            let hop = Hop(i as u32);
+            if word == EMPTY || (word & 0xff == GONE && may_reuse(hop)) {
+                slot.addr_high.store((addr.bits() >> 64) as u64, Relaxed);
+                slot.addr_low.store(addr.bits() as u64, Relaxed);
+                slot.word.store((port.0 as u64) << 8 | INCOMPLETE, Release);
+                return Some(hop);
+            }
+        }
+        None
+    }
+
+    /// Control only: what is known of a hop now. `Gone` gives its place up (see `remove`).
+    pub fn set(&self, hop: Hop, state: HopState) {
+        let slot = &self.slots[hop.0 as usize];
+        let port = slot.word.load(Relaxed) & 0xff00;
+        let word = match state {
+            HopState::Incomplete => INCOMPLETE,
+            HopState::Dead => DEAD,
+            HopState::Gone => GONE,
+            HopState::Reachable(mac) => mac_bits(mac) << 16 | REACHABLE,
+        };
+        slot.word.store(word | port, Release);
+        if state == HopState::Gone {
+            self.bump_epoch();
+        }
+    }
+
+    /// Control only: routes or hops changed; conns look theirs up anew.
+    pub fn bump_epoch(&self) {
+        self.epoch.store(self.epoch.load(Relaxed).wrapping_add(1), Release);
+    }
+
+    /// The address of a hop and its port, for people.
+    pub fn entry(&self, hop: Hop) -> (PortId, Addr, HopState) {
+        let slot = &self.slots[hop.0 as usize];
+        let (port, state) = self.get(hop);
+        (port, slot.addr(), state)
+    }
+
+    /// All entries in use.
+    pub fn iter(&self) -> impl Iterator<Item = (Hop, PortId, Addr, HopState)> + '_ {
+        (0..self.slots.len() as u32).map(Hop).filter_map(|hop| {
+            let (port, addr, state) = self.entry(hop);
+            (state != HopState::Gone).then_some((hop, port, addr, state))
+        })
+    }
+
+    fn probe(&self, port: PortId, addr: Addr) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.slots.len() - 1;
+        let folded = addr.bits() as u64 ^ ((addr.bits() >> 64) as u64).rotate_left(29);
+        let mixed = (folded ^ (port.0 as u64) << 56) as u128 * (self.key as u128);
+        let start = (mixed as u64 ^ (mixed >> 64) as u64) as usize;
+        (0..=mask).map(move |i| (start.wrapping_add(i)) & mask)
+    }
+}
+
+fn port_of(word: u64) -> PortId {
+    PortId((word >> 8) as u8)
+}
+
+#[inline(always)]
+fn state_of(word: u64) -> HopState {
+    match word & 0xff {
+        REACHABLE => {
+            let b = (word >> 16).to_be_bytes();
+            HopState::Reachable([b[2], b[3], b[4], b[5], b[6], b[7]])
+        }
+        INCOMPLETE => HopState::Incomplete,
+        DEAD => HopState::Dead,
+        _ => HopState::Gone,
+    }
+}
+
+fn mac_bits(m: Mac) -> u64 {
+    u64::from_be_bytes([0, 0, m[0], m[1], m[2], m[3], m[4], m[5]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn insert_find_set_remove() {
+        let table = Neighbours::new(8, 42);
+        let (port, addr) = (PortId(1), Addr::v4(0x0a000001));
+        assert_eq!(table.find(port, addr), None);
+        let hop = table.insert(port, addr, |_| true).unwrap();
+        assert_eq!(table.get(hop), (port, HopState::Incomplete));
+        assert_eq!(table.find(PortId(2), addr), None);
+        let mac = [2, 0, 0, 0xaa, 0xbb, 0xcc];
+        table.set(hop, HopState::Reachable(mac));
+        assert_eq!(table.get(hop), (port, HopState::Reachable(mac)));
+        assert_eq!(table.insert(port, addr, |_| true), Some(hop));
+        let epoch = table.epoch();
+        table.set(hop, HopState::Gone);
+        assert_ne!(table.epoch(), epoch);
+        assert_eq!(table.find(port, addr), None);
+    }
+
+    #[test]
+    fn a_given_up_place_rests() {
+        let table = Neighbours::new(8, 7);
+        let hop = table.insert(PortId(0), Addr::v4(1), |_| true).unwrap();
+        table.set(hop, HopState::Gone);
+        assert_ne!(table.insert(PortId(0), Addr::v4(1), |_| false), Some(hop));
+    }
+
+    #[test]
+    fn full_is_refused_and_everything_is_found() {
+        let table = Neighbours::new(8, 99);
+        let hops: Vec<_> =
+            (0..16).map(|i| table.insert(PortId(0), Addr::v4(i), |_| true).unwrap()).collect();
+        assert_eq!(table.insert(PortId(0), Addr::v4(99), |_| true), None);
+        for (i, hop) in hops.iter().enumerate() {
+            assert_eq!(table.find(PortId(0), Addr::v4(i as u32)), Some(*hop));
+        }
+        assert_eq!(table.iter().count(), 16);
+    }
+}

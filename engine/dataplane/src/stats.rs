@@ -1,0 +1,265 @@
+//! Counters, one writer each.
+//!
+//! A worker writes its own block and nothing else; whoever reads sums the blocks. Loads and stores
+//! are relaxed and there is no read-modify-write, so counting costs what a plain variable costs.
+
+use crate::verdict::Consumed;
+use crate::verdict::DropReason;
+use crate::verdict::Made;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// A counter with a single writer.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owner of the counter may call this.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes away, for gauges; only the owner may call this.
+    #[inline(always)]
+    pub fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
+    /// Sets, for gauges; only the owner may call this.
+    #[inline(always)]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// Its value now.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one worker did with frames, and the gauges of its tables. The worker alone writes it.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerStats {
+    /// Frames from the ports' queues.
+    pub received: Counter,
+    /// Frames handed over by other workers.
+    pub taken_over: Counter,
+    /// Frames the ports' queues accepted.
+    pub sent: Counter,
+    /// Frames other workers' rings accepted.
+    pub handed_over: Counter,
+    /// Frames the control thread's ring accepted.
+    pub to_control: Counter,
+    /// Frames waiting for a next hop; a gauge.
+    pub held: Counter,
+    /// Frames made here.
+    pub made: [Counter; Made::COUNT],
+    /// Frames taken in.
+    pub consumed: [Counter; Consumed::COUNT],
+    /// Frames dropped.
+    pub dropped: [Counter; DropReason::COUNT],
+    /// Answers not made because of the rate limit.
+    pub limited: Counter,
+    /// Conns in the table; a gauge.
+    pub conns: Counter,
+    /// Conns opened.
+    pub opened: Counter,
+    /// Leases held; a gauge.
+    pub leases: Counter,
+    /// Turns of the poll loop.
+    pub turns: Counter,
+    /// Turns that found at least one frame.
+    pub busy_turns: Counter,
+    /// Nanoseconds spent in turns that found a frame.
+    pub busy_nanos: Counter,
+    /// Nanoseconds since the worker began.
+    pub nanos: Counter,
+}
+
+impl Default for WorkerStats {
+    fn default() -> Self {
+        Self {
+            received: Counter::default(),
+            taken_over: Counter::default(),
+            sent: Counter::default(),
+            handed_over: Counter::default(),
+            to_control: Counter::default(),
+            held: Counter::default(),
+            made: [const { Counter(AtomicU64::new(0)) }; Made::COUNT],
+            consumed: [const { Counter(AtomicU64::new(0)) }; Consumed::COUNT],
+            dropped: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
+            limited: Counter::default(),
+            conns: Counter::default(),
+            opened: Counter::default(),
+            leases: Counter::default(),
+            turns: Counter::default(),
+            busy_turns: Counter::default(),
+            busy_nanos: Counter::default(),
+            nanos: Counter::default(),
+        }
+    }
+}
+
+impl WorkerStats {
+    /// Counts a dropped frame.
+    #[inline(always)]
+    pub fn drop(&self, reason: DropReason) {
+        self.dropped[reason as usize].add(1);
+    }
+
+    /// Both sides of the conservation law of this worker, at a moment when no burst is under way.
+    pub fn balance(&self) -> Balance {
+        let sum = |c: &[Counter]| c.iter().map(Counter::get).sum();
+        Balance {
+            received: self.received.get(),
+            made: sum(&self.made),
+            taken_over: self.taken_over.get(),
+            sent: self.sent.get(),
+            handed_over: self.handed_over.get(),
+            to_control: self.to_control.get(),
+            consumed: sum(&self.consumed),
+            held: self.held.get(),
+            dropped: sum(&self.dropped),
+        }
+    }
+}
+
+/// The conservation law: received + made + taken over = sent + handed over + to control +
+/// consumed + held + dropped. `held` is a gauge, the rest count up. It holds for each worker by
+/// itself, and for their sum once nothing is left in the rings between them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Balance {
+    /// From the ports.
+    pub received: u64,
+    /// Made here.
+    pub made: u64,
+    /// From other workers.
+    pub taken_over: u64,
+    /// To the ports.
+    pub sent: u64,
+    /// To other workers.
+    pub handed_over: u64,
+    /// To the control thread.
+    pub to_control: u64,
+    /// Taken in.
+    pub consumed: u64,
+    /// Waiting here now.
+    pub held: u64,
+    /// Dropped, all reasons.
+    pub dropped: u64,
+}
+
+impl Balance {
+    /// Frames that came to be.
+    pub fn inputs(&self) -> u64 {
+        self.received + self.made + self.taken_over
+    }
+
+    /// Frames accounted for.
+    pub fn outputs(&self) -> u64 {
+        self.sent + self.handed_over + self.to_control + self.consumed + self.held + self.dropped
+    }
+
+    /// Whether the law holds.
+    pub fn holds(&self) -> bool {
+        self.inputs() == self.outputs()
+    }
+}
+
+impl core::ops::AddAssign for Balance {
+    fn add_assign(&mut self, o: Self) {
+        self.received += o.received;
+        self.made += o.made;
+        self.taken_over += o.taken_over;
+        self.sent += o.sent;
+        self.handed_over += o.handed_over;
+        self.to_control += o.to_control;
+        self.consumed += o.consumed;
+        self.held += o.held;
+        self.dropped += o.dropped;
+    }
+}
+
+/// What one worker did for one dest (or one service). One cache line; the worker alone writes it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct DestStats {
+    /// Conns opened.
+    pub conns: Counter,
+    /// Packets from clients.
+    pub in_packets: Counter,
+    /// Their bytes, IP header on.
+    pub in_bytes: Counter,
+    /// Packets to clients.
+    pub out_packets: Counter,
+    /// Their bytes, IP header on.
+    pub out_bytes: Counter,
+    /// Conns counted as active (TCP in ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK); a gauge.
+    pub active: Counter,
+    /// The other conns; a gauge.
+    pub inactive: Counter,
+}
+
+/// Per-dest blocks of all workers: `blocks[worker][dest]`. Made once, at the capacity the director
+/// was started with; dest ids are stable, so they outlive snapshots.
+#[derive(Debug)]
+pub struct DestBlocks {
+    blocks: Box<[Box<[DestStats]>]>,
+}
+
+impl DestBlocks {
+    /// Blocks for `workers` workers and ids below `dests`.
+    pub fn new(workers: usize, dests: usize) -> Self {
+        let block = || (0..dests).map(|_| DestStats::default()).collect();
+        Self { blocks: (0..workers).map(|_| block()).collect() }
+    }
+
+    /// One worker's block.
+    #[inline(always)]
+    pub fn of_worker(&self, worker: usize) -> &[DestStats] {
+        &self.blocks[worker]
+    }
+
+    /// Dest ids that fit.
+    pub fn capacity(&self) -> usize {
+        self.blocks.first().map_or(0, |b| b.len())
+    }
+
+    /// A counter of one dest, summed over workers. A sum of counts that move meanwhile: exact for
+    /// one worker, at most as stale as the other workers' stores are slow to arrive.
+    #[inline]
+    pub fn sum(&self, dest: usize, counter: impl Fn(&DestStats) -> &Counter) -> u64 {
+        self.blocks.iter().map(|b| counter(&b[dest]).get()).fold(0, u64::wrapping_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_fall_and_sums_add() {
+        let d = DestBlocks::new(2, 3);
+        d.of_worker(0)[1].active.add(5);
+        d.of_worker(1)[1].active.add(2);
+        d.of_worker(0)[1].active.sub(1);
+        assert_eq!(d.sum(1, |s| &s.active), 6);
+        assert_eq!(d.sum(2, |s| &s.active), 0);
+    }
+
+    #[test]
+    fn the_law() {
+        let s = WorkerStats::default();
+        s.received.add(2);
+        s.made[Made::Reset as usize].add(1);
+        s.drop(DropReason::ClosedPort);
+        s.sent.add(1);
+        assert!(!s.balance().holds());
+        s.to_control.add(1);
+        assert!(s.balance().holds());
+    }
+}

@@ -1,0 +1,117 @@
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+//!
+//! A header checksum is the complement of the one's complement sum of 16-bit words. Changing some
+//! words from m to m' changes it by RFC 1624 equation 3: HC' = ~(~HC + ~m + m'). The sum of all
+//! the ~m + m' of a rewrite does not depend on the packet, so a conn keeps it as a `Delta` made
+//! when it opened; undoing the rewrite is the delta's complement.
+
+use crate::tuple::Addr;
+
+/// Adds bytes, as big-endian 16-bit words, to a running sum. An odd last byte is padded with zero.
+/// The sum of 64 kB and a few headers stays below 2^32.
+pub fn sum(bytes: &[u8], acc: u32) -> u32 {
+    let mut words = bytes.chunks_exact(2);
+    let mut acc = words.by_ref().fold(acc, |a, w| a + u16::from_be_bytes([w[0], w[1]]) as u32);
+    if let [last] = words.remainder() {
+        acc += (*last as u32) << 8;
+    }
+    acc
+}
+
+/// The sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
+pub fn pseudo(src: Addr, dst: Addr, proto: u8, len: usize) -> u32 {
+    addr_sum(src) + addr_sum(dst) + proto as u32 + (len as u32 & 0xffff) + (len as u32 >> 16)
+}
+
+/// Folds a running sum into 16 bits, without complement.
+#[inline(always)]
+pub fn fold(mut acc: u32) -> u16 {
+    acc = (acc & 0xffff) + (acc >> 16);
+    acc = (acc & 0xffff) + (acc >> 16);
+    acc as u16
+}
+
+/// The checksum to write for a running sum.
+#[inline(always)]
+pub fn finish(acc: u32) -> u16 {
+    !fold(acc)
+}
+
+/// The sum of an address's words: those of its own family only.
+#[inline]
+pub fn addr_sum(a: Addr) -> u32 {
+    let words = |bits: u128, n: u32| (0..n).map(|i| (bits >> (16 * i)) as u16 as u32).sum();
+    if a.is_v4() { words(a.v4_bits() as u128, 2) } else { words(a.bits(), 8) }
+}
+
+/// The packet-independent part of an incremental update.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Delta(pub u16);
+
+impl Delta {
+    /// Nothing changes.
+    pub const NONE: Self = Self(0);
+
+    /// From the folded sums of the words before and after.
+    pub fn between(before: u32, after: u32) -> Self {
+        Self(fold(!fold(before) as u32 + fold(after) as u32))
+    }
+
+    /// Of one word.
+    #[inline(always)]
+    pub fn word(before: u16, after: u16) -> Self {
+        Self(fold(!before as u32 + after as u32))
+    }
+
+    /// The delta of the opposite rewrite.
+    #[inline(always)]
+    pub const fn inverse(self) -> Self {
+        Self(!self.0)
+    }
+
+    /// Both changes.
+    #[inline(always)]
+    pub fn and(self, other: Self) -> Self {
+        Self(fold(self.0 as u32 + other.0 as u32))
+    }
+
+    /// The new value of a checksum field.
+    #[inline(always)]
+    pub fn apply(self, checksum: u16) -> u16 {
+        !fold(!checksum as u32 + self.0 as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 1624 section 4: HC = 0xDD2F, m = 0x5555, m' = 0x3285 gives 0x0000 (and not 0xFFFF).
+    #[test]
+    fn rfc_1624_example() {
+        assert_eq!(Delta::word(0x5555, 0x3285).apply(0xdd2f), 0x0000);
+    }
+
+    /// RFC 1071 section 3: the words 0001 f203 f4f5 f6f7 sum to ddf2.
+    #[test]
+    fn rfc_1071_example() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(fold(sum(&bytes, 0)), 0xddf2);
+        assert_eq!(fold(sum(&[0x12, 0x34, 0x56], 0)), 0x1234 + 0x5600);
+    }
+
+    proptest! {
+        #[test]
+        fn an_update_equals_a_full_sum(mut bytes in proptest::collection::vec(any::<u8>(), 4..64), new in any::<[u8; 4]>()) {
+            let before = finish(sum(&bytes, 0));
+            let delta = Delta::between(sum(&bytes[..4], 0), sum(&new, 0));
+            bytes[..4].copy_from_slice(&new);
+            // 0 and ffff are the same number; verification of the updated header must give zero.
+            let updated = delta.apply(before);
+            prop_assert_eq!(fold(sum(&bytes, updated as u32)) , 0xffff);
+            let back = delta.inverse().apply(updated);
+            prop_assert!(back == before || back ^ before == 0xffff);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! IPv4 (RFC 791).
+
+use super::checksum;
+use super::get16;
+use super::get32;
+use super::put16;
+use super::put32;
+use crate::tuple::Addr;
+
+/// Header without options.
+pub const LEN: usize = 20;
+/// Place of the type of service.
+pub const TOS: usize = 1;
+/// Place of the total length.
+pub const TOTAL: usize = 2;
+/// Place of the identification.
+pub const ID: usize = 4;
+/// Place of flags and fragment offset.
+pub const FRAGMENT: usize = 6;
+/// Place of the time to live.
+pub const TTL: usize = 8;
+/// Place of the protocol.
+pub const PROTOCOL: usize = 9;
+/// Place of the header checksum.
+pub const CHECKSUM: usize = 10;
+/// Place of the source.
+pub const SRC: usize = 12;
+/// Place of the destination.
+pub const DST: usize = 16;
+
+/// Don't fragment.
+pub const DF: u16 = 0x4000;
+/// More fragments.
+pub const MF: u16 = 0x2000;
+/// Fragment offset, in units of 8 bytes.
+pub const OFFSET: u16 = 0x1fff;
+
+/// Loose source route option (RFC 791 section 3.1).
+pub const OPTION_LSRR: u8 = 131;
+/// Strict source route option.
+pub const OPTION_SSRR: u8 = 137;
+
+/// Protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// Protocol number of IPv4 in IP.
+pub const IPIP: u8 = 4;
+
+/// Header length in bytes, from the header's start.
+#[inline(always)]
+pub fn header_len(h: &[u8]) -> usize {
+    (h[0] & 0x0f) as usize * 4
+}
+
+/// Source.
+#[inline(always)]
+pub fn src(h: &[u8]) -> Addr {
+    Addr::v4(get32(h, SRC))
+}
+
+/// Destination.
+#[inline(always)]
+pub fn dst(h: &[u8]) -> Addr {
+    Addr::v4(get32(h, DST))
+}
+
+/// What a header without options says.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Type of service.
+    pub tos: u8,
+    /// Header and payload.
+    pub total: u16,
+    /// Identification.
+    pub id: u16,
+    /// Flags and offset.
+    pub fragment: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol.
+    pub protocol: u8,
+    /// Source.
+    pub src: Addr,
+    /// Destination.
+    pub dst: Addr,
+}
+
+impl Header {
+    /// Writes it, with its checksum, to the first 20 bytes of `h`.
+    pub fn write(&self, h: &mut [u8]) {
+        h[0] = 0x45;
+        h[TOS] = self.tos;
+        put16(h, TOTAL, self.total);
+        put16(h, ID, self.id);
+        put16(h, FRAGMENT, self.fragment);
+        h[TTL] = self.ttl;
+        h[PROTOCOL] = self.protocol;
+        put32(h, SRC, self.src.v4_bits());
+        put32(h, DST, self.dst.v4_bits());
+        set_checksum(h, LEN);
+    }
+}
+
+/// Computes the checksum of a header of `len` bytes afresh.
+pub fn set_checksum(h: &mut [u8], len: usize) {
+    put16(h, CHECKSUM, 0);
+    let c = checksum::finish(checksum::sum(&h[..len], 0));
+    put16(h, CHECKSUM, c);
+}
+
+/// Changes one aligned 16-bit word and keeps the checksum right.
+pub fn set_word(h: &mut [u8], at: usize, value: u16) {
+    let delta = checksum::Delta::word(get16(h, at), value);
+    put16(h, at, value);
+    let c = delta.apply(get16(h, CHECKSUM));
+    put16(h, CHECKSUM, c);
+}

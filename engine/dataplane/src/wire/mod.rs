@@ -1,0 +1,54 @@
+//! One file per protocol: field places, numbers, and functions on byte slices. No state.
+//!
+//! Contract on panics: `parse` establishes that the headers of a frame lie within it; the getters
+//! and setters here index from there and would panic on a shorter slice, so nothing calls them
+//! before `parse` has said yes or before it has made the room itself.
+
+pub mod arp;
+pub mod checksum;
+pub mod ethernet;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
+pub mod mld;
+pub mod nd;
+pub mod tcp;
+pub mod udp;
+
+/// Two bytes at `at`, network order.
+#[inline(always)]
+pub fn get16(b: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([b[at], b[at + 1]])
+}
+
+/// Four bytes at `at`, network order.
+#[inline(always)]
+pub fn get32(b: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
+}
+
+/// Sixteen bytes at `at`, network order.
+#[inline(always)]
+pub fn get128(b: &[u8], at: usize) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&b[at..at + 16]);
+    u128::from_be_bytes(bytes)
+}
+
+/// Writes two bytes at `at`, network order.
+#[inline(always)]
+pub fn put16(b: &mut [u8], at: usize, v: u16) {
+    b[at..at + 2].copy_from_slice(&v.to_be_bytes());
+}
+
+/// Writes four bytes at `at`, network order.
+#[inline(always)]
+pub fn put32(b: &mut [u8], at: usize, v: u32) {
+    b[at..at + 4].copy_from_slice(&v.to_be_bytes());
+}
+
+/// Writes sixteen bytes at `at`, network order.
+#[inline(always)]
+pub fn put128(b: &mut [u8], at: usize, v: u128) {
+    b[at..at + 16].copy_from_slice(&v.to_be_bytes());
+}
