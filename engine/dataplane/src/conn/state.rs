@@ -1,0 +1,252 @@
+//! States of a conn and the kernel's tables that lead from one to the next.
+//!
+//! Source: `tcp_states` and `set_tcp_state` of net/netfilter/ipvs/ip_vs_proto_tcp.c.
+
+use crate::wire::tcp;
+
+/// A conn's state; TCP's have the kernel's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// Before the first packet.
+    None = 0,
+    /// ESTABLISHED.
+    Established,
+    /// SYN_SENT.
+    SynSent,
+    /// SYN_RECV.
+    SynRecv,
+    /// FIN_WAIT.
+    FinWait,
+    /// TIME_WAIT.
+    TimeWait,
+    /// CLOSE.
+    Close,
+    /// CLOSE_WAIT.
+    CloseWait,
+    /// LAST_ACK.
+    LastAck,
+    /// LISTEN.
+    Listen,
+    /// SYNACK.
+    SynAck,
+    /// UDP has one state.
+    Udp,
+}
+
+impl State {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
+    #[rustfmt::skip]
+    const ALL: [Self; 16] = {
+        use State::*;
+        [
+            None, Established, SynSent, SynRecv, FinWait, TimeWait, Close, CloseWait, LastAck,
+            Listen, SynAck, Udp, None, None, None, None,
+        ]
+    };
+
+    #[inline(always)]
+    pub(super) fn from_number(n: u8) -> Self {
+        Self::ALL[(n & 15) as usize]
+    }
+
+    /// Its name as `ipvsadm -Lc` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Established => "ESTABLISHED",
+            Self::SynSent => "SYN_SENT",
+            Self::SynRecv => "SYN_RECV",
+            Self::FinWait => "FIN_WAIT",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::Listen => "LISTEN",
+            Self::SynAck => "SYNACK",
+            Self::Udp => "UDP",
+        }
+    }
+
+    /// Whether a conn in it counts as active (`tcp_state_active_table`); UDP never does.
+    #[inline(always)]
+    pub const fn is_active(self) -> bool {
+        const ACTIVE: u16 = 1 << State::Established as u16
+            | 1 << State::SynSent as u16
+            | 1 << State::SynRecv as u16
+            | 1 << State::SynAck as u16;
+        ACTIVE >> self as u16 & 1 == 1
+    }
+}
+
+/// How long a conn lives without a packet, by state; in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts([u32; 16]);
+
+impl Timeouts {
+    /// The timeout of a state.
+    #[inline(always)]
+    pub const fn of(&self, state: State) -> u32 {
+        self.0[state as usize & 15]
+    }
+
+    /// Sets one, in milliseconds, at most `tick::MAX_TIMEOUT_MS`.
+    pub fn set(&mut self, state: State, millis: u32) {
+        self.0[state as usize] = millis.min(crate::tick::MAX_TIMEOUT_MS);
+    }
+}
+
+impl Default for Timeouts {
+    /// The kernel's (`tcp_timeouts`, `udp_timeouts`).
+    fn default() -> Self {
+        let mut t = Self([0; 16]);
+        for (state, secs) in [
+            (State::None, 2),
+            (State::Established, 900),
+            (State::SynSent, 120),
+            (State::SynRecv, 60),
+            (State::FinWait, 120),
+            (State::TimeWait, 120),
+            (State::Close, 10),
+            (State::CloseWait, 60),
+            (State::LastAck, 30),
+            (State::Listen, 120),
+            (State::SynAck, 120),
+            (State::Udp, 300),
+        ] {
+            t.set(state, secs * 1000);
+        }
+        t
+    }
+}
+
+/// Which of the kernel's three tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// From the client.
+    Input,
+    /// From the dest.
+    Output,
+    /// From the client, where answers do not pass the director.
+    InputOnly,
+}
+
+/// The state after a segment with these control bits.
+#[inline(always)]
+pub(super) fn next(side: Side, state: State, flags: u8) -> State {
+    // The kernel's order: rst, syn, fin, ack; with none of them the conn is closed.
+    let row = if flags & tcp::RST != 0 {
+        3
+    } else if flags & tcp::SYN != 0 {
+        0
+    } else if flags & tcp::FIN != 0 {
+        1
+    } else if flags & tcp::ACK_BIT != 0 {
+        2
+    } else {
+        return State::Close;
+    };
+    TABLES[side as usize][row][state as usize & 15]
+}
+
+type Table = [[State; 16]; 4];
+
+static TABLES: [Table; 3] = {
+    use State::Close as CL;
+    use State::CloseWait as CW;
+    use State::Established as ES;
+    use State::FinWait as FW;
+    use State::LastAck as LA;
+    use State::Listen as LI;
+    use State::None as NO;
+    use State::SynRecv as SR;
+    use State::SynSent as SS;
+    use State::TimeWait as TW;
+    // Columns: none established syn_sent syn_recv fin_wait time_wait close close_wait last_ack
+    // listen synack; the rest is never reached. Rows: syn fin ack rst.
+    [
+        [
+            [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
+            [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
+            [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES, NO, NO, NO, NO, NO],
+            [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR, NO, NO, NO, NO, NO],
+        ],
+        [
+            [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR, NO, NO, NO, NO, NO],
+            [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW, NO, NO, NO, NO, NO],
+            [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES, NO, NO, NO, NO, NO],
+            [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL, NO, NO, NO, NO, NO],
+        ],
+        [
+            [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
+            [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
+            [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES, NO, NO, NO, NO, NO],
+            [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL, NO, NO, NO, NO, NO],
+        ],
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(side: Side, steps: &[(u8, State)]) {
+        let mut state = State::None;
+        for (flags, expected) in steps {
+            state = next(side, state, *flags);
+            assert_eq!(state, *expected, "after {flags:#x}");
+        }
+    }
+
+    #[test]
+    fn a_conn_seen_both_ways() {
+        let mut s = State::None;
+        for (side, flags, expected) in [
+            (Side::Input, tcp::SYN, State::SynRecv),
+            (Side::Output, tcp::SYN | tcp::ACK_BIT, State::SynRecv),
+            (Side::Input, tcp::ACK_BIT, State::Established),
+            (Side::Input, tcp::FIN | tcp::ACK_BIT, State::CloseWait),
+            (Side::Output, tcp::FIN | tcp::ACK_BIT, State::TimeWait),
+            (Side::Input, tcp::ACK_BIT, State::TimeWait),
+        ] {
+            s = next(side, s, flags);
+            assert_eq!(s, expected);
+        }
+    }
+
+    #[test]
+    fn a_conn_seen_one_way() {
+        run(
+            Side::InputOnly,
+            &[
+                (tcp::SYN, State::SynRecv),
+                (tcp::ACK_BIT, State::Established),
+                (tcp::FIN | tcp::ACK_BIT, State::FinWait),
+                (tcp::ACK_BIT, State::FinWait),
+                (tcp::RST, State::Close),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_bogus_reset_does_not_kill_a_half_open_conn() {
+        run(Side::Input, &[(tcp::SYN, State::SynRecv), (tcp::RST, State::SynRecv)]);
+    }
+
+    #[test]
+    fn no_known_bit_closes() {
+        run(Side::Input, &[(tcp::SYN, State::SynRecv), (0, State::Close)]);
+    }
+
+    #[test]
+    fn names_round_trip_by_number() {
+        for n in 0..State::COUNT as u8 {
+            assert_eq!(State::from_number(n) as u8, n);
+        }
+        assert!(
+            State::SynAck.is_active() && !State::FinWait.is_active() && !State::Udp.is_active()
+        );
+    }
+}

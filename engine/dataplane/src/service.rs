@@ -1,0 +1,113 @@
+//! Services and dests as the workers see them: immutable, built by the control thread.
+
+use crate::neigh::Hop;
+use crate::neigh::PortId;
+use crate::sched::Sched;
+use crate::tuple::Addr;
+use crate::tuple::Proto;
+
+/// A service's stable number: the same service keeps it over reloads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServiceId(pub u32);
+
+/// A dest's stable number: a dest (address and port within a service) keeps it over reloads, and
+/// after its removal for as long as conns to it live.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DestId(pub u32);
+
+/// How a packet gets to a dest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Forward {
+    /// Destination rewritten; the dest answers to the client's address through the director.
+    Nat,
+    /// Source and destination rewritten; the dest answers to an address of the director.
+    FullNat,
+    /// Only the MAC changes; the dest holds the VIP and answers the client itself.
+    Dr,
+    /// IP in IP (RFC 2003, RFC 2473); the dest decapsulates and answers the client itself.
+    Tunnel,
+}
+
+impl Forward {
+    /// Its name in the configuration and in `status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::FullNat => "fullnat",
+            Self::Dr => "dr",
+            Self::Tunnel => "tunnel",
+        }
+    }
+
+    /// Whether answers pass the director, so that a conn has two tuples.
+    #[inline(always)]
+    pub const fn sees_replies(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
+}
+
+/// What is done with packets to an address of ours that nothing takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Closed {
+    /// What a host does: reset, port unreachable, echo reply.
+    #[default]
+    Reject,
+    /// Nothing.
+    Drop,
+}
+
+/// One real server within a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dest {
+    /// Address.
+    pub addr: Addr,
+    /// Port; the service's own under dr and tunnel.
+    pub port: u16,
+    /// 0: quiesced.
+    pub weight: u32,
+    /// How packets get there.
+    pub forward: Forward,
+    /// The port its packets leave by.
+    pub out: PortId,
+    /// The next hop toward it.
+    pub hop: Hop,
+    /// The largest IP packet on the way there: the port's MTU, less the tunnel's header.
+    pub mtu: u16,
+    /// Source of the tunnel's outer header.
+    pub tunnel_source: Addr,
+    /// No longer in any service; serves the conns it has to their end.
+    pub removed: bool,
+}
+
+/// A dest's place in a service, with what schedulers ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Which dest.
+    pub id: DestId,
+    /// Its weight.
+    pub weight: u32,
+}
+
+/// A service.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Service {
+    /// Stable number.
+    pub id: ServiceId,
+    /// Protocol.
+    pub proto: Proto,
+    /// VIP.
+    pub addr: Addr,
+    /// Port.
+    pub port: u16,
+    /// Method of its dests, which decides who owns its conns.
+    pub forward: Forward,
+    /// Which of the snapshot's pools gives it local addresses; full-NAT only.
+    pub pool: Option<usize>,
+    /// Scheduler, with the tables it builds from the dests.
+    pub sched: Sched,
+    /// Dests in the kernel's order: the newest first (`ip_vs_add_dest` adds at the list's head).
+    pub dests: Vec<Candidate>,
+    /// Changes when `sched` or `dests` do; schedulers then take up their change rule.
+    pub version: u32,
+}

@@ -1,0 +1,202 @@
+//! The configuration as the workers see it: immutable, built and validated by the control thread,
+//! taken by each worker in one step.
+
+use crate::conn::Timeouts;
+use crate::neigh::Mac;
+use crate::neigh::PortId;
+use crate::service::Closed;
+use crate::service::Dest;
+use crate::service::DestId;
+use crate::service::Service;
+use crate::tuple::Addr;
+use crate::tuple::Family;
+use crate::tuple::Prefix;
+use crate::tuple::Proto;
+use hashbrown::HashMap;
+use hashbrown::HashSet;
+
+/// A port as the data plane sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PortInfo {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// 802.1Q tag of everything that comes and goes.
+    pub vlan: Option<u16>,
+    /// Its own addresses with their connected prefixes, link-local included.
+    pub addrs: Vec<(Addr, Prefix)>,
+    /// Whether the queue a frame arrives at is a fixed function of its tuple.
+    pub fixed_queue: bool,
+}
+
+impl PortInfo {
+    /// Its first own address of a family; for v6 a global one before the link-local.
+    pub fn own_addr(&self, family: Family) -> Option<Addr> {
+        let of_family = || self.addrs.iter().map(|a| a.0).filter(|a| a.family() == family);
+        of_family().find(|a| !a.is_link_local_v6()).or_else(|| of_family().next())
+    }
+
+    /// Length of the Ethernet header, tag included.
+    #[inline(always)]
+    pub fn l2_len(&self) -> usize {
+        if self.vlan.is_some() { 18 } else { 14 }
+    }
+}
+
+/// One route. Connected prefixes are routes without a gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Where to.
+    pub prefix: Prefix,
+    /// By which port.
+    pub port: PortId,
+    /// By which router; none where the destination is on the link.
+    pub via: Option<Addr>,
+}
+
+/// The routes, longest prefix first. A director has tens of them, asked once per conn and
+/// direction, so they are walked.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Routes(Vec<Route>);
+
+impl Routes {
+    /// Sorts them; of equals the first wins.
+    pub fn new(mut routes: Vec<Route>) -> Self {
+        routes.sort_by_key(|r| core::cmp::Reverse(r.prefix.len()));
+        Self(routes)
+    }
+
+    /// The port and the next hop's address toward `addr`.
+    pub fn find(&self, addr: Addr) -> Option<(PortId, Addr)> {
+        let route = self.0.iter().find(|r| r.prefix.contains(addr))?;
+        Some((route.port, route.via.unwrap_or(addr)))
+    }
+
+    /// All, longest prefix first.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.iter()
+    }
+}
+
+/// What an address of ours is; several may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Local {
+    /// A VIP.
+    pub vip: bool,
+    /// In a pool.
+    pub pool: bool,
+    /// A port's own.
+    pub own: bool,
+    /// What packets get that nothing takes.
+    pub closed: Closed,
+    /// Ports on which the director answers for it (ARP, ND): bit n is port n.
+    pub ports: u64,
+}
+
+/// Local addresses that full-NAT leases ports of, by family.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LocalPool {
+    /// IPv4 addresses.
+    pub v4: Vec<Addr>,
+    /// IPv6 addresses.
+    pub v6: Vec<Addr>,
+}
+
+impl LocalPool {
+    /// The addresses of a family.
+    pub fn of(&self, family: Family) -> &[Addr] {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+/// All of it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Snapshot {
+    /// Ports by number.
+    pub ports: Vec<PortInfo>,
+    /// Where things go.
+    pub routes: Routes,
+    /// Every address that is ours.
+    pub locals: HashMap<Addr, Local>,
+    /// Services, in the order of the configuration.
+    pub services: Vec<Service>,
+    /// Dests by stable number; numbers not in use hold a removed dest.
+    pub dests: Vec<Dest>,
+    /// Pools, in the order of the configuration.
+    pub pools: Vec<LocalPool>,
+    /// Timeouts by conn state.
+    pub timeouts: Timeouts,
+    by_key: HashMap<(Proto, Addr, u16), usize>,
+    nat_dests: HashSet<(Proto, Addr, u16)>,
+}
+
+impl Snapshot {
+    /// Fills the indices; call once after the public fields are complete.
+    pub fn index(mut self) -> Self {
+        let key = |s: &Service| (s.proto, s.addr, s.port);
+        self.by_key = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
+        self.nat_dests.clear();
+        for proto in [Proto::Tcp, Proto::Udp] {
+            let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);
+            self.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
+        }
+        self
+    }
+
+    /// The service of a destination.
+    #[inline]
+    pub fn service(&self, proto: Proto, addr: Addr, port: u16) -> Option<&Service> {
+        self.by_key.get(&(proto, addr, port)).map(|i| &self.services[*i])
+    }
+
+    /// Whether a source is a dest under nat, so that what it sends may be the answer of a conn.
+    pub fn is_nat_dest(&self, proto: Proto, addr: Addr, port: u16) -> bool {
+        self.nat_dests.contains(&(proto, addr, port))
+    }
+
+    /// Whether an address is the directed broadcast of a connected prefix: no sender, and not to
+    /// be answered (RFC 1122 section 3.2.2).
+    pub fn is_broadcast(&self, addr: Addr) -> bool {
+        let on_links = self.ports.iter().flat_map(|p| &p.addrs);
+        on_links.filter_map(|(_, prefix)| prefix.broadcast()).any(|b| b == addr)
+    }
+
+    /// A dest by its number.
+    #[inline(always)]
+    pub fn dest(&self, id: DestId) -> &Dest {
+        &self.dests[id.0 as usize]
+    }
+
+    /// A port by its number.
+    #[inline(always)]
+    pub fn port(&self, id: PortId) -> &PortInfo {
+        &self.ports[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longest_prefix_wins() {
+        let net = |a, b, c, d, len| Prefix::new(Addr::v4(u32::from_be_bytes([a, b, c, d])), len);
+        let gw = Addr::v4(0x0a000001);
+        let routes = Routes::new(vec![
+            Route { prefix: net(0, 0, 0, 0, 0), port: PortId(0), via: Some(gw) },
+            Route { prefix: net(10, 2, 0, 0, 24), port: PortId(1), via: None },
+            Route { prefix: net(10, 0, 0, 0, 8), port: PortId(0), via: Some(gw) },
+        ]);
+        let at = |a, b, c, d| Addr::v4(u32::from_be_bytes([a, b, c, d]));
+        assert_eq!(routes.find(at(10, 2, 0, 9)), Some((PortId(1), at(10, 2, 0, 9))));
+        assert_eq!(routes.find(at(10, 3, 0, 9)), Some((PortId(0), gw)));
+        assert_eq!(routes.find(at(1, 1, 1, 1)), Some((PortId(0), gw)));
+        assert_eq!(routes.find(Addr::v6(1)), None);
+    }
+}
