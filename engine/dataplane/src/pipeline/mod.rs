@@ -1,0 +1,407 @@
+//! One burst through every step.
+//!
+//! 1. The frames' first lines are prefetched; the caller has read the time once for all of them.
+//! 2. `parse` makes each a small `Parsed`; what it refuses has a `DropReason`.
+//! 3. Every tuple is hashed and its index line prefetched; then every conn's line.
+//! 4. `Conns::find` gives the conn and the direction.
+//! 5. On a miss (`open`, cold) `steer` may name another worker; else service, scheduler, lease and
+//!    a new conn, or a `DropReason` and an answer (`refuse`).
+//! 6. `Conn::step`: state and deadline.
+//! 7. The packet is rewritten or put into a tunnel; what the conn knows was worked out when it
+//!    opened.
+//! 8. The Ethernet header is written from the next hop, and the frame goes to a port's array in
+//!    the `Outbox` (`out`), or waits for the next hop (`held`).
+//! 9. The caller sends the arrays and counts what the NIC refused.
+//!
+//! Everything here belongs to one worker: no lock, no shared write, no clock, no allocation.
+
+mod held;
+mod limit;
+mod open;
+mod out;
+mod outbox;
+mod refuse;
+mod upkeep;
+
+pub use held::IN_ALL as HELD_IN_ALL;
+pub use held::PER_NEIGHBOUR as HELD_PER_NEIGHBOUR;
+pub use limit::DEPTH as ANSWERS_AT_ONCE;
+pub use limit::RATE as ANSWERS_PER_SECOND;
+pub use outbox::Handed;
+pub use outbox::Outbox;
+pub use outbox::TX_BURST;
+pub use outbox::TxBurst;
+pub use upkeep::MAX_CLOSED;
+pub use upkeep::MAX_SWEPT;
+
+use crate::conn::ConnId;
+use crate::conn::Conns;
+use crate::conn::Direction;
+use crate::conn::State;
+use crate::frame::Burst;
+use crate::frame::Frame;
+use crate::frame::Pool;
+use crate::laddr::Leases;
+use crate::neigh::Hop;
+use crate::neigh::Neighbours;
+use crate::neigh::PortId;
+use crate::parse::Kind;
+use crate::parse::Parsed;
+use crate::parse::parse;
+use crate::sched::Position;
+use crate::service::Forward;
+use crate::snapshot::Snapshot;
+use crate::stats::DestBlocks;
+use crate::stats::DestStats;
+use crate::stats::WorkerStats;
+use crate::tick::Stamp;
+use crate::tick::Tick;
+use crate::tuple::Hasher;
+use crate::verdict::DropReason;
+use crate::wire::tcp;
+use crate::xmit::rewrite;
+use crate::xmit::tunnel;
+use arrayvec::ArrayVec;
+use held::Held;
+use limit::Limit;
+use std::io;
+use std::sync::Arc;
+
+/// (laddr, dest endpoint) pairs that a worker can lease ports of; memory is touched as they come.
+const LEASE_PAIRS: usize = 16_384;
+
+/// What workers and the control thread share; made once at start.
+#[derive(Debug)]
+pub struct Shared {
+    /// Each worker's counters.
+    pub stats: Box<[WorkerStats]>,
+    /// Each worker's counters by dest.
+    pub dests: DestBlocks,
+    /// Next hops; the control thread writes.
+    pub neighbours: Arc<Neighbours>,
+}
+
+/// What a worker's pipeline is made with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// This worker.
+    pub worker: usize,
+    /// All workers.
+    pub workers: usize,
+    /// Conns it can hold.
+    pub conns: usize,
+    /// Key of the hashes; the same for all workers.
+    pub secret: [u64; 4],
+}
+
+/// A worker's pipeline.
+pub struct Pipeline<F> {
+    snapshot: Arc<Snapshot>,
+    shared: Arc<Shared>,
+    core: Core<F>,
+}
+
+/// What a worker alone holds.
+struct Core<F> {
+    worker: usize,
+    workers: usize,
+    hasher: Hasher,
+    conns: Conns,
+    leases: Leases,
+    /// By service number.
+    positions: Vec<Position>,
+    held: Held<F>,
+    limit: Limit,
+    /// Counts opens under full-NAT, so that pools' addresses take turns.
+    turn: usize,
+    /// Identification of tunnel packets without DF.
+    ip_id: u16,
+    upkeep: upkeep::Upkeep,
+}
+
+/// What one call works with besides `Core`.
+struct Turn<'a, F, P> {
+    snap: &'a Snapshot,
+    neighbours: &'a Neighbours,
+    loads: &'a DestBlocks,
+    stats: &'a WorkerStats,
+    dests: &'a [DestStats],
+    now: Tick,
+    stamp: Stamp,
+    /// Where the frames came in.
+    port: PortId,
+    pool: &'a mut P,
+    out: &'a mut Outbox<F>,
+}
+
+macro_rules! turn {
+    ($self:ident, $port:expr, $now:expr, $pool:expr, $out:expr) => {
+        Turn {
+            snap: &$self.snapshot,
+            neighbours: &$self.shared.neighbours,
+            loads: &$self.shared.dests,
+            stats: &$self.shared.stats[$self.core.worker],
+            dests: $self.shared.dests.of_worker($self.core.worker),
+            now: $now,
+            stamp: $now.stamp(),
+            port: $port,
+            pool: $pool,
+            out: $out,
+        }
+    };
+}
+
+impl<F: Frame> Pipeline<F> {
+    /// A worker's pipeline with an empty conn table.
+    ///
+    /// # Errors
+    /// When the tables do not fit in the address space, or `conns` is 0 or above 2^30.
+    pub fn new(setup: Setup, shared: Arc<Shared>, snapshot: Arc<Snapshot>) -> io::Result<Self> {
+        let hasher = Hasher::new(setup.secret);
+        let mut core = Core {
+            worker: setup.worker,
+            workers: setup.workers,
+            hasher,
+            conns: Conns::new(setup.conns, hasher)?,
+            leases: Leases::new(setup.worker, setup.workers, LEASE_PAIRS)?,
+            positions: Vec::new(),
+            held: Held::new(),
+            limit: Limit::new(),
+            turn: 0,
+            ip_id: setup.secret[0] as u16,
+            upkeep: upkeep::Upkeep::default(),
+        };
+        core.follow(None, &snapshot);
+        Ok(Self { snapshot, shared, core })
+    }
+
+    /// Takes a burst that came in by `port`; leaves it empty.
+    pub fn process<P: Pool<Frame = F>>(
+        &mut self,
+        port: PortId,
+        burst: &mut Burst<F>,
+        now: Tick,
+        pool: &mut P,
+        out: &mut Outbox<F>,
+    ) {
+        let mut turn = turn!(self, port, now, pool, out);
+        turn.stats.received.add(burst.len() as u64);
+        self.core.burst(&mut turn, burst);
+    }
+
+    /// Takes a frame that another worker handed over.
+    pub fn take_over<P: Pool<Frame = F>>(
+        &mut self,
+        handed: Handed<F>,
+        now: Tick,
+        pool: &mut P,
+        out: &mut Outbox<F>,
+    ) {
+        let mut turn = turn!(self, handed.port, now, pool, out);
+        turn.stats.taken_over.add(1);
+        let p = parse(handed.frame.data(), turn.snap.port(handed.port));
+        let hash = self.core.hasher.tuple(&p.tuple);
+        self.core.one(&mut turn, handed.frame, &p, hash, handed.visited);
+    }
+
+    /// Sends a frame that the control thread made.
+    pub fn transmit(&mut self, port: PortId, frame: F, out: &mut Outbox<F>) {
+        let stats = self.stats();
+        stats.made[crate::verdict::Made::Control as usize].add(1);
+        out.send(port, frame, stats);
+    }
+
+    /// Bounded work between bursts: frames whose next hop is known by now, conns whose time is up.
+    pub fn housekeeping<P: Pool<Frame = F>>(
+        &mut self,
+        now: Tick,
+        pool: &mut P,
+        out: &mut Outbox<F>,
+    ) {
+        let mut turn = turn!(self, PortId(0), now, pool, out);
+        self.core.housekeeping(&mut turn);
+    }
+
+    /// Takes a new snapshot and gives the old one, which the caller drops elsewhere.
+    pub fn swap(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.core.follow(Some(&self.snapshot), &snapshot);
+        core::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// This worker's counters.
+    #[inline]
+    pub fn stats(&self) -> &WorkerStats {
+        &self.shared.stats[self.core.worker]
+    }
+
+    /// This worker's conns.
+    pub fn conns(&self) -> &Conns {
+        &self.core.conns
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+}
+
+impl<F: Frame> Core<F> {
+    fn burst<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, burst: &mut Burst<F>) {
+        for frame in burst.iter() {
+            frame.prefetch();
+        }
+        let port = t.snap.port(t.port);
+        let mut parsed = ArrayVec::<(Parsed, u64), { crate::frame::BURST }>::new();
+        for frame in burst.iter() {
+            let p = parse(frame.data(), port);
+            let hash = self.hasher.tuple(&p.tuple);
+            self.conns.prefetch_index(hash);
+            parsed.push((p, hash));
+        }
+        for (p, hash) in &parsed {
+            self.conns.prefetch_conn(*hash, !p.tuple.dst.is_v4());
+        }
+        for (frame, (p, hash)) in burst.drain(..).zip(&parsed) {
+            self.one(t, frame, p, *hash, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn one<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        hash: u64,
+        visited: u16,
+    ) {
+        match p.kind {
+            Kind::Flow => self.flow(t, frame, p, hash, visited),
+            Kind::Drop(reason) => t.stats.drop(reason),
+            Kind::Control => t.out.inform(t.port, frame, t.stats),
+            Kind::IcmpError => self.icmp_error(t, frame, p, visited),
+            Kind::Echo => self.echo(t, frame, p),
+        }
+    }
+
+    #[inline(always)]
+    fn flow<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        hash: u64,
+        visited: u16,
+    ) {
+        let Some((id, way)) = self.conns.find(hash, &p.tuple) else {
+            return self.miss(t, frame, p, visited);
+        };
+        if self.is_over(t, id, way, p) {
+            self.close(t, id);
+            return self.miss(t, frame, p, visited);
+        }
+        self.forward(t, frame, p, id, way);
+    }
+
+    /// Whether the conn's time is up, or a SYN starts it afresh (IPVS's conn_reuse_mode 1).
+    #[inline(always)]
+    fn is_over<P>(&self, t: &Turn<'_, F, P>, id: ConnId, way: Direction, p: &Parsed) -> bool {
+        let conn = self.conns.get(id);
+        let again = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN
+            && way == Direction::Original
+            && matches!(conn.state(), State::TimeWait | State::Close);
+        again || conn.expires().is_due(t.stamp)
+    }
+
+    /// A packet of a known conn: steps 6 to 8.
+    #[inline(always)]
+    fn forward<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        id: ConnId,
+        way: Direction,
+    ) {
+        let conn = self.conns.get_mut(id);
+        let dest_id = conn.dest();
+        let changed = conn.step(way, p.flags, t.stamp, &t.snap.timeouts);
+        let stats = &t.dests[dest_id.0 as usize];
+        if changed {
+            recount(stats, conn.is_inactive());
+        }
+        let bytes = p.ip_len() as u64;
+        let dest = t.snap.dest(dest_id);
+        let (hop, mtu) = match way {
+            Direction::Original => {
+                stats.in_packets.add(1);
+                stats.in_bytes.add(bytes);
+                (dest.hop, dest.mtu)
+            }
+            Direction::Reply => {
+                stats.out_packets.add(1);
+                stats.out_bytes.add(bytes);
+                match conn.reply_hop(t.neighbours.epoch()) {
+                    Some(hop) => (hop, t.snap.port(t.neighbours.get(hop).0).mtu),
+                    None => return self.reply_unrouted(t, frame, p, id),
+                }
+            }
+        };
+        if p.ttl <= 1 || p.ip_len() > mtu as usize {
+            return self.exceeds(t, frame, p, (id, way), (hop, mtu));
+        }
+        if let Some(frame) = self.transform(t, frame, p, id, way) {
+            self.emit(t, frame, p.l3 as usize, hop);
+        }
+    }
+
+    /// Step 7: what the conn's method does to a packet.
+    #[inline(always)]
+    fn transform<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        p: &Parsed,
+        id: ConnId,
+        way: Direction,
+    ) -> Option<F> {
+        let conn = self.conns.get(id);
+        match conn.forward() {
+            Forward::Nat | Forward::FullNat => {
+                rewrite::apply(frame.data_mut(), p, &self.conns.rewrite(id, way));
+            }
+            Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
+            Forward::Tunnel => {
+                let dest = t.snap.dest(conn.dest());
+                let (src, dst) = (dest.tunnel_source, dest.addr);
+                self.ip_id = self.ip_id.wrapping_add(1);
+                if !tunnel::encapsulate(&mut frame, p, src, dst, self.ip_id) {
+                    t.stats.drop(DropReason::NoHeadroom);
+                    return None;
+                }
+            }
+        }
+        Some(frame)
+    }
+
+    /// Step 8 for a packet at `l3` whose next hop is known.
+    #[inline(always)]
+    fn emit<P>(&mut self, t: &mut Turn<'_, F, P>, frame: F, l3: usize, hop: Hop) {
+        match t.neighbours.get(hop) {
+            (port, crate::neigh::HopState::Reachable(mac)) => {
+                out::send(t, frame, l3, port, mac);
+            }
+            _ => self.unreached(t, frame, l3, hop),
+        }
+    }
+}
+
+/// A conn has changed sides between active and inactive.
+fn recount(stats: &DestStats, inactive: bool) {
+    let (from, to) = match inactive {
+        true => (&stats.active, &stats.inactive),
+        false => (&stats.inactive, &stats.active),
+    };
+    from.sub(1);
+    to.add(1);
+}

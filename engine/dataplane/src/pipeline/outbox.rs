@@ -1,0 +1,77 @@
+//! Where a burst's frames end up before the worker hands them on: one small array per way out.
+
+use crate::frame::BURST;
+use crate::neigh::PortId;
+use crate::stats::WorkerStats;
+use crate::tuple::Addr;
+use crate::verdict::DropReason;
+use arrayvec::ArrayVec;
+
+/// Frames that one call of the pipeline may send by one port. Fragments make it more than a burst;
+/// what exceeds it is `TxFull`.
+pub const TX_BURST: usize = BURST * 8;
+
+/// Frames to be sent by one port.
+pub type TxBurst<F> = ArrayVec<F, TX_BURST>;
+
+/// A frame for another worker.
+#[derive(Debug)]
+pub struct Handed<F> {
+    /// The port it came in by.
+    pub port: PortId,
+    /// The frame as it came.
+    pub frame: F,
+    /// Workers that have had it; an ICMP error that nobody can place goes round once.
+    pub visited: u16,
+}
+
+/// All ways out of the pipeline. The worker empties it after every call.
+#[derive(Debug)]
+pub struct Outbox<F> {
+    /// To be sent, by port.
+    pub tx: Vec<TxBurst<F>>,
+    /// To other workers, by worker.
+    pub handover: Vec<ArrayVec<Handed<F>, BURST>>,
+    /// To the control thread, with the port they came in by.
+    pub control: ArrayVec<(PortId, F), BURST>,
+    /// Next hops that the control thread should look for; may be lost.
+    pub resolve: ArrayVec<(PortId, Addr), 8>,
+}
+
+impl<F> Outbox<F> {
+    /// An empty one.
+    pub fn new(ports: usize, workers: usize) -> Self {
+        Self {
+            tx: (0..ports).map(|_| ArrayVec::new()).collect(),
+            handover: (0..workers).map(|_| ArrayVec::new()).collect(),
+            control: ArrayVec::new(),
+            resolve: ArrayVec::new(),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn send(&mut self, port: PortId, frame: F, stats: &WorkerStats) {
+        if self.tx[port.0 as usize].try_push(frame).is_err() {
+            stats.drop(DropReason::TxFull);
+        }
+    }
+
+    pub(super) fn hand_over(&mut self, worker: usize, handed: Handed<F>, stats: &WorkerStats) {
+        if self.handover[worker].try_push(handed).is_err() {
+            stats.drop(DropReason::HandoverFull);
+        }
+    }
+
+    pub(super) fn inform(&mut self, port: PortId, frame: F, stats: &WorkerStats) {
+        if self.control.try_push((port, frame)).is_err() {
+            stats.drop(DropReason::ControlFull);
+        }
+    }
+
+    pub(super) fn ask(&mut self, port: PortId, addr: Addr) {
+        if !self.resolve.contains(&(port, addr)) {
+            // Lost where full: the next frame asks again.
+            let _ = self.resolve.try_push((port, addr));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Cold: packets that do not go on, what their senders are told, and ICMP.
+
+use super::Core;
+use super::Handed;
+use super::Turn;
+use super::out;
+use crate::conn::ConnId;
+use crate::conn::Direction;
+use crate::frame::Frame;
+use crate::frame::Pool;
+use crate::neigh::Hop;
+use crate::neigh::HopState;
+use crate::parse::Parsed;
+use crate::parse::parse_quoted;
+use crate::service::Closed;
+use crate::service::Forward;
+use crate::snapshot::Local;
+use crate::steer::Owner;
+use crate::steer::steer;
+use crate::tuple::Family;
+use crate::tuple::Proto;
+use crate::verdict::Answer;
+use crate::verdict::Consumed;
+use crate::verdict::DropReason;
+use crate::verdict::Made;
+use crate::wire::get16;
+use crate::wire::ipv4;
+use crate::xmit::answer;
+use crate::xmit::icmp;
+
+impl<F: Frame> Core<F> {
+    /// Drops a packet by name and answers its sender, within the rate limit.
+    #[cold]
+    pub(super) fn refuse<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        p: &Parsed,
+        reason: DropReason,
+        answer: Answer,
+    ) {
+        t.stats.drop(reason);
+        if answer == Answer::Silence || t.snap.is_broadcast(p.tuple.src) {
+            return;
+        }
+        if !self.limit.allows(t.now) {
+            return t.stats.limited.add(1);
+        }
+        // Errors of a router bear the address of the port they concern; a host's, its own.
+        let src = match answer {
+            Answer::TimeExceeded | Answer::TooBig(_) => {
+                t.snap.port(t.port).own_addr(p.family()).unwrap_or(p.tuple.dst)
+            }
+            _ => p.tuple.dst,
+        };
+        if let Some(made) = answer::make(&mut frame, p, answer, src) {
+            t.stats.made[made as usize].add(1);
+            self.send_toward(t, frame, p.l3 as usize, p.tuple.src);
+        }
+    }
+
+    /// A flow's packet that belongs to no conn and opens none: what a host would do.
+    pub(super) fn unclaimed<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        reason: DropReason,
+    ) {
+        let Some(local) = t.snap.locals.get(&p.tuple.dst) else {
+            return t.stats.drop(DropReason::NotOurs);
+        };
+        let answer = match (local.closed, p.tuple.proto) {
+            (Closed::Drop, _) => Answer::Silence,
+            (Closed::Reject, Proto::Tcp) => Answer::Reset,
+            (Closed::Reject, _) => Answer::PortUnreachable,
+        };
+        self.refuse(t, frame, p, reason, answer);
+    }
+
+    /// An echo request: answered for every address of ours.
+    #[cold]
+    pub(super) fn echo<P>(&mut self, t: &mut Turn<'_, F, P>, mut frame: F, p: &Parsed) {
+        match t.snap.locals.get(&p.tuple.dst) {
+            None => return t.stats.drop(DropReason::NotOurs),
+            Some(Local { closed: Closed::Drop, .. }) => {
+                return t.stats.drop(DropReason::ClosedPort);
+            }
+            Some(_) => {}
+        }
+        if t.snap.locals.contains_key(&p.tuple.src) || t.snap.is_broadcast(p.tuple.src) {
+            return t.stats.drop(DropReason::Martian);
+        }
+        t.stats.consumed[Consumed::EchoRequest as usize].add(1);
+        if !self.limit.allows(t.now) {
+            return t.stats.limited.add(1);
+        }
+        answer::echo_reply(&mut frame, p);
+        t.stats.made[Made::EchoReply as usize].add(1);
+        self.send_toward(t, frame, p.l3 as usize, p.tuple.src);
+    }
+
+    /// An ICMP error: to the conn that it quotes, whichever worker holds it.
+    #[cold]
+    pub(super) fn icmp_error<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        visited: u16,
+    ) {
+        let q = match parse_quoted(frame.data(), p) {
+            Ok(q) => q,
+            Err(reason) => return t.stats.drop(reason),
+        };
+        // The quoted packet travelled the other way.
+        let tuple = q.tuple.reversed();
+        let Some((id, way)) = self.conns.find(self.conns.hash(&tuple), &tuple) else {
+            return self.icmp_elsewhere(t, frame, p, &tuple, visited);
+        };
+        if p.ttl <= 1 {
+            // Never an ICMP error about an ICMP error (RFC 1122 section 3.2.2).
+            return t.stats.drop(DropReason::TtlExceeded);
+        }
+        let forward = self.conns.get(id).forward();
+        let r = self.conns.rewrite(id, way);
+        let mut frame = frame;
+        match (way, forward) {
+            (Direction::Reply, _) => {
+                // Hops behind the director show as the VIP, as the kernel has it.
+                icmp::translate(frame.data_mut(), p, &q, &r, Some(r.src));
+                self.send_toward(t, frame, p.l3 as usize, r.dst);
+            }
+            (Direction::Original, Forward::Nat | Forward::FullNat) => {
+                // A server that cannot reach clients must not see their side's addresses.
+                let new_src = (forward == Forward::FullNat).then_some(r.src);
+                icmp::translate(frame.data_mut(), p, &q, &r, new_src);
+                self.emit_to_dest(t, frame, p, id);
+            }
+            (Direction::Original, Forward::Dr | Forward::Tunnel) => {
+                if let Some(frame) = self.transform(t, frame, p, id, way) {
+                    self.emit_to_dest(t, frame, p, id);
+                }
+            }
+        }
+    }
+
+    fn emit_to_dest<P>(&mut self, t: &mut Turn<'_, F, P>, frame: F, p: &Parsed, id: ConnId) {
+        let hop = t.snap.dest(self.conns.get(id).dest()).hop;
+        self.emit(t, frame, p.l3 as usize, hop);
+    }
+
+    /// The conn is not here. Where arrival decides about conns, nobody can tell whose it is: the
+    /// error goes round the workers once.
+    fn icmp_elsewhere<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        tuple: &crate::tuple::Tuple,
+        visited: u16,
+    ) {
+        let next = match steer(t.snap, &self.hasher, self.workers, t.port, tuple) {
+            Owner::Worker(w) if visited == 0 && w != self.worker => Some((w, self.workers as u16)),
+            Owner::Arrival if (visited as usize) + 1 < self.workers => {
+                Some(((self.worker + 1) % self.workers, visited + 1))
+            }
+            _ => None,
+        };
+        if let Some((worker, visited)) = next {
+            let handed = Handed { port: t.port, frame, visited };
+            return t.out.hand_over(worker, handed, t.stats);
+        }
+        let ours = t.snap.locals.contains_key(&p.tuple.dst);
+        t.stats.drop(if ours { DropReason::IcmpUnknown } else { DropReason::NotOurs });
+    }
+
+    /// The way to the client is not known (any more): look it up and go on, or wait for it.
+    #[cold]
+    pub(super) fn reply_unrouted<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        id: ConnId,
+    ) {
+        let way = Direction::Reply;
+        let client = self.conns.rewrite(id, way).dst;
+        let Some((port, next)) = t.snap.routes.find(client) else {
+            return self.refuse(t, frame, p, DropReason::NoRoute, Answer::NetUnreachable);
+        };
+        let hop = t.neighbours.find(port, next);
+        if let Some(hop) = hop {
+            let epoch = t.neighbours.epoch();
+            self.conns.get_mut(id).set_reply_hop(hop, epoch);
+        }
+        let mtu = t.snap.port(port).mtu;
+        let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let Some(frame) = self.transform(t, frame, p, id, way) else { return };
+        match hop.map(|hop| (hop, t.neighbours.get(hop).1)) {
+            Some((_, HopState::Reachable(mac))) => {
+                out::send_cut(t, frame, p.l3 as usize, port, mac);
+            }
+            Some((hop, _)) => self.unreached(t, frame, p.l3 as usize, hop),
+            None => self.hold(t, frame, p.l3 as usize, port, next),
+        }
+    }
+
+    /// A packet of a conn whose TTL is used up, or that is larger than its way.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn exceeds<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        (id, way): (ConnId, Direction),
+        (hop, mtu): (Hop, u16),
+    ) {
+        let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let Some(frame) = self.transform(t, frame, p, id, way) else { return };
+        match t.neighbours.get(hop) {
+            (port, HopState::Reachable(mac)) => {
+                out::send_cut(t, frame, p.l3 as usize, port, mac);
+            }
+            _ => self.unreached(t, frame, p.l3 as usize, hop),
+        }
+    }
+
+    /// Gives the frame back where it may go on, be it in fragments.
+    fn check_limits<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        mtu: u16,
+    ) -> Option<F> {
+        if p.ttl <= 1 {
+            self.refuse(t, frame, p, DropReason::TtlExceeded, Answer::TimeExceeded);
+            return None;
+        }
+        let flags = p.l3 as usize + ipv4::FRAGMENT;
+        let may_cut = p.family() == Family::V4 && get16(frame.data(), flags) & ipv4::DF == 0;
+        if p.ip_len() > mtu as usize && !may_cut {
+            self.refuse(t, frame, p, DropReason::TooBig, Answer::TooBig(mtu));
+            return None;
+        }
+        Some(frame)
+    }
+}

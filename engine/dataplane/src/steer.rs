@@ -1,0 +1,47 @@
+//! Which worker owns a frame: one pure function, asked when a tuple is not in the arriving
+//! worker's table. Receive-side scaling may make arrival agree with it; it never replaces it.
+
+use crate::laddr;
+use crate::neigh::PortId;
+use crate::service::Forward;
+use crate::snapshot::Snapshot;
+use crate::tuple::Hasher;
+use crate::tuple::Tuple;
+
+/// Whose a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// This worker's.
+    Worker(usize),
+    /// Whoever it arrives at.
+    Arrival,
+    /// Nobody's: no conn can exist for it and none may open.
+    Nobody,
+}
+
+/// The owner of a tuple among `workers` workers. `port` is where frames of this tuple arrive.
+pub fn steer(
+    snapshot: &Snapshot,
+    hasher: &Hasher,
+    workers: usize,
+    port: PortId,
+    tuple: &Tuple,
+) -> Owner {
+    // Bits that the conn index does not use: a worker's conns must not crowd in part of its index.
+    let share = |hash: u64| Owner::Worker(((hash >> 16 & 0xffff) as usize * workers) >> 16);
+    if let Some(service) = snapshot.service(tuple.proto, tuple.dst, tuple.dport) {
+        return match service.forward {
+            // What comes back carries the client's address only.
+            Forward::Nat => share(hasher.addr(tuple.src)),
+            _ if snapshot.port(port).fixed_queue => Owner::Arrival,
+            _ => share(hasher.tuple(tuple)),
+        };
+    }
+    if snapshot.locals.get(&tuple.dst).is_some_and(|l| l.pool) {
+        return Owner::Worker(laddr::owner(tuple.dport, workers));
+    }
+    if snapshot.is_nat_dest(tuple.proto, tuple.src, tuple.sport) {
+        return share(hasher.addr(tuple.dst));
+    }
+    Owner::Nobody
+}

@@ -1,0 +1,7 @@
+//! Ways out: one file per thing that can be done to a packet. All work in place, on bytes.
+
+pub mod answer;
+pub mod fragment;
+pub mod icmp;
+pub mod rewrite;
+pub mod tunnel;

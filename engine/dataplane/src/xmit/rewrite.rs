@@ -1,0 +1,75 @@
+//! nat and full-NAT: new addresses and ports, TTL one less, checksums updated (RFC 1624). Also the
+//! little that dr needs.
+
+use crate::conn::Rewrite;
+use crate::parse::Parsed;
+use crate::tuple::Family;
+use crate::tuple::Proto;
+use crate::wire::checksum::Delta;
+use crate::wire::get16;
+use crate::wire::ipv4;
+use crate::wire::ipv6;
+use crate::wire::put16;
+use crate::wire::put32;
+use crate::wire::put128;
+use crate::wire::tcp;
+use crate::wire::udp;
+
+/// What a TTL one less does to the header checksum: its word falls by 0x0100.
+const TTL_LESS: Delta = Delta(!0x0100);
+
+/// Applies a conn's rewrite to a packet of TCP or UDP. Its TTL must be at least 1.
+#[inline(always)]
+pub fn apply(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
+    let ip = &mut frame[p.l3 as usize..];
+    match p.family() {
+        Family::V4 => {
+            put32(ip, ipv4::SRC, r.src.v4_bits());
+            put32(ip, ipv4::DST, r.dst.v4_bits());
+            ip[ipv4::TTL] = p.ttl - 1;
+            let checksum = r.l3.and(TTL_LESS).apply(get16(ip, ipv4::CHECKSUM));
+            put16(ip, ipv4::CHECKSUM, checksum);
+        }
+        Family::V6 => {
+            put128(ip, ipv6::SRC, r.src.bits());
+            put128(ip, ipv6::DST, r.dst.bits());
+            ip[ipv6::HOP_LIMIT] = p.ttl - 1;
+        }
+    }
+    transport(&mut frame[p.l4 as usize..], p.tuple.proto, r);
+}
+
+#[inline(always)]
+fn transport(segment: &mut [u8], proto: Proto, r: &Rewrite) {
+    put32(segment, 0, (r.sport as u32) << 16 | r.dport as u32);
+    if proto == Proto::Tcp {
+        let checksum = r.l4.apply(get16(segment, tcp::CHECKSUM));
+        put16(segment, tcp::CHECKSUM, checksum);
+    } else {
+        udp_checksum(segment, r.l4);
+    }
+}
+
+/// 0 says "no checksum" and stays; a sum that comes out as 0 is written as ffff (RFC 768).
+#[inline(always)]
+pub(super) fn udp_checksum(segment: &mut [u8], delta: Delta) {
+    let old = get16(segment, udp::CHECKSUM);
+    if old != 0 {
+        let new = delta.apply(old);
+        put16(segment, udp::CHECKSUM, if new == 0 { 0xffff } else { new });
+    }
+}
+
+/// One hop less to live, header checksum updated. The TTL must be at least 1.
+#[inline(always)]
+pub fn decrement_ttl(frame: &mut [u8], p: &Parsed) {
+    let ip = &mut frame[p.l3 as usize..];
+    match p.family() {
+        Family::V4 => {
+            ip[ipv4::TTL] = p.ttl - 1;
+            let checksum = TTL_LESS.apply(get16(ip, ipv4::CHECKSUM));
+            put16(ip, ipv4::CHECKSUM, checksum);
+        }
+        Family::V6 => ip[ipv6::HOP_LIMIT] = p.ttl - 1,
+    }
+}
