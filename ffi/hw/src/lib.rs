@@ -1,0 +1,23 @@
+//! What the processor offers, as safe functions and types: time stamp counter,
+//! prefetch, SIMD tag match, huge-page slices, and the benches' counting allocator.
+//!
+//! All `unsafe` that the rest of the house would need for speed lives here (and in
+//! `dpdk-sys`); everything exported is safe to call with any argument.
+
+pub mod alloc;
+mod huge;
+mod prefetch;
+mod simd;
+mod time;
+
+pub use huge::HugeSlice;
+pub use prefetch::prefetch;
+pub use prefetch::prefetch_index;
+pub use simd::match16;
+pub use time::TscClock;
+pub use time::tsc;
+pub use time::tsc_hz;
+pub use time::tsc_is_steady;
+/// What a [`HugeSlice`] may hold. Derive it with `#[derive(zerocopy::FromZeros)]`,
+/// which `#![forbid(unsafe_code)]` allows (the crate needs `zerocopy` as a dependency).
+pub use zerocopy::FromZeros;

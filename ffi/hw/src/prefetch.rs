@@ -1,0 +1,45 @@
+//! Asking for a cache line before it is needed.
+
+/// Asks for the first cache line of `value`, into all cache levels.
+#[inline(always)]
+pub fn prefetch<T: ?Sized>(value: &T) {
+    line(std::ptr::from_ref(value).cast());
+}
+
+/// Asks for the first cache line of `slice[i]`. An `i` out of range is harmless and unchecked:
+/// the processor ignores a prefetch that it cannot translate.
+#[inline(always)]
+pub fn prefetch_index<T>(slice: &[T], i: usize) {
+    line(slice.as_ptr().wrapping_add(i).cast());
+}
+
+#[inline(always)]
+fn line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::_MM_HINT_T0;
+        use std::arch::x86_64::_mm_prefetch;
+        // SAFETY: PREFETCHT0 is a hint: it reads nothing a program can see and never faults,
+        // whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_index_is_harmless() {
+        let slice = [1_u64; 4];
+        for i in [0, 3, 4, 1 << 40, usize::MAX] {
+            prefetch_index(&slice, i);
+        }
+        prefetch_index::<u8>(&[], 7);
+        prefetch(&slice);
+        prefetch("");
+        assert_eq!(slice, [1; 4]);
+    }
+}
