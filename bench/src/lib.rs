@@ -1,1 +1,5 @@
-//! (see Cargo.toml)
+//! What the benches measure with: frames laid out as mbufs are, and made traffic over a made
+//! director.
+
+pub mod frame;
+pub mod workload;

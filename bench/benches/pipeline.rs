@@ -1,0 +1,105 @@
+//! The pipeline alone: nanoseconds per established packet, by method and number of conns.
+//!
+//! `cargo bench -p pointsman-bench --bench pipeline [-- --conns 1,100000,1000000 --rounds 15]`
+//!
+//! TCP over IPv4, 64-byte frames, a uniformly random conn per frame, bursts of 32, both directions
+//! where both pass the director; state, timers and counters on; frames are filled outside the
+//! clock. A round is 2^20 packets; printed are minimum, median and maximum of the rounds, and the
+//! allocations of all of them, which must be 0.
+
+use pointsman_bench::frame::BenchFrame;
+use pointsman_bench::frame::NoFrames;
+use pointsman_bench::workload::Random;
+use pointsman_bench::workload::Workload;
+use pointsman_dataplane::frame::BURST;
+use pointsman_dataplane::frame::Burst;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::tick::Tick;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: hw::alloc::CountingAllocator = hw::alloc::CountingAllocator;
+
+/// Frames filled at a time.
+const RING: usize = 1024;
+/// Packets of a round.
+const ROUND: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(allocations) => {
+            eprintln!("{allocations} allocations: there must be none");
+            ExitCode::FAILURE
+        }
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<u64, Box<dyn std::error::Error>> {
+    let (mut conns, mut rounds) = (vec![1, 100_000, 1_000_000], 15);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} wants a value"));
+        match arg.as_str() {
+            "--conns" => {
+                conns = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
+            "--rounds" => rounds = value()?.parse()?,
+            // What cargo adds by itself.
+            "--bench" => {}
+            _ => return Err(format!("unknown option {arg}; --conns N,N,.. or --rounds N").into()),
+        }
+    }
+    let mut allocations = 0;
+    println!("{:9} {:>9} {:>8} {:>8} {:>8}  ns/packet", "method", "conns", "min", "median", "max");
+    for forward in [Forward::Dr, Forward::Tunnel, Forward::Nat, Forward::FullNat] {
+        for &n in &conns {
+            let (mut ns, count) = measure(Workload::new(forward, n)?, rounds);
+            ns.sort_by(f64::total_cmp);
+            let [min, median, max] = [ns[0], ns[ns.len() / 2], ns[ns.len() - 1]];
+            println!("{:9} {n:>9} {min:>8.1} {median:>8.1} {max:>8.1}", forward.name());
+            allocations += count;
+        }
+    }
+    println!("allocations: {allocations}");
+    Ok(allocations)
+}
+
+/// Nanoseconds per packet of each round, and all allocations.
+fn measure(mut w: Workload, rounds: usize) -> (Vec<f64>, u64) {
+    let mut random = Random(42);
+    let mut ring: Vec<_> = (0..RING).map(|_| BenchFrame::empty()).collect();
+    let mut burst = Burst::new();
+    let (mut results, mut allocations) = (Vec::new(), 0);
+    let mut now = Tick::from_secs(2);
+    for round in 0..=rounds {
+        let mut cycles = 0;
+        for _ in 0..ROUND / RING {
+            let ports = w.fill(&mut ring, &mut random);
+            let mut done = Vec::with_capacity(RING);
+            let before = hw::alloc::count();
+            let start = hw::tsc();
+            for port in ports.into_iter().rev() {
+                burst.extend(ring.drain(ring.len() - BURST..));
+                now = now + core::time::Duration::from_nanos(500);
+                w.pipeline.process(port, &mut burst, now, &mut NoFrames, &mut w.out);
+                for tx in &mut w.out.tx {
+                    done.extend(tx.drain(..));
+                }
+            }
+            cycles += hw::tsc() - start;
+            allocations += hw::alloc::count() - before;
+            assert_eq!(done.len(), RING, "every frame leaves; dropped: {}", w.dropped());
+            ring = done;
+        }
+        // The first round warms up.
+        if round > 0 {
+            results.push(cycles as f64 * 1e9 / hw::tsc_hz() as f64 / ROUND as f64);
+        }
+    }
+    (results, allocations)
+}

@@ -1,0 +1,273 @@
+//! Made traffic: a director with one service, and any number of established TCP conns through it.
+
+use crate::frame::BenchFrame;
+use crate::frame::NoFrames;
+use arrayvec::ArrayVec;
+use hashbrown::HashMap;
+use pointsman_dataplane::conn::Timeouts;
+use pointsman_dataplane::frame::BURST;
+use pointsman_dataplane::frame::Burst;
+use pointsman_dataplane::frame::Frame;
+use pointsman_dataplane::neigh::HopState;
+use pointsman_dataplane::neigh::Neighbours;
+use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::pipeline::Outbox;
+use pointsman_dataplane::pipeline::Pipeline;
+use pointsman_dataplane::pipeline::Setup;
+use pointsman_dataplane::pipeline::Shared;
+use pointsman_dataplane::sched::Sched;
+use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::service::Dest;
+use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Service;
+use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::snapshot::Local;
+use pointsman_dataplane::snapshot::LocalPool;
+use pointsman_dataplane::snapshot::PortInfo;
+use pointsman_dataplane::snapshot::Route;
+use pointsman_dataplane::snapshot::Routes;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::stats::DestBlocks;
+use pointsman_dataplane::stats::WorkerStats;
+use pointsman_dataplane::tick::Tick;
+use pointsman_dataplane::tuple::Addr;
+use pointsman_dataplane::tuple::Prefix;
+use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::verdict::DropReason;
+use pointsman_dataplane::wire::checksum;
+use pointsman_dataplane::wire::ipv4;
+use pointsman_dataplane::wire::put16;
+use pointsman_dataplane::wire::put32;
+use pointsman_dataplane::wire::tcp;
+use std::io;
+use std::sync::Arc;
+
+/// Bytes of a made frame: the smallest Ethernet frame without its check sequence.
+pub const FRAME: usize = 60;
+/// Dests of the service.
+const DESTS: u32 = 4;
+/// Addresses of the pool.
+const LADDRS: u32 = 32;
+
+const WAN: PortId = PortId(0);
+const LAN: PortId = PortId(1);
+const VIP: u32 = 0x0a01_0064;
+const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+
+/// A small fast generator (SplitMix64), so that every run sees the same traffic.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        ((self.draw() >> 32) * n as u64 >> 32) as usize
+    }
+}
+
+/// What changes from frame to frame: which port it comes in by, addresses and ports.
+#[derive(Clone, Copy)]
+pub struct Packet {
+    port: PortId,
+    src: u32,
+    dst: u32,
+    ports: u32,
+}
+
+/// A director with its conns.
+pub struct Workload {
+    /// The pipeline under test.
+    pub pipeline: Pipeline<BenchFrame>,
+    /// Its ways out.
+    pub out: Outbox<BenchFrame>,
+    /// One packet of each direction that passes the director, of every conn.
+    pub packets: Vec<Packet>,
+    /// Both its counters.
+    pub shared: Arc<Shared>,
+}
+
+impl Workload {
+    /// A director that forwards by `forward`, with `conns` established conns.
+    ///
+    /// # Errors
+    /// When the tables do not fit in the address space, or a conn is refused.
+    pub fn new(forward: Forward, conns: usize) -> io::Result<Self> {
+        let neighbours = Arc::new(Neighbours::new(64, 1));
+        let snapshot = Arc::new(snapshot(forward, &neighbours)?);
+        let shared = Arc::new(Shared {
+            stats: Box::new([WorkerStats::default()]),
+            dests: DestBlocks::new(1, DESTS as usize),
+            neighbours,
+        });
+        let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret: [1, 2, 3, 4] };
+        let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
+        let out = Outbox::new(2, 1);
+        let mut workload = Self { pipeline, out, packets: Vec::with_capacity(conns * 2), shared };
+        for n in 0..conns as u32 {
+            workload.open(n)?;
+        }
+        Ok(workload)
+    }
+
+    /// Opens the `n`-th conn by its handshake, and remembers what its packets look like.
+    fn open(&mut self, n: u32) -> io::Result<()> {
+        let client = (0x0b00_0000 + n / 60_000, 1024 + n % 60_000);
+        let original = Packet { port: WAN, src: client.0, dst: VIP, ports: client.1 << 16 | 80 };
+        let leaves = self.pass(&original, tcp::SYN)?;
+        self.packets.push(original);
+        if self.replies_pass(&leaves) {
+            let ip = &leaves[14..];
+            let word = |at: usize| pointsman_dataplane::wire::get32(ip, at);
+            let ports = word(20).rotate_left(16);
+            let (src, dst) = (word(ipv4::DST), word(ipv4::SRC));
+            let reply = Packet { port: LAN, src, dst, ports };
+            self.pass(&reply, tcp::SYN | tcp::ACK_BIT)?;
+            self.packets.push(reply);
+        }
+        self.pass(&original, tcp::ACK_BIT)?;
+        Ok(())
+    }
+
+    /// nat and full-NAT change the destination address; dr does not, a tunnel is protocol 4.
+    fn replies_pass(&self, leaves: &[u8]) -> bool {
+        leaves[14 + ipv4::PROTOCOL] == Proto::Tcp as u8
+            && pointsman_dataplane::wire::get32(leaves, 14 + ipv4::DST) != VIP
+    }
+
+    fn pass(&mut self, packet: &Packet, flags: u8) -> io::Result<Vec<u8>> {
+        let mut frame = BenchFrame::empty();
+        frame.restore(&bytes(packet, flags));
+        let mut burst = Burst::new();
+        burst.push(frame);
+        let now = Tick::from_secs(1);
+        self.pipeline.process(packet.port, &mut burst, now, &mut NoFrames, &mut self.out);
+        let sent = self.out.tx.iter_mut().find_map(ArrayVec::pop);
+        let sent = sent.ok_or_else(|| io::Error::other("a frame of the handshake was not sent"))?;
+        Ok(sent.data().to_vec())
+    }
+
+    /// What was dropped so far, by name.
+    pub fn dropped(&self) -> String {
+        let stats = self.pipeline.stats();
+        let count = |r: &DropReason| stats.dropped[*r as usize].get();
+        let some = DropReason::ALL.iter().filter(|r| count(r) > 0);
+        some.map(|r| format!("{} {} ", r.name(), count(r))).collect()
+    }
+
+    /// Fills frames with packets of uniformly random conns, all of one burst from one port.
+    pub fn fill(&self, frames: &mut [BenchFrame], random: &mut Random) -> Vec<PortId> {
+        let mut ports = Vec::with_capacity(frames.len() / BURST);
+        for burst in frames.chunks_mut(BURST) {
+            let port = self.packets[random.below(self.packets.len())].port;
+            ports.push(port);
+            for frame in burst {
+                // Redrawn until it comes in by the burst's port: conns stay uniform.
+                let packet = loop {
+                    let packet = &self.packets[random.below(self.packets.len())];
+                    if packet.port == port {
+                        break packet;
+                    }
+                };
+                frame.restore(&bytes(packet, tcp::ACK_BIT));
+            }
+        }
+        ports
+    }
+}
+
+/// An Ethernet frame with a TCP segment without data; both checksums right.
+fn bytes(packet: &Packet, flags: u8) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    frame[..6].copy_from_slice(&MACS[packet.port.0 as usize]);
+    frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x63]);
+    put16(&mut frame, 12, 0x0800);
+    let (src, dst) = (Addr::v4(packet.src), Addr::v4(packet.dst));
+    let (total, protocol) = ((ipv4::LEN + tcp::LEN) as u16, Proto::Tcp as u8);
+    ipv4::Header { tos: 0, total, id: 7, fragment: ipv4::DF, ttl: 64, protocol, src, dst }
+        .write(&mut frame[14..]);
+    let segment = &mut frame[34..54];
+    put32(segment, 0, packet.ports);
+    put32(segment, tcp::SEQ, 1);
+    put32(segment, tcp::ACK, 1);
+    segment[tcp::OFFSET] = 0x50;
+    segment[tcp::FLAGS] = flags;
+    let pseudo = checksum::pseudo(src, dst, protocol, tcp::LEN);
+    let sum = checksum::finish(checksum::sum(segment, pseudo));
+    put16(segment, tcp::CHECKSUM, sum);
+    frame
+}
+
+fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
+    let hop = |port, addr: u32| {
+        let hop = neighbours.insert(port, Addr::v4(addr), |_| true);
+        let hop = hop.ok_or_else(|| io::Error::other("the neighbour table is full"))?;
+        neighbours.set(hop, HopState::Reachable([2, 0, 0, 0, 1, addr as u8]));
+        Ok::<_, io::Error>(hop)
+    };
+    let port = |i: usize, addr: u32| PortInfo {
+        name: format!("port{i}"),
+        mac: MACS[i],
+        mtu: 1500,
+        vlan: None,
+        addrs: vec![(Addr::v4(addr), Prefix::new(Addr::v4(addr), 24))],
+        fixed_queue: true,
+    };
+    let gateway = 0x0a01_0001;
+    hop(WAN, gateway)?;
+    let mut dests = Vec::new();
+    for n in 0..DESTS {
+        let addr = 0x0a02_0002 + n;
+        dests.push(Dest {
+            addr: Addr::v4(addr),
+            port: 80,
+            weight: 1,
+            forward,
+            out: LAN,
+            hop: hop(LAN, addr)?,
+            mtu: if forward == Forward::Tunnel { 1480 } else { 1500 },
+            tunnel_source: Addr::v4(0x0a02_00fe),
+            removed: false,
+        });
+    }
+    let laddrs: Vec<_> = (0..LADDRS).map(|n| Addr::v4(0x0a02_0064 + n)).collect();
+    let local = |vip, pool| Local { vip, pool, own: false, closed: Closed::Reject, ports: 3 };
+    let mut locals: HashMap<_, _> = laddrs.iter().map(|a| (*a, local(false, true))).collect();
+    locals.insert(Addr::v4(VIP), local(true, false));
+    let candidates = (0..DESTS).rev().map(|n| Candidate { id: DestId(n), weight: 1 }).collect();
+    let connected = |addr, port| Route { prefix: Prefix::new(Addr::v4(addr), 24), port, via: None };
+    Ok(Snapshot {
+        ports: vec![port(0, 0x0a01_00fe), port(1, 0x0a02_00fe)],
+        routes: Routes::new(vec![
+            connected(0x0a01_0000, WAN),
+            connected(0x0a02_0000, LAN),
+            Route { prefix: Prefix::new(Addr::v4(0), 0), port: WAN, via: Some(Addr::v4(gateway)) },
+        ]),
+        locals,
+        services: vec![Service {
+            id: ServiceId(0),
+            proto: Proto::Tcp,
+            addr: Addr::v4(VIP),
+            port: 80,
+            forward,
+            pool: Some(0),
+            sched: Sched::Rr,
+            dests: candidates,
+            version: 1,
+        }],
+        dests,
+        pools: vec![LocalPool { v4: laddrs, v6: Vec::new() }],
+        timeouts: Timeouts::default(),
+        ..Snapshot::default()
+    }
+    .index())
+}
