@@ -132,19 +132,26 @@ pub struct Snapshot {
     pub pools: Vec<LocalPool>,
     /// Timeouts by conn state.
     pub timeouts: Timeouts,
-    by_key: HashMap<(Proto, Addr, u16), usize>,
+    /// Look-ups over the above, filled by `index`.
+    pub lookup: Lookup,
+}
+
+/// A snapshot's look-up tables.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Lookup {
+    services: HashMap<(Proto, Addr, u16), usize>,
     nat_dests: HashSet<(Proto, Addr, u16)>,
 }
 
 impl Snapshot {
-    /// Fills the indices; call once after the public fields are complete.
+    /// Fills the look-up tables; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
         let key = |s: &Service| (s.proto, s.addr, s.port);
-        self.by_key = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
-        self.nat_dests.clear();
+        self.lookup.services = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
+        self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {
             let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);
-            self.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
+            self.lookup.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
         }
         self
     }
@@ -152,12 +159,12 @@ impl Snapshot {
     /// The service of a destination.
     #[inline]
     pub fn service(&self, proto: Proto, addr: Addr, port: u16) -> Option<&Service> {
-        self.by_key.get(&(proto, addr, port)).map(|i| &self.services[*i])
+        self.lookup.services.get(&(proto, addr, port)).map(|i| &self.services[*i])
     }
 
     /// Whether a source is a dest under nat, so that what it sends may be the answer of a conn.
     pub fn is_nat_dest(&self, proto: Proto, addr: Addr, port: u16) -> bool {
-        self.nat_dests.contains(&(proto, addr, port))
+        self.lookup.nat_dests.contains(&(proto, addr, port))
     }
 
     /// Whether an address is the directed broadcast of a connected prefix: no sender, and not to
