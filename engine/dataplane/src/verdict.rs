@@ -85,8 +85,6 @@ DropReason {
     ReplyClash = "reply-clash",
     /// The conn table is full.
     TableFull = "table-full",
-    /// The conn's dest is gone.
-    DestGone = "dest-gone",
     // On its way out.
     /// TTL or hop limit used up.
     TtlExceeded = "ttl-exceeded",
@@ -148,8 +146,6 @@ pub enum Answer {
     Reset,
     /// ICMP port unreachable.
     PortUnreachable,
-    /// ICMP host (v4) or address (v6) unreachable.
-    HostUnreachable,
     /// ICMP net unreachable (v4) or no route (v6).
     NetUnreachable,
     /// ICMP time exceeded in transit.

@@ -46,12 +46,11 @@ impl<F: Frame> Core<F> {
         if !self.limit.allows(t.now) {
             return t.stats.limited.add(1);
         }
-        // Errors of a router bear the address of the port they concern; a host's, its own.
+        // A host answers as the address that was spoken to, a router by that of the port where the
+        // packet came in (RFC 1812 section 4.3.2.4).
         let src = match answer {
-            Answer::TimeExceeded | Answer::TooBig(_) => {
-                t.snap.port(t.port).own_addr(p.family()).unwrap_or(p.tuple.dst)
-            }
-            _ => p.tuple.dst,
+            Answer::Reset | Answer::PortUnreachable => p.tuple.dst,
+            _ => t.snap.port(t.port).own_addr(p.family()).unwrap_or(p.tuple.dst),
         };
         if let Some(made) = answer::make(&mut frame, p, answer, src) {
             t.stats.made[made as usize].add(1);

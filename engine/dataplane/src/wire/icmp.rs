@@ -25,8 +25,6 @@ pub mod v4 {
     pub const PARAMETER: u8 = 12;
     /// Code of unreachable: net.
     pub const NET: u8 = 0;
-    /// Code of unreachable: host.
-    pub const HOST: u8 = 1;
     /// Code of unreachable: port.
     pub const PORT: u8 = 3;
     /// Code of unreachable: fragmentation needed and DF set.
@@ -59,8 +57,6 @@ pub mod v6 {
     pub const MLD_REPORT: u8 = 143;
     /// Code of unreachable: no route.
     pub const NO_ROUTE: u8 = 0;
-    /// Code of unreachable: address.
-    pub const ADDRESS: u8 = 3;
     /// Code of unreachable: port.
     pub const PORT: u8 = 4;
 }

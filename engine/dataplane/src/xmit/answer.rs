@@ -35,10 +35,6 @@ pub fn make<F: Frame>(frame: &mut F, p: &Parsed, answer: Answer, src: Addr) -> O
             (icmp::v4::UNREACHABLE, icmp::v4::PORT, 0, Made::Unreachable)
         }
         Answer::PortUnreachable => (icmp::v6::UNREACHABLE, icmp::v6::PORT, 0, Made::Unreachable),
-        Answer::HostUnreachable if v4 => {
-            (icmp::v4::UNREACHABLE, icmp::v4::HOST, 0, Made::Unreachable)
-        }
-        Answer::HostUnreachable => (icmp::v6::UNREACHABLE, icmp::v6::ADDRESS, 0, Made::Unreachable),
         Answer::NetUnreachable if v4 => {
             (icmp::v4::UNREACHABLE, icmp::v4::NET, 0, Made::Unreachable)
         }
