@@ -71,7 +71,7 @@ impl Random {
 
     /// A number below `n`.
     pub fn below(&mut self, n: usize) -> usize {
-        ((self.draw() >> 32) * n as u64 >> 32) as usize
+        (((self.draw() >> 32) * n as u64) >> 32) as usize
     }
 }
 
