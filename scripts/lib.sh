@@ -1,0 +1,150 @@
+# Shared by the scripts: root, packages, cargo, hugepages, colours. Sourced, never run.
+# Needs bash >= 4.4 and the caller's `set -uo pipefail`.
+
+START_DIR=${START_DIR:-$PWD} # set by scripts that cd: a relative POINTSMAN is the caller's
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET_DIR=${CARGO_TARGET_DIR:-$REPO/target}
+
+# Command or file -> Debian package. A package is asked for only when what it brings is missing.
+BUILD_NEEDS="gcc:build-essential pkg-config:pkg-config libdpdk.pc:libdpdk-dev"
+LAB_NEEDS="ip:iproute2 nft:nftables ethtool:ethtool openssl:openssl curl:curl wrk:wrk nginx:nginx-light
+           iperf3:iperf3 /usr/bin/python3:python3 clang:clang tcpdump:tcpdump ping:iputils-ping ps:procps jq:jq"
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    C_OK=$'\e[32m' C_BAD=$'\e[31m' C_DIM=$'\e[2m' C_BOLD=$'\e[1m' C_OFF=$'\e[0m'
+else
+    C_OK='' C_BAD='' C_DIM='' C_BOLD='' C_OFF=''
+fi
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# seconds since the epoch with three decimals, without a fork
+now() { printf '%s' "$EPOCHREALTIME"; }
+
+# since START -> seconds with one decimal
+since() {
+    local us=$(( ${EPOCHREALTIME/[.,]/} - ${1/[.,]/} ))
+    printf '%d.%d' $((us / 1000000)) $((us / 100000 % 10))
+}
+
+# Runs a command so that a signal to this script is handled at once, not after the command.
+interruptible() {
+    local rc
+    "$@" <&0 &
+    CHILD=$!
+    wait "$CHILD"
+    rc=$?
+    CHILD=
+    return "$rc"
+}
+
+has() {
+    case $1 in
+    /*) [ -e "$1" ] ;;
+    # the versioned clang of a machine that has no `clang` serves as well
+    clang) command -v clang || compgen -c clang- | grep -qx 'clang-[0-9]*' ;;
+    libdpdk.pc) command -v pkg-config && pkg-config --atleast-version=22.11 libdpdk ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" ;;
+    esac >/dev/null 2>&1
+}
+
+# missing_packages NEEDS... -> the packages to install, one line
+missing_packages() {
+    local need list=
+    for need in $*; do
+        has "${need%%:*}" || list+=" ${need#*:}"
+    done
+    printf '%s' "${list# }"
+}
+
+# install_packages NEEDS...: installs what is missing, quietly; says what it does.
+install_packages() {
+    local list log policy=/usr/sbin/policy-rc.d made_policy=
+    list=$(missing_packages "$@")
+    [ -n "$list" ] || return 0
+    command -v apt-get >/dev/null || die "needs the packages: $list (install them by your package manager)"
+    echo "installing: $list" | fold -s -w 79
+    log=$(mktemp)
+    # Packages like nginx start a service when installed; ours run in the lab only.
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    {
+        apt-get -qq update || true
+        # shellcheck disable=SC2086
+        apt-get -qq install -y --no-install-recommends $list
+    } >"$log" 2>&1 </dev/null
+    local rc=$?
+    [ -z "$made_policy" ] || rm -f "$policy"
+    if [ "$rc" != 0 ]; then
+        tail -n 15 "$log" >&2
+        rm -f "$log"
+        die "apt-get could not install: $list (see above; is the machine online?)"
+    fi
+    rm -f "$log"
+}
+
+# Is there a cargo that is new enough? One line on what to do, and exit, when not.
+need_cargo() {
+    local want have
+    want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml")
+    command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+    command -v cargo >/dev/null ||
+        die "cargo is missing: curl -sSf https://sh.rustup.rs | sh -s -- -y   (Rust >= $want)"
+    have=$(cd "$REPO" && cargo --version 2>/dev/null | sed 's/^cargo \([0-9.]*\).*/\1/')
+    [ -n "$have" ] || die "cargo does not run: rustup default stable   (Rust >= $want)"
+    [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||
+        die "cargo $have is too old: rustup update stable && rustup default stable   (Rust >= $want)"
+}
+
+# build_pointsman: the release binary; sets POINTSMAN unless the caller replaced it.
+build_pointsman() {
+    if [ -n "${POINTSMAN:-}" ]; then
+        # also `POINTSMAN=true`: a name on the PATH
+        local given=$POINTSMAN
+        POINTSMAN=$(cd "$START_DIR" && type -P "$given" | xargs -r realpath -s)
+        [ -x "$POINTSMAN" ] || die "POINTSMAN=$given: no such program"
+        export POINTSMAN
+        return 0
+    fi
+    need_cargo
+    interruptible cargo build --manifest-path "$REPO/Cargo.toml" --release --quiet -p pointsman </dev/null || return 1
+    POINTSMAN=$TARGET_DIR/release/pointsman
+    export POINTSMAN
+}
+
+HUGE_DIR=/sys/kernel/mm/hugepages/hugepages-2048kB
+HUGE_BEFORE=
+
+# hugepages_reserve MIB: sets HUGEPAGES to "auto" when that much is free now, else to "never".
+# What we added is given back by hugepages_restore; a reservation that was there is left alone.
+hugepages_reserve() {
+    local want=$(($1 / 2)) free total
+    HUGEPAGES=never
+    [ -w "$HUGE_DIR/nr_hugepages" ] || { export HUGEPAGES; return 0; }
+    read -r free <"$HUGE_DIR/free_hugepages"
+    if [ "$free" -lt "$want" ]; then
+        read -r total <"$HUGE_DIR/nr_hugepages"
+        HUGE_BEFORE=$total
+        echo $((total + want - free)) >"$HUGE_DIR/nr_hugepages" 2>/dev/null
+        read -r free <"$HUGE_DIR/free_hugepages"
+    fi
+    if [ "$free" -ge "$want" ]; then
+        HUGEPAGES=auto
+    else
+        hugepages_restore
+    fi
+    export HUGEPAGES
+}
+
+hugepages_restore() {
+    [ -n "$HUGE_BEFORE" ] || return 0
+    echo "$HUGE_BEFORE" >"$HUGE_DIR/nr_hugepages" 2>/dev/null
+    HUGE_BEFORE=
+}

@@ -1,0 +1,23 @@
+#!/bin/bash
+# A dest that changes its MAC under wrk keeps its conns: no request fails.
+LAB_SERVERS="fn1 nat1 dr1"
+. "$(dirname "$0")/../lab.sh"
+
+new_mac() { # SERVER MAC: with the announcement a host makes when its card was replaced
+    in_ns "$1" sysctl -qw net.ipv4.conf.r0.arp_notify=1 net.ipv6.conf.r0.ndisc_notify=1
+    in_ns "$1" ip link set r0 address "$2"
+}
+
+lab_up
+lab_config "fullnat nat dr" all
+director_start
+n=1
+for m in fullnat nat dr; do for f in 4 6; do
+    s=$(servers_of $m)
+    got $m $f >/dev/null || fail "$m v$f: no answer"
+    bench_start $m $f 3
+    sleep 1
+    new_mac "$s" 02:00:00:00:77:0$((n += 1))
+    bench_end
+    same "$m v$f: servers that answered" "$s" "$(get $m $f)"
+done; done

@@ -1,0 +1,23 @@
+#!/bin/bash
+# A server side of smaller MTU: with DF and v6 the client learns it; a v4 datagram without DF is fragmented for the server.
+LAB_SERVERS="fn1 nat1"
+. "$(dirname "$0")/../lab.sh"
+
+lab_up
+LAB_LAN_MTU=1400
+lab_config "fullnat nat" all
+director_start
+head -c 3000000 /dev/urandom >"$LAB_DIR/upload"
+for m in fullnat nat; do
+    s=$(servers_of $m)
+    for f in 4 6; do
+        same "$m v$f: status of an upload" 201 "$(in_ns cl curl -sS --max-time 10 -o /dev/null -w '%{http_code}' \
+            -T "$LAB_DIR/upload" "$(url $m $f)/up/v$f")"
+        cmp "$LAB_DIR/upload" "$LAB_DIR/$s/up/v$f" || fail "$m v$f: the upload was damaged"
+        same "$m v$f: MTU the client has learnt" 1400 \
+            "$(ip -n "$LAB_P-cl" route get "$(vip $m $f)" | grep -o 'mtu [0-9]*' | cut -d ' ' -f 2)"
+    done
+    ip -n "$LAB_P-cl" route flush cache
+    same "$m: what the server got of 1472 bytes without DF" "$s 1472" "$(client who "$(vip $m 4)" 7 1472 nodf)"
+    between "$m: datagrams the server put together" 1 9 "$(in_ns "$s" nstat -asz IpReasmOKs | awk '/Reasm/ {print $2}')"
+done

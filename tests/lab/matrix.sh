@@ -1,0 +1,96 @@
+#!/bin/bash
+# One cell of the matrix methods x families x drivers x workers, with the loads of a day.
+#   matrix.sh METHOD FAMILY DRIVER WORKERS      e.g. matrix.sh fullnat 4 af_packet 1
+#   matrix.sh [--full] --list                   the cells: all 32, or a dozen in which every pair of values meets
+set -uo pipefail
+
+cells() {
+    local w d f m
+    for w in 1 2; do for d in af_packet af_xdp; do for f in 4 6; do for m in fullnat nat dr tunnel; do
+        echo "$w $d $f $m"
+    done; done; done; done
+}
+
+# Every method three times; any two of workers, driver and family meet with each other and with each method.
+dozen() {
+    cat <<-END
+	1 af_packet 4 fullnat
+	2 af_xdp 6 fullnat
+	2 af_packet 6 fullnat
+	1 af_xdp 6 nat
+	2 af_packet 4 nat
+	2 af_xdp 4 nat
+	1 af_packet 6 dr
+	2 af_xdp 4 dr
+	1 af_xdp 6 dr
+	1 af_xdp 4 tunnel
+	2 af_packet 6 tunnel
+	1 af_packet 4 tunnel
+	END
+}
+
+case ${1:-} in
+--list) dozen; exit ;;
+--full) cells; exit ;;
+esac
+
+method=$1 family=$2 driver=$3
+export LAB_WORKERS=$4
+. "$(dirname "$0")/lab.sh"
+
+# LAB_REQUESTS: at least so many, one conn each
+many_requests() {
+    local total=0 turn rate=0
+    for turn in $(seq 20); do
+        bench_clean "$method" "$family" 4 -H 'Connection: close' || exit 1
+        total=$((total + BENCH_REQUESTS))
+        rate=$BENCH_RATE
+        [ "$total" -lt "${LAB_REQUESTS:-100000}" ] || { ok "$total requests in $turn turns, $rate per second"; return; }
+    done
+    fail "only $total requests in $turn turns"
+}
+
+one_gigabyte_down() {
+    local sum start=$EPOCHREALTIME
+    sum=$(in_ns cl curl -sS --noproxy '*' --max-time 60 "$(url "$method" "$family")/files/1g" | sum_of)
+    same "sum of 1 GB down, $(since "$start") s" "$BIG_SUM" "$sum"
+}
+
+one_gigabyte_up() {
+    local status s found= start=$EPOCHREALTIME
+    status=$(in_ns cl curl -sS --noproxy '*' --max-time 60 -o /dev/null -w '%{http_code}' -T "$LAB_FILES/1g" \
+        "$(url "$method" "$family")/up/1g")
+    same "status of the upload, $(since "$start") s" 201 "$status"
+    for s in $(servers_of "$method"); do
+        [ ! -e "$LAB_DIR/$s/up/1g" ] || found=$LAB_DIR/$s/up/1g
+    done
+    same "sum of 1 GB up" "$BIG_SUM" "$(sum_of <"$found")"
+    rm -f "$found"
+}
+
+iperf() { # [iperf3's options]
+    in_ns cl iperf3 --client "$(vip "$method" "$family")" --time 2 --json "$@" >"$LAB_DIR/iperf.json" 2>&1 ||
+        fail "iperf3 $*: $(jq -r '.error // "no reason given"' "$LAB_DIR/iperf.json" 2>/dev/null)"
+    ok "iperf3 $*: $(jq -r '(.end.sum_received // .end.sum).bits_per_second / 1e6 | floor' "$LAB_DIR/iperf.json") Mbit/s"
+}
+
+lab_up
+lab_config "$method" "$family" "$driver"
+director_start
+answers "$method" "$family"
+sees "$method" "$family" "$(pattern_seen "$method" "$family")"
+many_requests
+bench_clean "$method" "$family" 2
+big_file
+one_gigabyte_down
+one_gigabyte_up
+client udp "$(vip "$method" "$family")" 7 2000 700 >/dev/null || fail "UDP echo"
+ok "2000 datagrams of 700 bytes came back"
+same "UDP: servers that answered" "$(servers_of "$method" | xargs)" \
+    "$(client each "$(vip "$method" "$family")" 7 8 | sort -u | xargs)"
+iperf
+iperf --reverse
+iperf --udp --bitrate 50M --length 1200
+kernel_untouched
+director_stop
+silent "$method" "$family"
