@@ -15,6 +15,7 @@ use crate::verdict::Made;
 use crate::wire::ethernet;
 use crate::wire::get16;
 use crate::wire::ipv4;
+use crate::wire::ipv6;
 use crate::xmit::fragment;
 use arrayvec::ArrayVec;
 
@@ -49,9 +50,9 @@ pub(super) fn send<F: Frame, P>(
     t.out.send(port, frame, t.stats);
 }
 
-/// The same for a packet that may be larger than the port carries; one that is must allow to be
-/// cut, and goes in fragments.
-pub(super) fn send_cut<F: Frame, P: Pool<Frame = F>>(
+/// The same for a packet that may be larger than the port carries: it goes in fragments, or, where
+/// it must not be cut, is dropped. The cold ways all end here.
+pub(super) fn send_fitting<F: Frame, P: Pool<Frame = F>>(
     t: &mut Turn<'_, F, P>,
     mut frame: F,
     l3: usize,
@@ -60,8 +61,17 @@ pub(super) fn send_cut<F: Frame, P: Pool<Frame = F>>(
 ) {
     let mtu = t.snap.port(port).mtu as usize;
     let ip = &frame.data()[l3..];
-    if ip[0] >> 4 != 4 || get16(ip, ipv4::TOTAL) as usize <= mtu {
+    let (len, may_cut) = if ip[0] >> 4 == 4 {
+        let may_cut = get16(ip, ipv4::FRAGMENT) & ipv4::DF == 0;
+        (get16(ip, ipv4::TOTAL) as usize, may_cut)
+    } else {
+        (ipv6::LEN + get16(ip, ipv6::PAYLOAD) as usize, false)
+    };
+    if len <= mtu {
         return send(t, frame, l3, port, mac);
+    }
+    if !may_cut {
+        return t.stats.drop(DropReason::TooBig);
     }
     let mut pieces = ArrayVec::<F, MAX_FRAGMENTS>::new();
     let mut lost = false;
@@ -107,7 +117,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Sends a packet of our own making toward an address, by its route.
-    pub(super) fn send_toward<P>(
+    pub(super) fn send_toward<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -118,8 +128,22 @@ impl<F: Frame> Core<F> {
             return t.stats.drop(DropReason::NoRoute);
         };
         match t.neighbours.find(port, next) {
-            Some(hop) => self.emit(t, frame, l3, hop),
+            Some(hop) => self.emit_fitting(t, frame, l3, hop),
             None => self.hold(t, frame, l3, port, next),
+        }
+    }
+
+    /// Step 8 off the hot path, for a packet of any size.
+    pub(super) fn emit_fitting<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        l3: usize,
+        hop: Hop,
+    ) {
+        match t.neighbours.get(hop) {
+            (port, HopState::Reachable(mac)) => send_fitting(t, frame, l3, port, mac),
+            _ => self.unreached(t, frame, l3, hop),
         }
     }
 }

@@ -3,13 +3,11 @@
 use super::Core;
 use super::Handed;
 use super::Turn;
-use super::out;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::neigh::Hop;
-use crate::neigh::HopState;
 use crate::parse::Parsed;
 use crate::parse::parse_quoted;
 use crate::service::Closed;
@@ -31,7 +29,7 @@ use crate::xmit::icmp;
 impl<F: Frame> Core<F> {
     /// Drops a packet by name and answers its sender, within the rate limit.
     #[cold]
-    pub(super) fn refuse<P>(
+    pub(super) fn refuse<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         mut frame: F,
@@ -59,7 +57,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// A flow's packet that belongs to no conn and opens none: what a host would do.
-    pub(super) fn unclaimed<P>(
+    pub(super) fn unclaimed<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -79,7 +77,12 @@ impl<F: Frame> Core<F> {
 
     /// An echo request: answered for every address of ours.
     #[cold]
-    pub(super) fn echo<P>(&mut self, t: &mut Turn<'_, F, P>, mut frame: F, p: &Parsed) {
+    pub(super) fn echo<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        p: &Parsed,
+    ) {
         match t.snap.locals.get(&p.tuple.dst) {
             None => return t.stats.drop(DropReason::NotOurs),
             Some(Local { closed: Closed::Drop, .. }) => {
@@ -101,7 +104,7 @@ impl<F: Frame> Core<F> {
 
     /// An ICMP error: to the conn that it quotes, whichever worker holds it.
     #[cold]
-    pub(super) fn icmp_error<P>(
+    pub(super) fn icmp_error<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -144,9 +147,15 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    fn emit_to_dest<P>(&mut self, t: &mut Turn<'_, F, P>, frame: F, p: &Parsed, id: ConnId) {
+    fn emit_to_dest<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        id: ConnId,
+    ) {
         let hop = t.snap.dest(self.conns.get(id).dest()).hop;
-        self.emit(t, frame, p.l3 as usize, hop);
+        self.emit_fitting(t, frame, p.l3 as usize, hop);
     }
 
     /// The conn is not here. Where arrival decides about conns, nobody can tell whose it is: the
@@ -196,11 +205,8 @@ impl<F: Frame> Core<F> {
         let mtu = t.snap.port(port).mtu;
         let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
-        match hop.map(|hop| (hop, t.neighbours.get(hop).1)) {
-            Some((_, HopState::Reachable(mac))) => {
-                out::send_cut(t, frame, p.l3 as usize, port, mac);
-            }
-            Some((hop, _)) => self.unreached(t, frame, p.l3 as usize, hop),
+        match hop {
+            Some(hop) => self.emit_fitting(t, frame, p.l3 as usize, hop),
             None => self.hold(t, frame, p.l3 as usize, port, next),
         }
     }
@@ -218,16 +224,11 @@ impl<F: Frame> Core<F> {
     ) {
         let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
-        match t.neighbours.get(hop) {
-            (port, HopState::Reachable(mac)) => {
-                out::send_cut(t, frame, p.l3 as usize, port, mac);
-            }
-            _ => self.unreached(t, frame, p.l3 as usize, hop),
-        }
+        self.emit_fitting(t, frame, p.l3 as usize, hop);
     }
 
     /// Gives the frame back where it may go on, be it in fragments.
-    fn check_limits<P>(
+    fn check_limits<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,

@@ -41,7 +41,7 @@ impl<F: Frame> Core<F> {
             let hop = t.neighbours.find(w.port, w.addr);
             match hop.map_or(HopState::Incomplete, |h| t.neighbours.get(h).1) {
                 HopState::Reachable(mac) => {
-                    out::send_cut(t, w.frame, w.l3, w.port, mac);
+                    out::send_fitting(t, w.frame, w.l3, w.port, mac);
                     None
                 }
                 HopState::Incomplete => {
