@@ -1,0 +1,175 @@
+//! From the configuration's words to the data plane's.
+
+use super::snapshot::MAX_PORTS;
+use super::snapshot::PortFacts;
+use hashbrown::HashMap;
+use pointsman_config::Config;
+use pointsman_config::Protocol;
+use pointsman_config::Scheduler;
+use pointsman_dataplane::conn::State;
+use pointsman_dataplane::conn::Timeouts;
+use pointsman_dataplane::neigh::Mac;
+use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::sched::Sched;
+use pointsman_dataplane::sched::SourceTable;
+use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::snapshot::Local;
+use pointsman_dataplane::snapshot::LocalPool;
+use pointsman_dataplane::snapshot::PortInfo;
+use pointsman_dataplane::snapshot::Route;
+use pointsman_dataplane::snapshot::Routes;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::tuple::Addr;
+use pointsman_dataplane::tuple::Prefix;
+use pointsman_dataplane::tuple::Proto;
+use std::net::IpAddr;
+
+/// `fe80::/64` and the port's interface identifier (RFC 4291 section 2.5.6 and appendix A).
+pub fn link_local(mac: Mac) -> Addr {
+    let [a, b, c, d, e, f] = mac;
+    let id = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Addr::v6(0xfe80 << 112 | u128::from(id))
+}
+
+pub(crate) fn timeouts(seconds: &pointsman_config::Timeouts) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    let states = [
+        (State::None, seconds.tcp_none),
+        (State::Established, seconds.tcp_established),
+        (State::SynSent, seconds.tcp_syn_sent),
+        (State::SynRecv, seconds.tcp_syn_recv),
+        (State::FinWait, seconds.tcp_fin_wait),
+        (State::TimeWait, seconds.tcp_time_wait),
+        (State::Close, seconds.tcp_close),
+        (State::CloseWait, seconds.tcp_close_wait),
+        (State::LastAck, seconds.tcp_last_ack),
+        (State::Listen, seconds.tcp_listen),
+        (State::SynAck, seconds.tcp_synack),
+        (State::Udp, seconds.udp),
+    ];
+    for (state, seconds) in states {
+        timeouts.set(state, seconds.saturating_mul(1000));
+    }
+    timeouts
+}
+
+pub(crate) fn sched(scheduler: Scheduler, dests: &[Candidate]) -> Sched {
+    match scheduler {
+        Scheduler::Rr => Sched::Rr,
+        Scheduler::Wrr => Sched::Wrr,
+        Scheduler::Lc => Sched::Lc,
+        Scheduler::Wlc => Sched::Wlc,
+        Scheduler::Sh => Sched::Sh(SourceTable::new(dests)),
+    }
+}
+
+pub(crate) fn proto(protocol: Protocol) -> Proto {
+    match protocol {
+        Protocol::Tcp => Proto::Tcp,
+        Protocol::Udp => Proto::Udp,
+    }
+}
+
+pub(crate) fn forward(forward: pointsman_config::Forward) -> Forward {
+    match forward {
+        pointsman_config::Forward::Nat => Forward::Nat,
+        pointsman_config::Forward::FullNat => Forward::FullNat,
+        pointsman_config::Forward::Dr => Forward::Dr,
+        pointsman_config::Forward::Tunnel => Forward::Tunnel,
+    }
+}
+
+pub(crate) fn mask(ports: usize) -> u64 {
+    if ports >= MAX_PORTS { u64::MAX } else { (1 << ports) - 1 }
+}
+
+pub(crate) fn ports(config: &Config, facts: &[PortFacts]) -> Vec<PortInfo> {
+    let wants_v6 = speaks_v6(config);
+    let info = |(port, facts): (&pointsman_config::Port, &PortFacts)| {
+        let own = |p: &pointsman_config::Prefix| {
+            let addr = p.address().into();
+            (addr, Prefix::new(addr, p.length()))
+        };
+        let mut addrs: Vec<_> = port.addresses.iter().map(own).collect();
+        if wants_v6 {
+            let addr = link_local(facts.mac);
+            addrs.push((addr, Prefix::new(addr, 64)));
+        }
+        PortInfo {
+            name: port.name.clone(),
+            mac: facts.mac,
+            mtu: port.mtu,
+            vlan: port.vlan,
+            addrs,
+            fixed_queue: facts.fixed_queue,
+        }
+    };
+    config.ports.iter().zip(facts).map(info).collect()
+}
+
+fn speaks_v6(config: &Config) -> bool {
+    let ports = config.ports.iter().flat_map(|p| &p.addresses).any(|a| a.address().is_ipv6());
+    let hops = config.ports.iter().flat_map(|p| &p.gateways).any(IpAddr::is_ipv6);
+    ports || hops || config.vips.iter().any(|v| v.address.is_ipv6())
+}
+
+pub(crate) fn routes(config: &Config) -> Routes {
+    let prefix = |p: &pointsman_config::Prefix| Prefix::new(p.address().into(), p.length());
+    let ports = || config.ports.iter().enumerate().map(|(i, p)| (PortId(i as u8), p));
+    let mut all = Vec::new();
+    // Of equal prefixes the first wins: what is on the link is not asked of a router.
+    for (port, p) in ports() {
+        all.extend(p.addresses.iter().map(|a| Route { prefix: prefix(a), port, via: None }));
+    }
+    for r in &config.routes {
+        let port = PortId(r.port as u8);
+        all.push(Route { prefix: prefix(&r.to), port, via: Some(r.via.into()) });
+    }
+    for (port, p) in ports() {
+        for gateway in &p.gateways {
+            let via: Addr = (*gateway).into();
+            let any = if via.is_v4() { Addr::v4(0) } else { Addr::v6(0) };
+            all.push(Route { prefix: Prefix::new(any, 0), port, via: Some(via) });
+        }
+    }
+    Routes::new(all)
+}
+
+pub(crate) fn pool(pool: &pointsman_config::Pool) -> LocalPool {
+    let addrs = || pool.addresses().map(Addr::from);
+    LocalPool {
+        v4: addrs().filter(|a| a.is_v4()).collect(),
+        v6: addrs().filter(|a| !a.is_v4()).collect(),
+    }
+}
+
+pub(crate) fn locals(config: &Config, next: &Snapshot) -> HashMap<Addr, Local> {
+    let mut locals = HashMap::<Addr, Local>::new();
+    for vip in &config.vips {
+        let local = locals.entry(vip.address.into()).or_default();
+        local.vip = true;
+        local.closed = match vip.closed {
+            pointsman_config::Closed::Reject => Closed::Reject,
+            pointsman_config::Closed::Drop => Closed::Drop,
+        };
+        local.ports |= vip.ports.iter().fold(0, |ports, p| ports | 1 << p);
+    }
+    for (index, port) in next.ports.iter().enumerate() {
+        for (addr, _) in &port.addrs {
+            let local = locals.entry(*addr).or_default();
+            local.own = true;
+            local.ports |= 1 << index;
+        }
+    }
+    for addr in next.pools.iter().flat_map(|p| p.v4.iter().chain(&p.v6)) {
+        let covers = |p: &PortInfo| p.addrs.iter().any(|(_, prefix)| prefix.contains(*addr));
+        let on = |(i, p): (usize, &PortInfo)| if covers(p) { 1 << i } else { 0 };
+        let covered: u64 = next.ports.iter().enumerate().map(on).sum();
+        let local = locals.entry(*addr).or_default();
+        local.pool = true;
+        local.ports |= if covered == 0 { mask(next.ports.len()) } else { covered };
+    }
+    locals
+}

@@ -1,0 +1,127 @@
+//! Stable numbers: who keeps which over reloads, and when a number may serve somebody else.
+
+use hashbrown::HashMap;
+use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::tuple::Addr;
+use pointsman_dataplane::tuple::Proto;
+
+/// What makes a service the same service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ServiceKey {
+    pub(crate) proto: Proto,
+    pub(crate) addr: Addr,
+    pub(crate) port: u16,
+}
+
+/// What makes a dest the same dest. The method is part of it: conns were opened for one and live
+/// on with it when a reload changes it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct DestKey {
+    pub(crate) service: ServiceKey,
+    pub(crate) addr: Addr,
+    pub(crate) port: u16,
+    pub(crate) forward: Forward,
+}
+
+/// Numbers for keys, up to a capacity. A released number keeps its key, so that who comes back
+/// finds his counters, until the number is needed for another: the one released longest first.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids<K> {
+    by_key: HashMap<K, u32>,
+    /// By number: the key, and when it was released (0: in use).
+    slots: Vec<(K, u64)>,
+    capacity: usize,
+    clock: u64,
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Ids<K> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { by_key: HashMap::new(), slots: Vec::new(), capacity, clock: 0 }
+    }
+
+    /// The number of a key, and whether it is one that this key did not have before. None when
+    /// all numbers are in use. `may_reuse`: whether released numbers have rested.
+    pub(crate) fn claim(&mut self, key: K, may_reuse: bool) -> Option<(u32, bool)> {
+        if let Some(&id) = self.by_key.get(&key) {
+            self.slots[id as usize].1 = 0;
+            return Some((id, false));
+        }
+        let id = if self.slots.len() < self.capacity {
+            self.slots.push((key, 0));
+            self.slots.len() as u32 - 1
+        } else if may_reuse {
+            let released = self.slots.iter().enumerate().filter(|(_, slot)| slot.1 != 0);
+            let (index, _) = released.min_by_key(|(_, slot)| slot.1)?;
+            self.by_key.remove(&self.slots[index].0);
+            self.slots[index] = (key, 0);
+            index as u32
+        } else {
+            return None;
+        };
+        self.by_key.insert(key, id);
+        Some((id, true))
+    }
+
+    /// Releases every number that `used` denies.
+    pub(crate) fn release_unless(&mut self, used: impl Fn(u32) -> bool) {
+        self.clock += 1;
+        for (id, slot) in self.slots.iter_mut().enumerate() {
+            if slot.1 == 0 && !used(id as u32) {
+                slot.1 = self.clock;
+            }
+        }
+    }
+
+    /// The key of a number in use.
+    pub(crate) fn key(&self, id: u32) -> Option<K> {
+        self.slots.get(id as usize).filter(|slot| slot.1 == 0).map(|slot| slot.0)
+    }
+
+    /// Numbers given out so far are below this.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+impl Ids<ServiceKey> {
+    pub(crate) fn service(&mut self, key: ServiceKey, may_reuse: bool) -> Option<ServiceId> {
+        self.claim(key, may_reuse).map(|(id, _)| ServiceId(id))
+    }
+}
+
+impl Ids<DestKey> {
+    pub(crate) fn dest(&mut self, key: DestKey, may_reuse: bool) -> Option<(DestId, bool)> {
+        self.claim(key, may_reuse).map(|(id, new)| (DestId(id), new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_finds_his_number() {
+        let mut ids = Ids::new(2);
+        assert_eq!(ids.claim('a', true), Some((0, true)));
+        assert_eq!(ids.claim('b', true), Some((1, true)));
+        ids.release_unless(|id| id == 1);
+        assert_eq!(ids.key(0), None);
+        assert_eq!(ids.claim('a', true), Some((0, false)));
+    }
+
+    #[test]
+    fn the_longest_released_is_reused_first_and_only_after_its_rest() {
+        let mut ids = Ids::new(2);
+        ids.claim('a', true);
+        ids.claim('b', true);
+        assert_eq!(ids.claim('c', true), None);
+        ids.release_unless(|id| id == 0);
+        ids.release_unless(|_| false);
+        assert_eq!(ids.claim('c', false), None);
+        assert_eq!(ids.claim('c', true), Some((1, true)));
+        assert_eq!(ids.claim('a', true), Some((0, false)));
+        assert_eq!(ids.claim('b', true), None);
+    }
+}

@@ -1,0 +1,357 @@
+//! From the configuration to the snapshot that workers take.
+//!
+//! What lasts keeps its number over reloads (`ids`); dests stand in the kernel's order, the newest
+//! first; a service's version changes when its scheduler or its dests do, and only then. Building
+//! from the same configuration gives an equal snapshot.
+
+use super::convert;
+use super::ids::DestKey;
+use super::ids::Ids;
+use super::ids::ServiceKey;
+use super::linger::Linger;
+use pointsman_config::Config;
+use pointsman_dataplane::neigh::Hop;
+use pointsman_dataplane::neigh::Mac;
+use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::Dest;
+use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Service;
+use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::snapshot::Local;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::tick::Tick;
+use pointsman_dataplane::tuple::Addr;
+use pointsman_dataplane::tuple::Proto;
+use std::fmt;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+pub use super::convert::link_local;
+
+/// Ports that the bitmaps of `Local::ports` can name.
+pub const MAX_PORTS: usize = 64;
+
+/// What only the opened port knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortFacts {
+    /// Its MAC.
+    pub mac: Mac,
+    /// Whether the queue a frame arrives at is a fixed function of its addresses and ports.
+    pub fixed_queue: bool,
+}
+
+/// Why a valid configuration cannot be served now. Nothing has changed then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BuildError {
+    /// More ports than can be told apart.
+    Ports(usize),
+    /// No route toward a dest or a next hop.
+    NoRoute(IpAddr),
+    /// A tunnel needs a source address on the port it leaves by.
+    NoSource(IpAddr, String),
+    /// The neighbour table is full.
+    Neighbours(IpAddr),
+    /// All numbers of dests are in use.
+    Dests(usize),
+    /// All numbers of services are in use.
+    Services(usize),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ports(n) => write!(f, "{n} ports: at most {MAX_PORTS} can be served"),
+            Self::NoRoute(addr) => write!(
+                f,
+                "no route to {addr}: give a port an address in its network, or add a [[route]]"
+            ),
+            Self::NoSource(addr, port) => write!(
+                f,
+                "the tunnel to {addr} has no source: give port \"{port}\" an address of its family"
+            ),
+            Self::Neighbours(addr) => write!(
+                f,
+                "no room for next hop {addr} in the neighbour table: raise director.neighbours \
+                 and restart"
+            ),
+            Self::Dests(n) => write!(
+                f,
+                "more than {n} dests, removed ones with conns included: wait for those conns to \
+                 end, or restart"
+            ),
+            Self::Services(n) => write!(f, "more than {n} services: restart to make room"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// What a snapshot is built from besides the configuration.
+pub struct Inputs<'a> {
+    /// Of each port, in the order of the configuration.
+    pub ports: &'a [PortFacts],
+    /// The next hop's place in the neighbour table; none when that is full.
+    pub hop: &'a mut dyn FnMut(PortId, Addr) -> Option<Hop>,
+    /// Whether conns to a dest live.
+    pub has_conns: &'a dyn Fn(DestId) -> bool,
+    /// Whether every worker has taken the last snapshot, so that released numbers have rested.
+    pub settled: bool,
+    /// Now; removed pool addresses are answered for some time yet.
+    pub now: Tick,
+}
+
+/// Builds snapshots. A clone builds without changing the original, which is how a reload that
+/// fails changes nothing.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    services: Ids<ServiceKey>,
+    dests: Ids<DestKey>,
+    versions: u32,
+    linger: Linger,
+}
+
+impl Builder {
+    /// A builder for at most `dests` dests (the capacity of `DestBlocks`), removed ones included.
+    pub fn new(dests: usize) -> Self {
+        Self {
+            services: Ids::new(dests.max(1)),
+            dests: Ids::new(dests),
+            versions: 0,
+            linger: Linger::default(),
+        }
+    }
+
+    /// The snapshot of a configuration that follows `previous` (`Snapshot::default()` at start),
+    /// and the numbers that now serve another dest than before: their counters start anew.
+    ///
+    /// # Errors
+    /// See `BuildError`; the builder must not be used further then.
+    pub fn build(
+        &mut self,
+        config: &Config,
+        previous: &Snapshot,
+        inputs: &mut Inputs<'_>,
+    ) -> Result<(Snapshot, Vec<DestId>), BuildError> {
+        if config.ports.len() > MAX_PORTS {
+            return Err(BuildError::Ports(config.ports.len()));
+        }
+        let mut next = Snapshot::default();
+        next.services.reserve(config.services.len());
+        next.ports = convert::ports(config, inputs.ports);
+        next.routes = convert::routes(config);
+        next.pools = config.pools.iter().map(convert::pool).collect();
+        next.timeouts = convert::timeouts(&config.timeouts);
+        let mut fresh = Vec::new();
+        let mut plan = vec![None; self.dests.len()];
+        for service in &config.services {
+            let built = self.service(service, previous, inputs, &next, &mut plan, &mut fresh)?;
+            next.services.push(built);
+        }
+        self.keep_removed(previous, inputs, &next, &mut plan);
+        self.dests.release_unless(|id| plan.get(id as usize).is_some_and(Option::is_some));
+        let in_use: Vec<ServiceId> = next.services.iter().map(|s| s.id).collect();
+        self.services.release_unless(|id| in_use.contains(&ServiceId(id)));
+        next.dests = plan.into_iter().map(|d| d.unwrap_or_else(nobody)).collect();
+        next.locals = convert::locals(config, &next);
+        self.linger_on(previous, inputs, config, &mut next);
+        for route in next.routes.iter() {
+            if let Some(via) = route.via {
+                (inputs.hop)(route.port, via).ok_or(BuildError::Neighbours(via.into()))?;
+            }
+        }
+        Ok((next.index(), fresh))
+    }
+
+    /// When a lingering address is due to be given up, if any lingers for a time.
+    pub fn next_expiry(&self) -> Option<Tick> {
+        self.linger.next()
+    }
+
+    /// A dest's service and the dest as people write them, while its number is in use.
+    pub fn dest_name(&self, id: DestId) -> Option<(Proto, SocketAddr, SocketAddr)> {
+        let key = self.dests.key(id.0)?;
+        let vip = SocketAddr::new(key.service.addr.into(), key.service.port);
+        Some((key.service.proto, vip, SocketAddr::new(key.addr.into(), key.port)))
+    }
+
+    fn service(
+        &mut self,
+        service: &pointsman_config::Service,
+        previous: &Snapshot,
+        inputs: &mut Inputs<'_>,
+        next: &Snapshot,
+        plan: &mut Vec<Option<Dest>>,
+        fresh: &mut Vec<DestId>,
+    ) -> Result<Service, BuildError> {
+        let key = ServiceKey {
+            proto: convert::proto(service.protocol),
+            addr: service.address.ip().into(),
+            port: service.address.port(),
+        };
+        let id = self
+            .services
+            .service(key, inputs.settled)
+            .ok_or_else(|| BuildError::Services(self.services.len()))?;
+        let forward = convert::forward(service.forward);
+        let mut listed = Vec::with_capacity(service.dests.len());
+        for dest in &service.dests {
+            let (addr, port) = (dest.address.ip().into(), dest.address.port());
+            let dest_key = DestKey { service: key, addr, port, forward };
+            let full = BuildError::Dests(self.dests.len());
+            let (dest_id, new) = self.dests.dest(dest_key, inputs.settled).ok_or(full)?;
+            if new {
+                fresh.push(dest_id);
+            }
+            let weight = u32::from(dest.weight);
+            let built = build_dest(next, inputs, forward, dest.address, weight)?;
+            if plan.len() <= dest_id.0 as usize {
+                plan.resize(dest_id.0 as usize + 1, None);
+            }
+            plan[dest_id.0 as usize] = Some(built);
+            listed.push(Candidate { id: dest_id, weight });
+        }
+        let before = previous.services.iter().find(|s| s.id == id && key_of(s) == key);
+        let dests = kernel_order(listed, before);
+        let sched = convert::sched(service.scheduler, &dests);
+        let same = before.filter(|s| s.sched == sched && s.dests == dests);
+        let version = same.map_or_else(|| self.new_version(), |s| s.version);
+        Ok(Service {
+            id,
+            proto: key.proto,
+            addr: key.addr,
+            port: key.port,
+            forward,
+            pool: service.pool,
+            sched,
+            dests,
+            version,
+        })
+    }
+
+    fn new_version(&mut self) -> u32 {
+        self.versions += 1;
+        self.versions
+    }
+
+    /// Dests that no service lists any more but that have conns go on, marked.
+    fn keep_removed(
+        &self,
+        previous: &Snapshot,
+        inputs: &mut Inputs<'_>,
+        next: &Snapshot,
+        plan: &mut [Option<Dest>],
+    ) {
+        for (id, before) in previous.dests.iter().enumerate() {
+            let gone = plan[id].is_some() || before.addr.is_unspecified();
+            // A worker that has not taken the last snapshot yet may be opening a conn to it.
+            let last_chance = !before.removed || !inputs.settled;
+            if gone || !(last_chance || (inputs.has_conns)(DestId(id as u32))) {
+                continue;
+            }
+            let address = SocketAddr::new(before.addr.into(), before.port);
+            let rebuilt = build_dest(next, inputs, before.forward, address, 0);
+            plan[id] = Some(Dest { removed: true, ..rebuilt.unwrap_or_else(|_| before.clone()) });
+        }
+    }
+
+    /// VIPs and pool addresses that the configuration dropped are answered for while conns use
+    /// them: neither a client nor a server may notice that a dest or a pool was taken out.
+    fn linger_on(
+        &mut self,
+        previous: &Snapshot,
+        inputs: &Inputs<'_>,
+        config: &Config,
+        next: &mut Snapshot,
+    ) {
+        let idle = config.timeouts.tcp_established.max(config.timeouts.udp);
+        let removed = |addr: Addr| {
+            let of_vip = |id: usize| {
+                next.dests[id].removed
+                    && self.dests.key(id as u32).is_some_and(|k| k.service.addr == addr)
+            };
+            (0..next.dests.len()).any(of_vip)
+        };
+        let stay = self.linger.update(previous, &next.locals, inputs.now, idle, removed);
+        for (addr, local) in stay {
+            let ports = local.ports & convert::mask(next.ports.len());
+            let entry = next.locals.entry(addr).or_insert(Local { ports: 0, ..local });
+            entry.pool |= local.pool;
+            entry.vip |= local.vip;
+            entry.ports |= ports;
+        }
+    }
+}
+
+/// The next hops that a snapshot needs at any time: those of dests and of routes.
+pub fn wanted(snapshot: &Snapshot) -> Vec<(PortId, Addr)> {
+    let dests = snapshot.dests.iter().filter(|d| !d.addr.is_unspecified());
+    let dests = dests.filter_map(|d| snapshot.routes.find(d.addr));
+    let vias = snapshot.routes.iter().filter_map(|r| Some((r.port, r.via?)));
+    let mut all: Vec<_> = dests.chain(vias).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Whether conns must look up their next hops anew after this change.
+pub fn hops_changed(before: &Snapshot, after: &Snapshot) -> bool {
+    let hops = |s: &Snapshot| s.dests.iter().map(|d| (d.out, d.hop)).collect::<Vec<_>>();
+    let (a, b) = (hops(before), hops(after));
+    before.routes != after.routes || a.iter().zip(&b).any(|(x, y)| x != y)
+}
+
+fn key_of(service: &Service) -> ServiceKey {
+    ServiceKey { proto: service.proto, addr: service.addr, port: service.port }
+}
+
+/// New dests go to the head one after another, kept ones keep their order: what ip_vs_add_dest
+/// leaves after the same changes.
+fn kernel_order(listed: Vec<Candidate>, before: Option<&Service>) -> Vec<Candidate> {
+    let old: &[Candidate] = before.map_or(&[], |s| &s.dests);
+    let is_old = |id: DestId| old.iter().any(|o| o.id == id);
+    let new = listed.iter().rev().filter(|c| !is_old(c.id)).copied();
+    let kept = old.iter().filter_map(|o| listed.iter().find(|c| c.id == o.id)).copied();
+    new.chain(kept).collect()
+}
+
+fn build_dest(
+    next: &Snapshot,
+    inputs: &mut Inputs<'_>,
+    forward: Forward,
+    address: SocketAddr,
+    weight: u32,
+) -> Result<Dest, BuildError> {
+    let addr: Addr = address.ip().into();
+    let (out, via) = next.routes.find(addr).ok_or(BuildError::NoRoute(address.ip()))?;
+    let hop = (inputs.hop)(out, via).ok_or_else(|| BuildError::Neighbours(via.into()))?;
+    let port = next.port(out);
+    let own = port.own_addr(addr.family());
+    let (mtu, tunnel_source) = if forward == Forward::Tunnel {
+        let source = own.ok_or_else(|| BuildError::NoSource(address.ip(), port.name.clone()))?;
+        (port.mtu - if addr.is_v4() { 20 } else { 40 }, source)
+    } else {
+        (port.mtu, Addr::UNSPECIFIED)
+    };
+    let port = address.port();
+    Ok(Dest { addr, port, weight, forward, out, hop, mtu, tunnel_source, removed: false })
+}
+
+/// What stands at a number that serves nobody.
+fn nobody() -> Dest {
+    Dest {
+        addr: Addr::UNSPECIFIED,
+        port: 0,
+        weight: 0,
+        forward: Forward::Dr,
+        out: PortId(0),
+        hop: Hop(u32::MAX),
+        mtu: 0,
+        tunnel_source: Addr::UNSPECIFIED,
+        removed: true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

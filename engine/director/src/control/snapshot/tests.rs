@@ -1,0 +1,364 @@
+use super::*;
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+const MACS: [Mac; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+
+/// A control thread without threads: hops by address, and conns as the test says.
+struct World {
+    builder: Builder,
+    current: Snapshot,
+    hops: HashMap<(PortId, Addr), u32>,
+    room: u32,
+    busy: HashSet<DestId>,
+    settled: bool,
+    now: Tick,
+}
+
+impl World {
+    fn new(dests: usize) -> Self {
+        Self {
+            builder: Builder::new(dests),
+            current: Snapshot::default(),
+            hops: HashMap::new(),
+            room: 1000,
+            busy: HashSet::new(),
+            settled: true,
+            now: Tick::from_secs(100),
+        }
+    }
+
+    fn try_build(&mut self, text: &str) -> Result<(Snapshot, Vec<DestId>), BuildError> {
+        let (config, _) = pointsman_config::parse("t", text).unwrap_or_else(|e| panic!("{e}"));
+        let facts = MACS.map(|mac| PortFacts { mac, fixed_queue: false });
+        let (hops, room) = (&mut self.hops, self.room);
+        let mut inputs = Inputs {
+            ports: &facts[..config.ports.len()],
+            hop: &mut |port, addr| {
+                let next = hops.len() as u32;
+                let known = hops.contains_key(&(port, addr));
+                (known || next < room).then(|| Hop(*hops.entry((port, addr)).or_insert(next)))
+            },
+            has_conns: &|id| self.busy.contains(&id),
+            settled: self.settled,
+            now: self.now,
+        };
+        let mut builder = self.builder.clone();
+        let built = builder.build(&config, &self.current, &mut inputs)?;
+        self.builder = builder;
+        Ok(built)
+    }
+
+    /// Builds and takes over; the fresh numbers.
+    fn load(&mut self, text: &str) -> Vec<DestId> {
+        let (next, fresh) = self.try_build(text).unwrap();
+        self.current = next;
+        fresh
+    }
+
+    fn addrs(&self, service: usize) -> Vec<String> {
+        let dest = |c: &Candidate| self.current.dest(c.id).addr.to_string();
+        self.current.services[service].dests.iter().map(dest).collect()
+    }
+
+    fn id(&self, addr: &str) -> DestId {
+        let is_it = |d: &Dest| d.addr.to_string() == addr;
+        DestId(self.current.dests.iter().position(is_it).unwrap() as u32)
+    }
+}
+
+const PORTS: &str = "
+    [[port]]
+    name = 'wan'
+    device = 'net_null0'
+    addresses = ['10.1.0.254/24', '2001:db8:1::fe/64']
+    gateway = '10.1.0.1'
+    [[port]]
+    name = 'lan'
+    device = 'net_null1'
+    addresses = ['10.2.0.254/24']
+    mtu = 1400
+    vlan = 7
+    [[pool]]
+    name = 'l'
+    addresses = ['10.2.0.100-10.2.0.101']
+";
+
+/// One service with these dests (last octets of 10.2.0.0/24, weights).
+fn service(port: u16, forward: &str, dests: &[(u8, u16)]) -> String {
+    let pool = if forward == "fullnat" { "pool = 'l'" } else { "" };
+    let mut text = format!(
+        "[[service]]\naddress = '10.1.0.100:{port}'\nforward = '{forward}'\nscheduler = 'rr'\n{pool}\n"
+    );
+    for (host, weight) in dests {
+        let dest = format!("[[service.dest]]\naddress='10.2.0.{host}:{port}'\nweight={weight}\n");
+        text.push_str(&dest);
+    }
+    text
+}
+
+fn config(services: &[String]) -> String {
+    PORTS.to_owned() + &services.concat()
+}
+
+#[test]
+fn dests_stand_newest_first_as_ip_vs_add_dest_leaves_them() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1), (3, 1), (4, 1)])]));
+    assert_eq!(world.addrs(0), ["10.2.0.4", "10.2.0.3", "10.2.0.2"]);
+    // One taken out, two added, the kept ones written in another order.
+    world.load(&config(&[service(80, "nat", &[(5, 1), (4, 1), (2, 1), (6, 1)])]));
+    assert_eq!(world.addrs(0), ["10.2.0.6", "10.2.0.5", "10.2.0.4", "10.2.0.2"]);
+}
+
+#[test]
+fn a_reload_that_changes_nothing_gives_an_equal_snapshot() {
+    let mut world = World::new(16);
+    let text = config(&[
+        service(80, "fullnat", &[(2, 1), (3, 2)]),
+        service(81, "dr", &[(2, 1)]),
+        service(82, "tunnel", &[(3, 1)]),
+    ]);
+    assert_eq!(world.load(&text).len(), 4);
+    for _ in 0..100 {
+        let (again, fresh) = world.try_build(&text).unwrap();
+        assert_eq!(again, world.current);
+        assert!(fresh.is_empty());
+        world.load(&text);
+    }
+}
+
+#[test]
+fn numbers_stay_over_reloads() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1)]), service(81, "nat", &[(3, 1)])]));
+    let (dest, svc) = (world.id("10.2.0.3"), world.current.services[1].id);
+    let fresh = world
+        .load(&config(&[service(81, "nat", &[(9, 1), (3, 5)]), service(80, "nat", &[(2, 1)])]));
+    assert_eq!(world.id("10.2.0.3"), dest);
+    assert_eq!(world.current.services[0].id, svc);
+    assert_eq!(fresh, [world.id("10.2.0.9")]);
+    assert_eq!(world.current.dest(dest).weight, 5);
+}
+
+#[test]
+fn a_version_changes_with_scheduler_or_dests_only() {
+    let mut world = World::new(16);
+    let both =
+        |weight| config(&[service(80, "nat", &[(2, weight)]), service(81, "nat", &[(3, 1)])]);
+    world.load(&both(1));
+    let versions = |w: &World| w.current.services.iter().map(|s| s.version).collect::<Vec<_>>();
+    let before = versions(&world);
+    world.load(&both(2));
+    let after = versions(&world);
+    assert_ne!(before[0], after[0]);
+    assert_eq!(before[1], after[1]);
+    world.load(&both(2).replace("mtu = 1400", "mtu = 1300"));
+    assert_eq!(versions(&world), after);
+    world.load(&both(2).replacen("'rr'", "'sh'", 1));
+    let third = versions(&world);
+    assert!(third[0] > after[0] && third[1] == after[1]);
+}
+
+#[test]
+fn a_removed_dest_stays_while_it_has_conns() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1), (3, 1)])]));
+    let gone = world.id("10.2.0.2");
+    world.busy.insert(gone);
+    let without = config(&[service(80, "nat", &[(3, 1)])]);
+    world.load(&without);
+    world.load(&without);
+    let dest = world.current.dest(gone);
+    assert!(dest.removed && dest.addr.to_string() == "10.2.0.2" && dest.hop != Hop(u32::MAX));
+    assert!(world.current.is_nat_dest(Proto::Tcp, dest.addr, 80));
+    assert_eq!(world.addrs(0), ["10.2.0.3"]);
+    assert_eq!(world.builder.dest_name(gone).unwrap().2, "10.2.0.2:80".parse().unwrap());
+    world.busy.clear();
+    world.load(&without);
+    assert!(world.current.dest(gone).addr.is_unspecified());
+    assert!(!world.current.is_nat_dest(Proto::Tcp, Addr::v4(0x0a02_0002), 80));
+}
+
+#[test]
+fn a_removed_dest_stays_until_every_worker_knows_that_it_is() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1), (3, 1)])]));
+    let gone = world.id("10.2.0.2");
+    let without = config(&[service(80, "nat", &[(3, 1)])]);
+    world.settled = false;
+    world.load(&without);
+    world.load(&without);
+    assert!(!world.current.dest(gone).addr.is_unspecified());
+    world.settled = true;
+    world.load(&without);
+    assert!(world.current.dest(gone).addr.is_unspecified());
+}
+
+#[test]
+fn a_removed_dest_that_returns_finds_its_number_and_counters() {
+    let mut world = World::new(16);
+    let with = config(&[service(80, "nat", &[(2, 1), (3, 1)])]);
+    world.load(&with);
+    let gone = world.id("10.2.0.2");
+    let without = config(&[service(80, "nat", &[(3, 1)])]);
+    world.load(&without);
+    world.load(&without);
+    assert!(world.load(&with).is_empty());
+    assert_eq!(world.id("10.2.0.2"), gone);
+    assert!(!world.current.dest(gone).removed);
+    assert_eq!(world.addrs(0), ["10.2.0.2", "10.2.0.3"]);
+}
+
+#[test]
+fn a_number_rests_before_it_serves_another_dest() {
+    let mut world = World::new(2);
+    world.load(&config(&[service(80, "nat", &[(2, 1), (3, 1)])]));
+    let id = world.id("10.2.0.2");
+    let next = config(&[service(80, "nat", &[(3, 1), (4, 1)])]);
+    world.busy.insert(id);
+    assert_eq!(world.try_build(&next), Err(BuildError::Dests(2)));
+    let without = config(&[service(80, "nat", &[(3, 1)])]);
+    world.load(&without);
+    world.load(&without);
+    assert_eq!(world.try_build(&next), Err(BuildError::Dests(2)));
+    world.busy.clear();
+    world.load(&without);
+    assert_eq!(world.load(&next), [id]);
+    assert_eq!(world.id("10.2.0.4"), id);
+}
+
+#[test]
+fn another_method_is_another_dest_so_that_conns_keep_theirs() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1)])]));
+    let old = world.id("10.2.0.2");
+    world.busy.insert(old);
+    world.load(&config(&[service(80, "dr", &[(2, 1)])]));
+    assert!(world.current.dest(old).removed);
+    assert_eq!(world.current.dest(old).forward, Forward::Nat);
+    let new = world.current.services[0].dests[0].id;
+    assert_ne!(new, old);
+    assert_eq!(world.current.dest(new).forward, Forward::Dr);
+}
+
+#[test]
+fn vips_of_removed_services_are_answered_while_conns_live() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1)])]));
+    let vip: Addr = "10.1.0.100".parse::<IpAddr>().unwrap().into();
+    world.busy.insert(world.id("10.2.0.2"));
+    world.load(PORTS);
+    world.load(PORTS);
+    assert!(world.current.locals[&vip].vip);
+    assert!(world.current.service(Proto::Tcp, vip, 80).is_none());
+    world.busy.clear();
+    world.load(PORTS);
+    assert!(!world.current.locals.contains_key(&vip));
+}
+
+#[test]
+fn pool_addresses_taken_out_are_answered_until_their_conns_have_timed_out() {
+    let mut world = World::new(16);
+    world.load(PORTS);
+    let smaller = PORTS.replace("'10.2.0.100-10.2.0.101'", "'10.2.0.100'");
+    let addr: Addr = "10.2.0.101".parse::<IpAddr>().unwrap().into();
+    world.load(&smaller);
+    let due = world.builder.next_expiry().unwrap();
+    assert_eq!(due, Tick::from_secs(100 + 900));
+    world.now = Tick::from_secs(500);
+    world.load(&smaller);
+    assert!(world.current.locals[&addr].pool);
+    assert_eq!(world.builder.next_expiry(), Some(due));
+    world.now = due;
+    world.load(&smaller);
+    assert!(!world.current.locals.contains_key(&addr));
+    assert_eq!(world.builder.next_expiry(), None);
+}
+
+#[test]
+fn ports_know_their_addresses_and_who_is_on_them() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "fullnat", &[(2, 1)])]));
+    let (wan, lan) = (&world.current.ports[0], &world.current.ports[1]);
+    let texts = |p: &pointsman_dataplane::snapshot::PortInfo| {
+        p.addrs.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>()
+    };
+    // RFC 4291 appendix A: the universal bit is inverted, ff:fe goes into the middle.
+    assert_eq!(texts(wan), ["10.1.0.254", "2001:db8:1::fe", "fe80::ff:fe00:1"]);
+    assert_eq!(texts(lan), ["10.2.0.254", "fe80::ff:fe00:2"]);
+    assert_eq!((lan.mtu, lan.vlan, lan.mac), (1400, Some(7), MACS[1]));
+    let ports = |a: &str| world.current.locals[&Addr::from(a.parse::<IpAddr>().unwrap())].ports;
+    assert_eq!(ports("10.1.0.254"), 1);
+    assert_eq!(ports("10.1.0.100"), 1);
+    assert_eq!(ports("10.2.0.101"), 2);
+}
+
+#[test]
+fn a_director_without_v6_has_no_link_local_addresses() {
+    let mut world = World::new(16);
+    world.load(&PORTS.replace(", '2001:db8:1::fe/64'", ""));
+    assert!(world.current.ports.iter().flat_map(|p| &p.addrs).all(|(a, _)| a.is_v4()));
+}
+
+#[test]
+fn dests_know_their_way() {
+    let mut world = World::new(16);
+    let far = "[[service]]\naddress='10.1.0.100:82'\nforward='tunnel'\n\
+               [[service.dest]]\naddress='192.0.2.7'\n";
+    world.load(&config(&[service(81, "tunnel", &[(3, 1)]), far.into()]));
+    let near = world.current.dest(world.id("10.2.0.3"));
+    assert_eq!((near.out, near.mtu), (PortId(1), 1380));
+    assert_eq!(near.tunnel_source.to_string(), "10.2.0.254");
+    let far = world.current.dest(world.id("192.0.2.7"));
+    assert_eq!((far.out, far.mtu, far.port), (PortId(0), 1480, 82));
+    let gateway: Addr = "10.1.0.1".parse::<IpAddr>().unwrap().into();
+    assert_eq!(far.hop, Hop(world.hops[&(PortId(0), gateway)]));
+    assert_eq!(
+        wanted(&world.current).iter().map(|(p, a)| (p.0, a.to_string())).collect::<Vec<_>>(),
+        [(0, "10.1.0.1".into()), (1, "10.2.0.3".into())]
+    );
+}
+
+#[test]
+fn a_full_neighbour_table_is_said_so_and_changes_nothing() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1)])]));
+    world.room = 2;
+    let before = world.current.clone();
+    let error = world.try_build(&config(&[service(80, "nat", &[(2, 1), (3, 1)])])).unwrap_err();
+    assert!(error.to_string().contains("10.2.0.3"), "{error}");
+    assert!(error.to_string().contains("director.neighbours"), "{error}");
+    let (again, _) = world.try_build(&config(&[service(80, "nat", &[(2, 1)])])).unwrap();
+    assert_eq!(again, before);
+}
+
+#[test]
+fn hops_are_looked_up_anew_only_when_they_changed() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "nat", &[(2, 1)])]));
+    let first = world.current.clone();
+    world.load(&config(&[service(80, "nat", &[(2, 9), (3, 1)])]));
+    assert!(!hops_changed(&first, &world.current));
+    let before = world.current.clone();
+    let routed = "[[route]]\nto='10.9.0.0/16'\nvia='10.2.0.9'\n";
+    world.load(&(config(&[service(80, "nat", &[(2, 9), (3, 1)])]) + routed));
+    assert!(hops_changed(&before, &world.current));
+}
+
+#[test]
+fn the_example_is_served() {
+    let (config, _) = pointsman_config::parse("t", pointsman_config::example()).unwrap();
+    let mac = |i| PortFacts { mac: [2, 0, 0, 0, 0, i], fixed_queue: true };
+    let facts: Vec<_> = (0..config.ports.len()).map(|i| mac(i as u8)).collect();
+    let mut inputs = Inputs {
+        ports: &facts,
+        hop: &mut |port, addr| Some(Hop(u32::from(port.0) << 16 | addr.bits() as u32 & 0xffff)),
+        has_conns: &|_| false,
+        settled: true,
+        now: Tick::default(),
+    };
+    let (built, _) = Builder::new(4096).build(&config, &Snapshot::default(), &mut inputs).unwrap();
+    assert_eq!(built.services.len(), config.services.len());
+    assert!(built.dests.iter().all(|d| !d.removed));
+}

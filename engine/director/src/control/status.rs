@@ -1,0 +1,277 @@
+//! What `status --json` says: one structure, made by the control thread, read by the command line.
+//! Field names are stable; further ones may come.
+
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// All of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// Of the process.
+    pub pid: u32,
+    /// Since it began to serve.
+    pub uptime_seconds: f64,
+    /// What it serves.
+    pub config: ConfigStatus,
+    /// By number.
+    pub ports: Vec<PortStatus>,
+    /// By number.
+    pub workers: Vec<WorkerStatus>,
+    /// In the order of the configuration.
+    pub services: Vec<ServiceStatus>,
+    /// Dests that are in no service any more but have conns.
+    pub removed: Vec<RemovedStatus>,
+    /// Of all workers.
+    pub conns: ConnsStatus,
+    /// Leases of local addresses and ports held.
+    pub leases: u64,
+    /// The neighbour table.
+    pub neighbours: NeighboursStatus,
+    /// Foreign hosts that answer for a VIP.
+    pub conflicts: Vec<ConflictStatus>,
+    /// Answers (RST, ICMP) not made because of the rate limit.
+    pub answers_limited: u64,
+    /// The conservation law, summed over workers.
+    pub law: Law,
+    /// Frames and requests of the control thread.
+    pub control: ControlStatus,
+}
+
+/// The file and its last reload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Its path.
+    pub file: String,
+    /// Reloads asked for, failed ones included.
+    pub reloads: u64,
+    /// Whether the last one was taken; true when there was none.
+    pub last_reload_ok: bool,
+    /// What the last one changed, or why it was refused.
+    pub last_reload: String,
+    /// When, in seconds before now; none when there was none.
+    pub last_reload_seconds_ago: Option<f64>,
+}
+
+/// A port.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// In the configuration.
+    pub name: String,
+    /// What DPDK opened.
+    pub device: String,
+    /// DPDK's driver.
+    pub driver: String,
+    /// As `02:00:00:00:00:01`.
+    pub mac: String,
+    /// Its own addresses.
+    pub addresses: Vec<String>,
+    /// Whether there is a link.
+    pub link_up: bool,
+    /// 0 where the driver does not know.
+    pub speed_mbps: u32,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// `list`, `all`, `promiscuous`, `unfiltered`: how it takes the multicast it needs.
+    pub multicast: String,
+    /// Whether the queue of a frame is a fixed function of its addresses and ports.
+    pub fixed_queue: bool,
+    /// Frames received, as the port counts.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames lost because the receive ring was full.
+    pub missed: u64,
+    /// Frames received damaged.
+    pub rx_errors: u64,
+    /// Frames that failed to be sent.
+    pub tx_errors: u64,
+    /// Frames lost because the pool was empty.
+    pub no_frame: u64,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its core; none when not pinned.
+    pub core: Option<usize>,
+    /// Frames received from ports.
+    pub received: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Share of time spent in turns that found a frame, over the last second.
+    pub busy: f64,
+    /// Frames handed over by received ones, since the start.
+    pub handed_over_share: f64,
+    /// Frames handed over.
+    pub handed_over: u64,
+    /// Frames taken over.
+    pub taken_over: u64,
+    /// Conns in its table.
+    pub conns: u64,
+    /// Conns its table can hold.
+    pub conns_capacity: u64,
+    /// Turns of its loop.
+    pub turns: u64,
+    /// Turns that found a frame.
+    pub busy_turns: u64,
+    /// Whether the conservation law holds for it.
+    pub law_holds: bool,
+}
+
+/// A service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// In the configuration.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// VIP and port.
+    pub address: String,
+    /// As ipvsadm names it.
+    pub scheduler: String,
+    /// `nat`, `fullnat`, `dr`, `tunnel`.
+    pub forward: String,
+    /// Newest first, as the kernel lists them.
+    pub dests: Vec<DestStatus>,
+}
+
+/// A dest. Its counters go on over reloads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DestStatus {
+    /// Address and port.
+    pub address: String,
+    /// 0: quiesced.
+    pub weight: u32,
+    /// Port its packets leave by.
+    pub port: String,
+    /// `reachable`, `incomplete`, `dead`, `gone`: its next hop's state.
+    pub hop: String,
+    /// Its next hop's MAC while that is known.
+    pub mac: Option<String>,
+    /// Conns counted as active.
+    pub active: u64,
+    /// Other conns.
+    pub inactive: u64,
+    /// Conns opened.
+    pub conns: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Their bytes, from the IP header on.
+    pub in_bytes: u64,
+    /// Packets to clients.
+    pub out_packets: u64,
+    /// Their bytes, from the IP header on.
+    pub out_bytes: u64,
+}
+
+/// A dest that was taken out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RemovedStatus {
+    /// Protocol, VIP and port it served.
+    pub service: String,
+    /// The dest.
+    #[serde(flatten)]
+    pub dest: DestStatus,
+}
+
+/// The conn tables.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConnsStatus {
+    /// Conns now.
+    pub used: u64,
+    /// Conns there can be.
+    pub capacity: u64,
+    /// Conns opened since the start.
+    pub opened: u64,
+}
+
+/// The neighbour table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NeighboursStatus {
+    /// Entries it was configured for.
+    pub capacity: u64,
+    /// Entries.
+    pub entries: Vec<NeighbourStatus>,
+}
+
+/// A neighbour.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NeighbourStatus {
+    /// The port it is on.
+    pub port: String,
+    /// Its address.
+    pub address: String,
+    /// `reachable`, `incomplete`, `dead`.
+    pub state: String,
+    /// While known.
+    pub mac: Option<String>,
+}
+
+/// A foreign host that answers for a VIP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConflictStatus {
+    /// The VIP.
+    pub vip: String,
+    /// Who answers.
+    pub mac: String,
+    /// On which port.
+    pub port: String,
+    /// First seen, in seconds before now.
+    pub since_seconds: f64,
+    /// Last seen, in seconds before now.
+    pub last_seen_seconds: f64,
+}
+
+/// The conservation law: received + made + taken over = sent + handed over + to control +
+/// consumed + held + dropped.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Law {
+    /// Whether it holds, for each worker and so for their sum.
+    pub holds: bool,
+    /// Sum of the left side.
+    pub inputs: u64,
+    /// Sum of the right side.
+    pub outputs: u64,
+    /// Frames from ports.
+    pub received: u64,
+    /// Frames made, by kind.
+    pub made: BTreeMap<String, u64>,
+    /// Frames from other workers.
+    pub taken_over: u64,
+    /// Frames ports took.
+    pub sent: u64,
+    /// Frames other workers' rings took.
+    pub handed_over: u64,
+    /// Frames the control thread's ring took.
+    pub to_control: u64,
+    /// Frames taken in, by kind.
+    pub consumed: BTreeMap<String, u64>,
+    /// Frames waiting for a next hop now.
+    pub held: u64,
+    /// Frames dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// The control thread.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ControlStatus {
+    /// Frames taken from its ring.
+    pub frames: u64,
+    /// Frames it made that found no free buffer or a full mailbox.
+    pub frames_lost: u64,
+    /// Snapshots given to the workers.
+    pub snapshots: u64,
+}
+
+/// A MAC as people write it.
+pub fn mac(mac: [u8; 6]) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}

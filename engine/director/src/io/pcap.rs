@@ -1,0 +1,451 @@
+//! Captures: pcap and pcapng in, classic pcap with nanoseconds out.
+//!
+//! Both formats come in either byte order; the crate `pcap-parser` takes the file apart, what a
+//! block means (interfaces, clocks, which packet was cut) is decided here. Only Ethernet is taken.
+
+use pcap_parser::Block;
+use pcap_parser::InterfaceDescriptionBlock;
+use pcap_parser::OptionCode;
+use pcap_parser::PcapBlockOwned;
+use pcap_parser::PcapError;
+use pcap_parser::create_reader;
+use pcap_parser::traits::PcapReaderIterator;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::io::Cursor;
+use std::io::Read;
+use std::io::Write;
+use std::path::Path;
+
+/// LINKTYPE_ETHERNET.
+const ETHERNET: u32 = 1;
+/// What is read at once.
+const BUFFER: usize = 1 << 20;
+/// The largest block taken, Wireshark's limit. More is a damaged length, not a packet.
+const MAX_BLOCK: usize = 16 << 20;
+/// The Packet Block, obsolete, that pcapng files of old tools hold.
+const OBSOLETE_PACKET: u32 = 2;
+
+/// Why a capture cannot be read, or not further.
+#[derive(Debug)]
+pub enum CaptureError {
+    /// The file cannot be opened or read.
+    Read(io::Error),
+    /// It is no capture; what it is, where that is known.
+    NotACapture(Option<&'static str>),
+    /// It holds frames of another link type than Ethernet (the number is tcpdump.org's).
+    LinkType(u32),
+    /// It ends within a block that begins at this byte. What came before is good.
+    Truncated(u64),
+    /// The block at this byte contradicts itself. What came before is good.
+    Damaged(u64),
+}
+
+impl CaptureError {
+    /// Whether frames may have come before it, which stay good.
+    pub fn is_partial(&self) -> bool {
+        matches!(self, Self::Truncated(_) | Self::Damaged(_) | Self::Read(_))
+    }
+}
+
+impl fmt::Display for CaptureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(e) => write!(f, "cannot be read: {e}"),
+            Self::NotACapture(Some(what)) => write!(f, "compressed ({what}): unpack it first"),
+            Self::NotACapture(None) => {
+                f.write_str("neither pcap nor pcapng: give a capture of tcpdump or Wireshark")
+            }
+            Self::LinkType(n) => {
+                write!(f, "link type {} ({n}): only Ethernet can be replayed", link_name(*n))?;
+                // What tcpdump and Wireshark write for -i any.
+                let any = matches!(n, 113 | 276);
+                f.write_str(if any { "; capture on one interface, not on \"any\"" } else { "" })
+            }
+            Self::Truncated(at) => write!(f, "cut off in the middle of its block at byte {at}"),
+            Self::Damaged(at) => write!(f, "damaged at byte {at}"),
+        }
+    }
+}
+
+impl std::error::Error for CaptureError {}
+
+/// What a capture says of a frame besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Nanoseconds since 1970, at most `i64::MAX`; none where the capture keeps no time.
+    pub stamp: Option<u64>,
+    /// Bytes it had on the wire; what was captured of it may be less.
+    pub len: u32,
+    /// The interface it was captured on, in its section; 0 in a classic pcap.
+    pub interface: u32,
+}
+
+/// Reads a capture from its beginning to its end, in constant memory.
+pub struct CaptureReader {
+    blocks: Box<dyn PcapReaderIterator + Send>,
+    capacity: usize,
+    format: Format,
+}
+
+impl CaptureReader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no capture, or is a classic one of another link type.
+    pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        let mut file = File::open(path).map_err(CaptureError::Read)?;
+        // Read once by hand: the parser keeps no cause of a failed read, such as a directory.
+        let mut magic = Vec::new();
+        (&mut file).take(8).read_to_end(&mut magic).map_err(CaptureError::Read)?;
+        Self::new(Cursor::new(magic.clone()).chain(file)).map_err(|e| match e {
+            CaptureError::NotACapture(_) => CaptureError::NotACapture(compressed(&magic)),
+            e => e,
+        })
+    }
+
+    /// Reads from elsewhere.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn new(from: impl Read + Send + 'static) -> Result<Self, CaptureError> {
+        let blocks = create_reader(BUFFER, Whole(from)).map_err(|e| match e {
+            PcapError::ReadError => read_error(),
+            _ => CaptureError::NotACapture(None),
+        })?;
+        let mut reader = Self { blocks, capacity: BUFFER, format: Format::default() };
+        // A classic pcap says its link type here and now; pcapng's first block holds no frame.
+        reader.block(&mut Vec::new())?;
+        Ok(reader)
+    }
+
+    /// Puts the next frame into `data`; none at the end.
+    ///
+    /// # Errors
+    /// Reading is over after the first.
+    pub fn next(&mut self, data: &mut Vec<u8>) -> Result<Option<Record>, CaptureError> {
+        loop {
+            match self.block(data)? {
+                Step::Frame(record) => return Ok(Some(record)),
+                Step::Nothing => {}
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    fn block(&mut self, data: &mut Vec<u8>) -> Result<Step, CaptureError> {
+        let at = self.blocks.consumed() as u64;
+        loop {
+            let too_small = match self.blocks.next() {
+                Ok((size, block)) => {
+                    let step = self.format.take(block, data, at)?;
+                    self.blocks.consume(size);
+                    return Ok(step);
+                }
+                Err(PcapError::Eof) => return Ok(Step::End),
+                Err(PcapError::UnexpectedEof) => return Err(CaptureError::Truncated(at)),
+                Err(PcapError::Incomplete(_)) => false,
+                Err(PcapError::BufferTooSmall) => true,
+                Err(_) => return Err(CaptureError::Damaged(at)),
+            };
+            self.read_on(too_small, at)?;
+        }
+    }
+
+    fn read_on(&mut self, too_small: bool, at: u64) -> Result<(), CaptureError> {
+        if too_small {
+            self.capacity *= 2;
+            if self.capacity > MAX_BLOCK {
+                return Err(CaptureError::Damaged(at));
+            }
+            self.blocks.grow(self.capacity);
+        }
+        let before = self.blocks.data().len();
+        self.blocks.refill().map_err(|_| read_error())?;
+        let stuck = self.blocks.data().len() == before && !self.blocks.reader_exhausted();
+        // A full buffer takes nothing more without saying so.
+        if stuck { self.read_on(true, at) } else { Ok(()) }
+    }
+}
+
+/// Writes a classic pcap of Ethernet frames with nanoseconds, little-endian.
+pub struct CaptureWriter<W>(W);
+
+impl<W: Write> CaptureWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// What `to` says.
+    pub fn new(mut to: W) -> io::Result<Self> {
+        // Magic, version 2.4, zone, accuracy, snap length (tcpdump's), link type.
+        let [zone, accuracy, snap_len] = [0_u32, 0, 262_144];
+        to.write_all(&0xa1b2_3c4d_u32.to_le_bytes())?;
+        to.write_all(&2_u16.to_le_bytes())?;
+        to.write_all(&4_u16.to_le_bytes())?;
+        for field in [zone, accuracy, snap_len, ETHERNET] {
+            to.write_all(&field.to_le_bytes())?;
+        }
+        Ok(Self(to))
+    }
+
+    /// Writes a frame; `stamp` is in nanoseconds since 1970. Seconds beyond 2106 do not fit the
+    /// format and stay at its end.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn frame(&mut self, stamp: u64, data: &[u8]) -> io::Result<()> {
+        let seconds = u32::try_from(stamp / 1_000_000_000).unwrap_or(u32::MAX);
+        let len = data.len() as u32;
+        for field in [seconds, (stamp % 1_000_000_000) as u32, len, len] {
+            self.0.write_all(&field.to_le_bytes())?;
+        }
+        self.0.write_all(data)
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.0.flush()?;
+        Ok(self.0)
+    }
+}
+
+/// What a block turned out to be.
+enum Step {
+    Frame(Record),
+    Nothing,
+    End,
+}
+
+/// What blocks said that later ones depend on.
+#[derive(Default)]
+struct Format {
+    /// Of a classic pcap.
+    nanoseconds: bool,
+    /// Of the section at hand.
+    big_endian: bool,
+    interfaces: Vec<Interface>,
+}
+
+struct Interface {
+    snap_len: u32,
+    clock: Clock,
+}
+
+/// How an interface of a pcapng counts time.
+struct Clock {
+    per_second: u128,
+    offset_seconds: i64,
+}
+
+impl Format {
+    fn take(
+        &mut self,
+        block: PcapBlockOwned<'_>,
+        data: &mut Vec<u8>,
+        at: u64,
+    ) -> Result<Step, CaptureError> {
+        match block {
+            PcapBlockOwned::LegacyHeader(header) => {
+                self.nanoseconds = header.is_nanosecond_precision();
+                // The upper half holds flags, such as the length of a frame check sequence.
+                ethernet(header.network.0 as u32 & 0xffff)?;
+                Ok(Step::Nothing)
+            }
+            PcapBlockOwned::Legacy(p) => {
+                let unit = if self.nanoseconds { 1 } else { 1000 };
+                let stamp = u64::from(p.ts_sec) * 1_000_000_000 + u64::from(p.ts_usec) * unit;
+                fill(data, p.data);
+                Ok(Step::Frame(Record { stamp: Some(stamp), len: p.origlen, interface: 0 }))
+            }
+            PcapBlockOwned::NG(block) => self.block(&block, data, at),
+        }
+    }
+
+    fn block(
+        &mut self,
+        block: &Block<'_>,
+        data: &mut Vec<u8>,
+        at: u64,
+    ) -> Result<Step, CaptureError> {
+        match block {
+            Block::SectionHeader(section) => {
+                self.big_endian = section.big_endian();
+                self.interfaces.clear();
+            }
+            Block::InterfaceDescription(interface) => {
+                ethernet(interface.linktype.0 as u32)?;
+                self.add(interface, at)?;
+            }
+            Block::EnhancedPacket(p) => {
+                let ticks = u64::from(p.ts_high) << 32 | u64::from(p.ts_low);
+                let captured = p.data.get(..p.caplen as usize).ok_or(CaptureError::Damaged(at))?;
+                return self.frame(p.if_id, Some(ticks), (captured, p.origlen), data, at);
+            }
+            Block::SimplePacket(p) => {
+                let interface = self.interfaces.first().ok_or(CaptureError::Damaged(at))?;
+                let snap_len = if interface.snap_len == 0 { u32::MAX } else { interface.snap_len };
+                let captured = p.origlen.min(snap_len) as usize;
+                let captured = p.data.get(..captured).ok_or(CaptureError::Damaged(at))?;
+                return self.frame(0, None, (captured, p.origlen), data, at);
+            }
+            Block::Unknown(p) if self.host_order(p.block_type) == OBSOLETE_PACKET => {
+                return self.obsolete_packet(p.data, data, at);
+            }
+            // Names, statistics, secrets, comments.
+            _ => {}
+        }
+        Ok(Step::Nothing)
+    }
+
+    fn add(
+        &mut self,
+        interface: &InterfaceDescriptionBlock<'_>,
+        at: u64,
+    ) -> Result<(), CaptureError> {
+        let resolution = interface.if_tsresol;
+        let base: u128 = if resolution & 0x80 == 0 { 10 } else { 2 };
+        let per_second = base.checked_pow(u32::from(resolution & 0x7f));
+        let offset = interface.options.iter().find(|o| o.code == OptionCode::IfTsoffset);
+        let offset: Option<[u8; 8]> = offset.and_then(|o| o.value().try_into().ok());
+        let read = if self.big_endian { i64::from_be_bytes } else { i64::from_le_bytes };
+        self.interfaces.push(Interface {
+            snap_len: interface.snaplen,
+            clock: Clock {
+                per_second: per_second.ok_or(CaptureError::Damaged(at))?,
+                offset_seconds: offset.map_or(0, read),
+            },
+        });
+        Ok(())
+    }
+
+    fn frame(
+        &self,
+        interface: u32,
+        ticks: Option<u64>,
+        (captured, len): (&[u8], u32),
+        data: &mut Vec<u8>,
+        at: u64,
+    ) -> Result<Step, CaptureError> {
+        let known = self.interfaces.get(interface as usize).ok_or(CaptureError::Damaged(at))?;
+        fill(data, captured);
+        let stamp = ticks.map(|ticks| known.clock.nanos(ticks));
+        Ok(Step::Frame(Record { stamp, len, interface }))
+    }
+
+    /// Interface and drops (16 bits each), time (two halves), lengths captured and on the wire.
+    fn obsolete_packet(
+        &self,
+        block: &[u8],
+        data: &mut Vec<u8>,
+        at: u64,
+    ) -> Result<Step, CaptureError> {
+        let word = |i: usize| {
+            let bytes: [u8; 4] = block.get(i * 4..i * 4 + 4)?.try_into().ok()?;
+            Some(if self.big_endian {
+                u32::from_be_bytes(bytes)
+            } else {
+                u32::from_le_bytes(bytes)
+            })
+        };
+        let read = || {
+            let interface = if self.big_endian { word(0)? >> 16 } else { word(0)? & 0xffff };
+            let ticks = u64::from(word(1)?) << 32 | u64::from(word(2)?);
+            let captured = block.get(20..)?.get(..word(3)? as usize)?;
+            Some((interface, ticks, captured, word(4)?))
+        };
+        let (interface, ticks, captured, len) = read().ok_or(CaptureError::Damaged(at))?;
+        self.frame(interface, Some(ticks), (captured, len), data, at)
+    }
+
+    /// The parser gives types as if all files were little-endian.
+    fn host_order(&self, block_type: u32) -> u32 {
+        if self.big_endian { block_type.swap_bytes() } else { block_type }
+    }
+}
+
+impl Clock {
+    fn nanos(&self, ticks: u64) -> u64 {
+        let since = u128::from(ticks) * 1_000_000_000 / self.per_second;
+        let nanos = since as i128 + i128::from(self.offset_seconds) * 1_000_000_000;
+        nanos.clamp(0, i128::from(i64::MAX)) as u64
+    }
+}
+
+/// A reader that gives less than was asked for at the end only: the parser looks at what its first
+/// read brought, and a pipe brings little.
+struct Whole<R>(R);
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+fn fill(data: &mut Vec<u8>, from: &[u8]) {
+    data.clear();
+    data.extend_from_slice(from);
+}
+
+fn ethernet(link_type: u32) -> Result<(), CaptureError> {
+    if link_type == ETHERNET { Ok(()) } else { Err(CaptureError::LinkType(link_type)) }
+}
+
+fn read_error() -> CaptureError {
+    CaptureError::Read(io::Error::other("input/output error"))
+}
+
+fn compressed(magic: &[u8]) -> Option<&'static str> {
+    match magic {
+        [0x1f, 0x8b, ..] => Some("gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2"),
+        _ => None,
+    }
+}
+
+/// Names of tcpdump.org's list, of what captures come with.
+fn link_name(link_type: u32) -> &'static str {
+    match link_type {
+        0 => "NULL (BSD loopback)",
+        6 => "IEEE802_5",
+        9 => "PPP",
+        10 => "FDDI",
+        12 | 14 | 101 => "RAW (IP)",
+        50 => "PPP_HDLC",
+        51 => "PPP_ETHER",
+        104 => "C_HDLC",
+        105 => "IEEE802_11",
+        107 => "FRELAY",
+        108 => "LOOP (OpenBSD loopback)",
+        113 => "LINUX_SLL",
+        127 => "IEEE802_11_RADIOTAP",
+        147..=162 => "USER",
+        187 | 201 => "BLUETOOTH_HCI_H4",
+        189 | 220 | 249 => "USB",
+        195 | 230 => "IEEE802_15_4",
+        228 => "IPV4",
+        229 => "IPV6",
+        239 => "NFLOG",
+        252 => "WIRESHARK_UPPER_PDU",
+        253 => "NETLINK",
+        276 => "LINUX_SLL2",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests;

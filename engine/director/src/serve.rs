@@ -1,0 +1,244 @@
+//! A director from its parts: starts the workers, is the control thread, stops all in order.
+
+use crate::control::Control;
+use crate::control::Parts;
+use crate::control::Signals;
+use crate::control::socket::Asked;
+use crate::io::Driver;
+use crate::worker::Queues;
+use crate::worker::Worker;
+use crate::worker::idle::Idle;
+use crate::worker::links::Links;
+use crossbeam::channel::Receiver;
+use crossbeam::channel::Sender;
+use hw::TscClock;
+use pointsman_config::Config;
+use pointsman_dataplane::neigh::Neighbours;
+use pointsman_dataplane::pipeline::Pipeline;
+use pointsman_dataplane::pipeline::Setup;
+use pointsman_dataplane::pipeline::Shared;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::stats::DestBlocks;
+use pointsman_dataplane::stats::WorkerStats;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tracing::info;
+use tracing::warn;
+
+/// Dests there is room for at least: reloads add some.
+const DESTS: usize = 4096;
+
+/// What a director is made from.
+pub struct Director<D: Driver> {
+    /// The driver.
+    pub driver: D,
+    /// The configuration, validated.
+    pub config: Config,
+    /// Where it came from, for reloads.
+    pub file: PathBuf,
+    /// The ports, in the configuration's order.
+    pub nics: Vec<D::Nic>,
+    /// Queue pairs: by worker, then by port.
+    pub queues: Vec<Vec<Queues<D>>>,
+    /// The pool of all.
+    pub pool: D::Pool,
+    /// The workers' cores; none: not pinned.
+    pub cores: Vec<Option<usize>>,
+    /// Questions from the socket.
+    pub requests: Option<Receiver<Asked>>,
+    /// Set by signals.
+    pub signals: Signals,
+    /// Takes the driver's log lines.
+    pub driver_log: fn() -> Vec<String>,
+}
+
+/// Serves until a signal says stop, then stops: workers, control thread, ports, pool, driver.
+///
+/// # Errors
+/// In words: why it cannot start. Nothing runs then.
+pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), String> {
+    let Director { driver, config, file, nics, queues, pool, cores, requests, signals, driver_log } =
+        director;
+    let workers = queues.len();
+    let clock = TscClock::new();
+    if !hw::tsc_is_steady() {
+        warn!("this processor's time stamp counter changes its rate: timeouts are not exact");
+    }
+    let secret = secret()?;
+    let shared = shared(&config, workers, secret[0]);
+    let links = Links::new(workers);
+    let conns = (config.director.conns as usize).div_ceil(workers.max(1));
+    let idle = match config.director.idle {
+        pointsman_config::Idle::Poll => Idle::Poll,
+        pointsman_config::Idle::Adaptive => Idle::Adaptive,
+    };
+    let control_core = config.director.control_core;
+    let mut control = Control::<D>::new(Parts {
+        config,
+        file,
+        nics,
+        pool: pool.clone(),
+        links: Arc::clone(&links),
+        shared: Arc::clone(&shared),
+        cores: cores.clone(),
+        conns_per_worker: conns,
+        clock,
+        seed: secret[1],
+        requests,
+        signals,
+        driver_log,
+    })?;
+    let crew = Crew { driver, links: Arc::clone(&links), shared, pool, clock, idle };
+    let seats = queues.into_iter().zip(cores).enumerate().map(|(worker, (queues, core))| Seat {
+        queues,
+        core,
+        setup: Setup { worker, workers, conns, secret },
+        snapshot: control.snapshot(),
+    });
+    let threads = crew.start(seats)?;
+    if let Some(core) = control_core.filter(|core| !pin(*core)) {
+        warn!("core {core}: the control thread cannot be pinned to it");
+    }
+    info!("ready: {} workers, {} ports", workers, control.snapshot().ports.len());
+    control.run();
+    info!("stopping");
+    // In order: nobody uses a queue when its port closes, no frame is out when its pool goes.
+    crew.stop(threads);
+    log_balance(&links);
+    let nics = control.into_nics();
+    drop((crew, links));
+    drop(nics);
+    info!("stopped");
+    Ok(())
+}
+
+/// What a single worker thread is started with.
+struct Seat<D: Driver> {
+    queues: Vec<Queues<D>>,
+    core: Option<usize>,
+    setup: Setup,
+    snapshot: Arc<Snapshot>,
+}
+
+/// What all of them are started with.
+struct Crew<D: Driver> {
+    driver: D,
+    links: Arc<Links<D::Frame>>,
+    shared: Arc<Shared>,
+    pool: D::Pool,
+    clock: TscClock,
+    idle: Idle,
+}
+
+impl<D: Driver + Clone + Send> Crew<D> {
+    /// Starts a thread for each seat and waits until all of them poll.
+    fn start(&self, seats: impl Iterator<Item = Seat<D>>) -> Result<Vec<JoinHandle<()>>, String> {
+        let (ready, readiness) = crossbeam::channel::unbounded();
+        let mut threads = Vec::new();
+        for seat in seats {
+            match self.spawn(seat, ready.clone()) {
+                Ok(thread) => threads.push(thread),
+                Err(e) => {
+                    self.stop(threads);
+                    return Err(format!("no thread for a worker: {e}"));
+                }
+            }
+        }
+        drop(ready);
+        let failed = readiness.iter().take(threads.len()).find_map(Result::err);
+        match failed {
+            None => Ok(threads),
+            Some(e) => {
+                self.stop(threads);
+                Err(e)
+            }
+        }
+    }
+
+    fn spawn(
+        &self,
+        seat: Seat<D>,
+        ready: Sender<Result<(), String>>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (driver, links, shared) =
+            (self.driver.clone(), Arc::clone(&self.links), Arc::clone(&self.shared));
+        let (pool, clock, idle) = (self.pool.clone(), self.clock, self.idle);
+        let thread = std::thread::Builder::new().name(format!("worker-{}", seat.setup.worker));
+        thread.spawn(move || {
+            let index = seat.setup.worker;
+            if let Some(core) = seat.core.filter(|core| !pin(*core)) {
+                let why = format!("worker {index} cannot be pinned to core {core}: is it offline?");
+                let _ = ready.send(Err(why));
+                return;
+            }
+            // Made on its own core: the conn table's memory comes from near it.
+            let guard = driver.enter_thread();
+            let pipeline = Pipeline::new(seat.setup, shared, seat.snapshot);
+            let (_guard, pipeline) = match (guard, pipeline) {
+                (Ok(guard), Ok(pipeline)) => (guard, pipeline),
+                (Err(e), _) => {
+                    let _ = ready.send(Err(format!("worker {index}: {e}")));
+                    return;
+                }
+                (_, Err(e)) => {
+                    let _ = ready.send(Err(format!(
+                        "worker {index}: no memory for its conn table (director.conns): {e}"
+                    )));
+                    return;
+                }
+            };
+            let mut worker = Worker::new(index, seat.queues, pipeline, pool, links);
+            let _ = ready.send(Ok(()));
+            drop(ready);
+            worker.run(clock, idle);
+        })
+    }
+
+    fn stop(&self, threads: Vec<JoinHandle<()>>) {
+        for mailbox in &self.links.mailboxes {
+            mailbox.stop();
+        }
+        for thread in threads {
+            // A worker that panicked has taken the process with it (panic = "abort").
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What workers and the control thread share, for so many workers.
+pub fn shared(config: &Config, workers: usize, secret: u64) -> Arc<Shared> {
+    let dests: usize = config.services.iter().map(|s| s.dests.len()).sum();
+    let dests = (dests * 2).next_power_of_two().max(DESTS);
+    Arc::new(Shared {
+        stats: (0..workers).map(|_| WorkerStats::default()).collect(),
+        dests: DestBlocks::new(workers, dests),
+        neighbours: Arc::new(Neighbours::new(config.director.neighbours as usize, secret)),
+    })
+}
+
+fn pin(core: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
+/// Keys of hashes whose input strangers choose.
+fn secret() -> Result<[u64; 4], String> {
+    let mut bytes = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
+    read.map_err(|e| format!("/dev/urandom: {e}"))?;
+    let mut words = [0; 4];
+    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    Ok(words)
+}
+
+fn log_balance<F>(links: &Links<F>) {
+    let workers: Vec<_> = links.published.iter().map(|p| p.read()).collect();
+    let law = crate::control::law(&workers);
+    let dropped: u64 = law.dropped.values().sum();
+    let holds = if law.holds { "the conservation law holds" } else { "THE BOOKS DO NOT BALANCE" };
+    info!("received {}, sent {}, dropped {dropped}; {holds}", law.received, law.sent);
+}

@@ -1,0 +1,345 @@
+//! A whole director over ports in memory: threads, socket, reloads, stop.
+
+use etherparse::PacketBuilder;
+use pointsman::control::Signals;
+use pointsman::control::socket::Request;
+use pointsman::control::socket::Socket;
+use pointsman::control::socket::ask;
+use pointsman::control::status::Status;
+use pointsman::io::mem;
+use pointsman::io::mem::Mem;
+use pointsman::io::mem::MemPool;
+use pointsman::io::mem::MemWire;
+use pointsman::serve::Director;
+use pointsman::serve::serve;
+use pointsman::worker::Queues;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 0xc];
+const SERVER: [u8; 6] = [2, 0, 0, 0, 0, 0xd];
+
+struct Lab {
+    dir: PathBuf,
+    thread: Option<JoinHandle<Result<(), String>>>,
+    signals: Signals,
+    wires: Vec<MemWire>,
+    pool: MemPool,
+    workers: usize,
+}
+
+fn config(dests: &[u8]) -> String {
+    let mut text = "
+        [[port]]
+        name = 'wan'
+        device = 'net_null0'
+        addresses = ['10.1.0.254/24']
+        [[port]]
+        name = 'lan'
+        device = 'net_null1'
+        addresses = ['10.2.0.254/24']
+        [[pool]]
+        name = 'p'
+        addresses = ['10.2.0.100']
+        [[service]]
+        name = 'web'
+        address = '10.1.0.100:80'
+        forward = 'fullnat'
+        scheduler = 'rr'
+        pool = 'p'
+        "
+    .to_owned();
+    for host in dests {
+        text += &format!("[[service.dest]]\naddress = '10.2.0.{host}'\n");
+    }
+    text
+}
+
+impl Lab {
+    fn start(name: &str, workers: usize) -> Self {
+        let dir = std::env::temp_dir().join(format!("pointsman-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let mut lab = Self {
+            dir,
+            thread: None,
+            signals: Signals::default(),
+            wires: Vec::new(),
+            pool: MemPool::new(4096, 2048),
+            workers,
+        };
+        lab.write(&[2, 3]);
+        let file = lab.dir.join("p.toml");
+        let (config, _) = pointsman_config::load(&file).unwrap_or_else(|e| panic!("{e}"));
+        let mut queues: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut nics = Vec::new();
+        for mac in MACS {
+            let (nic, rx, tx, wire) = mem::port(mac, workers, 256);
+            for (worker, (rx, tx)) in rx.into_iter().zip(tx).enumerate() {
+                queues[worker].push(Queues { rx, tx });
+            }
+            nics.push(nic);
+            lab.wires.push(wire);
+        }
+        let (pool, signals, path) = (lab.pool.clone(), lab.signals.clone(), lab.socket());
+        lab.thread = Some(std::thread::spawn(move || {
+            let mut socket = Socket::bind(&path)?;
+            let requests = socket.serve().map_err(|e| e.to_string())?;
+            serve::<Mem>(Director {
+                driver: Mem,
+                config,
+                file,
+                nics,
+                queues,
+                pool,
+                cores: vec![None; workers],
+                requests: Some(requests),
+                signals,
+                driver_log: Vec::new,
+            })
+        }));
+        lab.until("the socket answers", |lab| ask(&lab.socket(), &Request::Pid).is_ok());
+        lab
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("p.sock")
+    }
+
+    fn write(&self, dests: &[u8]) {
+        let head = format!(
+            "[director]\nidle = 'adaptive'\nconns = 4096\nsocket = '{}'\n",
+            self.socket().display()
+        );
+        let cores = (0..self.workers).map(|c| c.to_string()).collect::<Vec<_>>().join(", ");
+        let text = format!("{head}cores = [{cores}]\n{}", config(dests));
+        fs::write(self.dir.join("p.toml"), text).unwrap();
+    }
+
+    fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let begun = Instant::now();
+        while !done(self) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn inject(&mut self, port: usize, frame: &[u8]) {
+        let frame = self.pool.frame(frame).unwrap();
+        self.wires[port].inject(0, frame).unwrap();
+    }
+
+    /// Waits for a frame out of a port that the test is looking for.
+    fn expect(&self, port: usize, what: &str, is_it: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let mut found = None;
+        self.until(what, |lab| {
+            for queue in 0..lab.workers {
+                while let Some(frame) = lab.wires[port].take(queue) {
+                    use pointsman_dataplane::frame::Frame;
+                    if is_it(frame.data()) {
+                        found = Some(frame.data().to_vec());
+                        return true;
+                    }
+                }
+            }
+            false
+        });
+        found.unwrap()
+    }
+
+    /// The server says where 10.2.0.`host` is when asked, which resolves it.
+    fn answer_arp(&mut self, host: u8) {
+        let asked = |f: &[u8]| f[12..14] == [8, 6] && f[21] == 1 && f[38..42] == [10, 2, 0, host];
+        self.expect(1, "an ARP request for the dest", asked);
+        self.inject(1, &arp(2, MACS[1], SERVER, [10, 2, 0, host], MACS[1], [10, 2, 0, 254]));
+        let dest = format!("10.2.0.{host}");
+        self.until("the dest is reachable", |lab| {
+            let entries = lab.status().neighbours.entries;
+            entries.iter().any(|n| n.address == dest && n.state == "reachable")
+        });
+    }
+
+    fn status(&self) -> Status {
+        let answer = ask(&self.socket(), &Request::Status).unwrap();
+        serde_json::from_value(answer).unwrap()
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        let answer = ask(&self.socket(), &Request::Reload)?;
+        Ok(answer["result"].as_str().unwrap().to_owned())
+    }
+
+    /// Stops the director; every frame is back then, and the socket gone.
+    fn stop(mut self) {
+        self.signals.stop.store(true, Relaxed);
+        self.thread.take().unwrap().join().unwrap().unwrap();
+        assert!(!self.socket().exists());
+        self.wires.clear();
+        assert_eq!(self.pool.available(), self.pool.capacity());
+        fs::remove_dir_all(&self.dir).unwrap();
+    }
+}
+
+fn arp(op: u8, dst: [u8; 6], sha: [u8; 6], spa: [u8; 4], tha: [u8; 6], tpa: [u8; 4]) -> Vec<u8> {
+    let head = [0, 1, 8, 0, 6, 4, 0, op];
+    [&dst[..], &sha, &[8, 6], &head, &sha, &spa, &tha, &tpa].concat()
+}
+
+fn syn(port: u16) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(CLIENT, MACS[0])
+        .ipv4([10, 1, 0, 1], [10, 1, 0, 100], 64)
+        .tcp(port, 80, 1, 1000)
+        .syn();
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &[]).unwrap();
+    frame
+}
+
+fn is_syn_to(host: u8) -> impl Fn(&[u8]) -> bool {
+    move |f| f[12..14] == [8, 0] && f[23] == 6 && f[30..34] == [10, 2, 0, host] && f[47] == 2
+}
+
+fn forwards(workers: usize) {
+    let mut lab = Lab::start(&format!("forwards-{workers}"), workers);
+    lab.inject(0, &arp(1, [0xff; 6], CLIENT, [10, 1, 0, 1], [0; 6], [10, 1, 0, 100]));
+    let reply = lab.expect(0, "an ARP reply for the VIP", |f| {
+        f[12..14] == [8, 6] && f[21] == 2 && f[28..32] == [10, 1, 0, 100]
+    });
+    assert_eq!(
+        (&reply[..6], &reply[6..12], &reply[22..28]),
+        (&CLIENT[..], &MACS[0][..], &MACS[0][..])
+    );
+    lab.answer_arp(2);
+    lab.answer_arp(3);
+    // rr: four conns, whichever worker they fall to, reach both dests.
+    let mut seen = [0; 2];
+    for port in 0..16 {
+        lab.inject(0, &syn(5000 + port));
+        let to_server = |f: &[u8]| is_syn_to(2)(f) || is_syn_to(3)(f);
+        let frame = lab.expect(1, "the SYN at a server", to_server);
+        assert_eq!((&frame[..6], &frame[26..30]), (&SERVER[..], &[10, 2, 0, 100][..]));
+        seen[usize::from(frame[33] - 2)] += 1;
+    }
+    assert!(seen[0] > 0 && seen[1] > 0 && seen[0] + seen[1] == 16, "{seen:?}");
+    lab.until("the books show it", |lab| {
+        let s = lab.status();
+        let conns: u64 = s.services[0].dests.iter().map(|d| d.conns).sum();
+        s.conns.used == 16 && conns == 16 && s.law.holds && s.law.inputs == s.law.outputs
+    });
+    let status = lab.status();
+    assert_eq!(status.workers.len(), workers);
+    assert_eq!(status.leases, 16);
+    assert!(status.workers.iter().all(|w| w.law_holds));
+    if workers == 2 {
+        let handed: u64 = status.workers.iter().map(|w| w.handed_over).sum();
+        assert!(handed > 0 && handed < 16 + status.law.to_control, "{handed}");
+    }
+    assert_eq!(status.ports[0].mac, "02:00:00:00:00:01");
+    assert!(status.ports[0].rx_packets > 16 && status.ports[1].tx_packets > 16);
+    lab.stop();
+}
+
+#[test]
+fn one_worker_forwards() {
+    forwards(1);
+}
+
+#[test]
+fn two_workers_forward_and_hand_over() {
+    forwards(2);
+}
+
+#[test]
+fn reloads_keep_what_lasts() {
+    let mut lab = Lab::start("reloads", 1);
+    lab.answer_arp(2);
+    lab.answer_arp(3);
+    lab.inject(0, &syn(6000));
+    let first = lab.expect(1, "the SYN", |f| is_syn_to(2)(f) || is_syn_to(3)(f))[33];
+    for _ in 0..100 {
+        assert_eq!(lab.reload().unwrap(), "nothing changed");
+    }
+    let status = lab.status();
+    assert_eq!((status.conns.used, status.control.snapshots, status.config.reloads), (1, 0, 100));
+    // rr goes on with the other one.
+    lab.inject(0, &syn(6001));
+    let second = lab.expect(1, "the SYN", |f| is_syn_to(2)(f) || is_syn_to(3)(f))[33];
+    assert_ne!(first, second);
+
+    // The dest with a conn is taken out: its conn goes on, no new one comes.
+    let stays = if first == 2 { 3 } else { 2 };
+    lab.write(&[stays]);
+    assert_eq!(lab.reload().unwrap(), "serving 1 services, 1 dests (was 2)");
+    let status = lab.status();
+    assert_eq!(status.removed.len(), 1);
+    assert_eq!(status.removed[0].service, "tcp 10.1.0.100:80");
+    assert_eq!(status.removed[0].dest.address, format!("10.2.0.{first}:80"));
+    assert_eq!(status.removed[0].dest.active, 1);
+    for port in 0..4 {
+        lab.inject(0, &syn(6100 + port));
+        lab.expect(1, "the SYN at the dest that stays", is_syn_to(stays));
+    }
+    lab.inject(0, &syn(6000));
+    lab.expect(1, "the same conn's SYN again, at the removed dest", is_syn_to(first));
+
+    // It comes back with its counters.
+    lab.write(&[stays, first]);
+    lab.reload().unwrap();
+    let status = lab.status();
+    assert!(status.removed.is_empty());
+    let back = status.services[0].dests.iter().find(|d| d.address == format!("10.2.0.{first}:80"));
+    assert_eq!((back.unwrap().active, back.unwrap().conns), (1, 1));
+    lab.stop();
+}
+
+#[test]
+fn a_bad_file_leaves_the_old_configuration_and_says_why() {
+    let lab = Lab::start("bad", 1);
+    let file = lab.dir.join("p.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("'rr'", "'rrr'")).unwrap();
+    let error = lab.reload().unwrap_err();
+    assert!(error.contains("did you mean \"rr\"?"), "{error}");
+    let status = lab.status();
+    assert!(!status.config.last_reload_ok && status.config.last_reload.contains("rrr"));
+    assert_eq!(status.services[0].scheduler, "rr");
+    fs::write(&file, good.replace("conns = 4096", "conns = 8192")).unwrap();
+    assert_eq!(lab.reload().unwrap_err(), "these take a restart: director.conns");
+    // By signal: the same, said in the log and in status.
+    fs::write(&file, good).unwrap();
+    lab.signals.reload.store(true, Relaxed);
+    lab.until("the signal is seen", |lab| lab.status().config.reloads == 3);
+    assert!(lab.status().config.last_reload_ok);
+    lab.stop();
+}
+
+#[test]
+fn vips_are_announced_at_start_on_link_up_and_when_asked() {
+    let lab = Lab::start("announce", 1);
+    let gratuitous = |f: &[u8]| {
+        f[..6] == [0xff; 6]
+            && f[12..14] == [8, 6]
+            && f[28..32] == [10, 1, 0, 100]
+            && f[38..42] == f[28..32]
+    };
+    for _ in 0..3 {
+        lab.expect(0, "the announcement at start, three times", gratuitous);
+    }
+    lab.wires[0].set_link(false);
+    lab.until("the link is down", |lab| !lab.status().ports[0].link_up);
+    std::thread::sleep(Duration::from_millis(600));
+    lab.wires[0].set_link(true);
+    for _ in 0..3 {
+        lab.expect(0, "the announcement on link up", gratuitous);
+    }
+    let vip = |text: &str| Request::Announce { vip: Some(text.parse().unwrap()) };
+    assert!(ask(&lab.socket(), &vip("10.1.0.101")).unwrap_err().contains("is no VIP"));
+    ask(&lab.socket(), &vip("10.1.0.100")).unwrap();
+    lab.expect(0, "the announcement asked for", gratuitous);
+    lab.stop();
+}

@@ -1,0 +1,229 @@
+//! `pointsman replay` from outside: the program, captures made by scapy (replay/make.py), exit
+//! codes. Needs no root and no libdpdk.
+
+use etherparse::PacketBuilder;
+use pointsman::io::pcap::CaptureReader;
+use pointsman::io::pcap::CaptureWriter;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/replay");
+
+/// What the program said and did.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn replay(args: &[&str]) -> Said {
+    let program = env!("CARGO_BIN_EXE_pointsman");
+    let done = Command::new(program).arg("replay").args(args).current_dir(HERE).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: done.status.code().unwrap(), out: text(done.stdout), err: text(done.stderr) }
+}
+
+/// A place for a test's own files.
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("replay-{name}"))
+}
+
+fn frames(path: &Path) -> Vec<(u64, Vec<u8>)> {
+    let (mut reader, mut data) = (CaptureReader::open(path).unwrap(), Vec::new());
+    let mut frames = Vec::new();
+    while let Some(record) = reader.next(&mut data).unwrap() {
+        assert_eq!(record.len as usize, data.len());
+        frames.push((record.stamp.unwrap(), data.clone()));
+    }
+    frames
+}
+
+/// `text` holds these lines, blanks aside.
+fn says(text: &str, lines: &[&str]) {
+    let flat = |s: &str| s.split_whitespace().collect::<Vec<_>>().join(" ");
+    let have: Vec<_> = text.lines().map(flat).collect();
+    for line in lines {
+        assert!(have.contains(&flat(line)), "no line \"{line}\" in:\n{text}");
+    }
+}
+
+/// What left is what scapy says must leave, byte for byte and at its time; whatever the format.
+#[test]
+fn a_conversation_through_fullnat_leaves_as_scapy_says() {
+    let expected = frames(&Path::new(HERE).join("out.pcap"));
+    assert_eq!(expected.len(), 13);
+    for input in ["in.pcap", "in-be-nano.pcap", "in.pcapng"] {
+        let out = scratch(&format!("fullnat-of-{input}"));
+        let said =
+            replay(&["--config", "replay.toml", "--in", input, "--out", out.to_str().unwrap()]);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+        let left = frames(&out);
+        for (n, (left, expected)) in left.iter().zip(&expected).enumerate() {
+            assert_eq!(left, expected, "frame {n} of {input}");
+        }
+        assert_eq!(left.len(), expected.len());
+        assert!(said.out.lines().all(|l| l.len() <= 80), "{}", said.out);
+        says(
+            &said.out,
+            &[
+                "19 frames, 2405 bytes, 410.030 s",
+                "1 of them earlier than one before: fed at that one's time",
+                "fed 13: wan 8, lan 5",
+                "skipped 6",
+                "1 snapped: cut off by the capture's snap length",
+                "1 runt: shorter than an Ethernet header",
+                "1 arp: ARP: next hops are made up here",
+                "1 neighbour: ND and MLD: next hops are made up here",
+                "1 no-source: no IP source address to tell the port: see --port",
+                "1 no-route: no route to its source tells the port: see --port",
+                "13 frames, 2086 bytes",
+                "sent 13: wan 5, lan 8",
+                // The UDP conn of the first 10 s expired, its TCP neighbours closed or timed out.
+                "conns: 4 opened, 1 left at the end",
+                "10.2.0.12:53 1 1 50.0% 2 72 0 0",
+                "10.2.0.11:53 1 1 50.0% 1 36 1 34",
+                "law holds: 13 in, 13 out",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_port_by_name_takes_what_has_no_source() {
+    let said = replay(&["-c", "replay.toml", "-i", "in.pcap", "--port", "wan"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    says(&said.out, &["fed 15: wan 15, lan 0", "skipped 4", "dropped: ether-type 1"]);
+}
+
+#[test]
+fn refused_input_exits_2_and_writes_nothing() {
+    let empty = scratch("empty");
+    std::fs::write(&empty, "").unwrap();
+    let copy = scratch("copy.pcap");
+    std::fs::copy(Path::new(HERE).join("in.pcap"), &copy).unwrap();
+    let (empty, copy) = (empty.to_str().unwrap(), copy.to_str().unwrap());
+    let out = scratch("refused.pcap");
+    let out = out.to_str().unwrap();
+    let cases: [(&[&str], &str); 7] = [
+        (&["-c", "replay.toml", "-i", "sll.pcap", "-o", out], "sll.pcap: link type LINUX_SLL (113)"),
+        (&["-c", "replay.toml", "-i", "make.py", "-o", out], "make.py: neither pcap nor pcapng"),
+        (&["-c", "replay.toml", "-i", empty, "-o", out], "neither pcap nor pcapng"),
+        (&["-c", "replay.toml", "-i", "absent", "-o", out], "absent: cannot be read: No such file"),
+        (&["-c", "in.pcap", "-i", "in.pcap", "-o", out], "in.pcap"),
+        (
+            &["-c", "replay.toml", "-i", "in.pcap", "-o", out, "-p", "dmz"],
+            "--port dmz: replay.toml has no such port, but wan, lan",
+        ),
+        (&["-c", "replay.toml", "-i", copy, "-o", copy], "is the capture that comes in"),
+    ];
+    for (args, why) in cases {
+        let said = replay(args);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{args:?}: {}", said.err);
+        assert!(said.err.contains(why), "{args:?}: {}", said.err);
+        assert!(!Path::new(out).exists(), "{args:?}");
+    }
+    let original = std::fs::read(Path::new(HERE).join("in.pcap")).unwrap();
+    assert_eq!(std::fs::read(copy).unwrap(), original);
+}
+
+#[test]
+fn a_cut_capture_is_replayed_to_the_cut_and_exits_1() {
+    let whole = std::fs::read(Path::new(HERE).join("in.pcap")).unwrap();
+    let (cut, out) = (scratch("cut.pcap"), scratch("cut-out.pcap"));
+    std::fs::write(&cut, &whole[..500]).unwrap();
+    let paths = [cut.to_str().unwrap(), out.to_str().unwrap()];
+    let said = replay(&["-c", "replay.toml", "-i", paths[0], "-o", paths[1]]);
+    assert_eq!(said.code, 1);
+    says(&said.out, &["5 frames, 325 bytes, 0.004 s", "law holds: 4 in, 4 out"]);
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    assert!(said.err.contains("cut off in the middle of its block at byte 429"), "{}", said.err);
+    assert_eq!(frames(&out), frames(&Path::new(HERE).join("out.pcap"))[..4]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_exits_1() {
+    let said = replay(&["-c", "replay.toml", "-i", "in.pcap", "-o", "/dev/full"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.starts_with("/dev/full: cannot be written"), "{}", said.err);
+}
+
+/// NAT keeps ports, so that how many workers there are must not show in what leaves.
+#[test]
+fn frames_that_other_workers_own_leave_in_the_same_order() {
+    let (config, input) = (scratch("nat.toml"), scratch("nat.pcap"));
+    std::fs::write(&config, NAT).unwrap();
+    write_conversations(&input);
+    let outs = ["1", "4"].map(|workers| {
+        let out = scratch(&format!("nat-{workers}.pcap"));
+        let [config, input, path] = [&config, &input, &out].map(|p| p.to_str().unwrap());
+        let said = replay(&["-c", config, "-i", input, "-o", path, "-w", workers]);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        says(
+            &said.out,
+            &[
+                "fed 123: wan 82, lan 41",
+                "conns: 40 opened, 40 left at the end",
+                "10.2.0.11:8080 1 40 100.0% 80 3200 40 1600",
+                // A closed port is answered, an unknown answer of a server is not ours.
+                "dropped: not-ours 1, closed-port 1, ttl-exceeded 1",
+            ],
+        );
+        assert!(said.out.contains("made 2 (reset 1, time-exceeded 1)"), "{}", said.out);
+        (said.out, frames(&out))
+    });
+    let [(_, alone), (report, spread)] = outs;
+    assert_eq!(alone.len(), 122);
+    assert_eq!(alone, spread);
+    let handed = report.lines().find_map(|l| l.trim().strip_prefix("4 workers, ")).unwrap();
+    assert_ne!(handed, "0.0% handed over");
+}
+
+const NAT: &str = "
+    [[port]]
+    name = 'wan'
+    device = 'net_null0'
+    addresses = ['10.1.0.254/16']
+    [[port]]
+    name = 'lan'
+    device = 'net_null1'
+    addresses = ['10.2.0.254/24']
+    [[service]]
+    address = '10.1.255.100:80'
+    forward = 'nat'
+    [[service.dest]]
+    address = '10.2.0.11:8080'
+";
+const VIP: [u8; 4] = [10, 1, 255, 100];
+const DEST: [u8; 4] = [10, 2, 0, 11];
+
+/// Handshakes of 40 clients, interleaved; a SYN to a closed port, a frame to nobody, a TTL of 1.
+fn write_conversations(path: &Path) {
+    let mut writer = CaptureWriter::new(std::fs::File::create(path).unwrap()).unwrap();
+    let mut stamp = 1_700_000_000_000_000_000;
+    let mut write = |src: [u8; 4], dst: [u8; 4], ports: [u16; 2], flags: &str, ttl: u8| {
+        let built = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(src, dst, ttl);
+        let mut built = built.tcp(ports[0], ports[1], 1, 1000);
+        if flags.contains('S') {
+            built = built.syn();
+        }
+        if flags.contains('A') {
+            built = built.ack(2);
+        }
+        let mut frame = Vec::new();
+        built.write(&mut frame, &[]).unwrap();
+        stamp += 1000;
+        writer.frame(stamp, &frame).unwrap();
+    };
+    let clients: Vec<_> = (1..=40).map(|n| [10, 1, n, 200 - n]).collect();
+    for client in &clients {
+        write(*client, VIP, [40_000, 80], "S", 64);
+    }
+    for client in &clients {
+        write(DEST, *client, [8080, 40_000], "SA", 64);
+        write(*client, VIP, [40_000, 80], "A", 64);
+    }
+    write(clients[0], VIP, [40_000, 81], "S", 64);
+    write(DEST, [192, 0, 2, 1], [8081, 40_000], "SA", 64);
+    write(clients[1], VIP, [40_000, 80], "A", 1);
+}
