@@ -103,6 +103,18 @@ def hold(address, port, seconds, path):
     print(f"{answers} answers")
 
 
+def connect_when_free(sock, address, port):
+    """The last conn may still wait for the ACK of its FIN."""
+    for _ in range(100):
+        try:
+            return sock.connect((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            time.sleep(0.01)
+    sys.exit("the last conn from this port has not ended")
+
+
 def again(address, port, local_port, count):
     """The server closes first, and only then the client: so the client's kernel lets its port go at once."""
     for turn in range(int(count)):
@@ -110,7 +122,7 @@ def again(address, port, local_port, count):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("", int(local_port)))
         sock.settimeout(2)
-        sock.connect((address, port))
+        connect_when_free(sock, address, port)
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = b""
         while piece := sock.recv(65535):

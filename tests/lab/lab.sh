@@ -128,10 +128,10 @@ clang_bpf() { # SOURCE OBJECT [OPTIONS...]
 
 # wait_for SECONDS COMMAND...: asks until it holds
 wait_for() {
-    local n=$(($1 * 20))
+    local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
     shift
     until "$@"; do
-        [ $((n -= 1)) -gt 0 ] || return 1
+        [ "${EPOCHREALTIME/[.,]/}" -lt $end ] || return 1
         sleep 0.05
     done
 }

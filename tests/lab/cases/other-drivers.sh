@@ -16,11 +16,12 @@ same "driver" net_pcap "$(status_json | jq -r '.ports[0].driver')"
 for f in 4 6; do answers fullnat $f; done
 director_stop
 
-# the kernel's end of the tap is bridged to the client's wire
+# the kernel's end of the tap is bridged to the client's wire; it needs a MAC of its own, as it is made with the port's
 with_devices net_tap0,iface=dt0 net_af_packet1,iface=d1
 ip -n "$LAB_P-dir" -batch - <<-END || fail "dt0 could not be joined to the wire"
 	link add br0 type bridge forward_delay 0 mcast_snooping 0
 	link set br0 up
+	link set dt0 address 02:00:00:00:99:01
 	link set d0 master br0
 	link set dt0 master br0
 END

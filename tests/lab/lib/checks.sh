@@ -151,7 +151,7 @@ capture() {
     local name=$1 iface=$2 file=$3
     shift 3
     rm -f "$file" "$file.log"
-    start_in "$name" "$file.log" tcpdump -Z root -U -n -i "$iface" -w "$file" "$@"
+    start_in "$name" "$file.log" tcpdump -Z root --immediate-mode -U -n -i "$iface" -w "$file" "$@"
     CAPTURE_PID=$STARTED
     wait_for 3 grep -q listening "$file.log" || fail "tcpdump did not start: $(tail -n 1 "$file.log")"
 }
