@@ -210,15 +210,17 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
 /// Walks IPv6 extension headers (RFC 8200 section 4) and gives the transport's number and place.
 #[cold]
 fn walk_extensions(packet: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usize), DropReason> {
-    for _ in 0..MAX_EXTENSIONS {
+    let mut left = MAX_EXTENSIONS;
+    loop {
         match next {
             ipv6::HOP_BY_HOP | ipv6::DESTINATION | ipv6::ROUTING => {}
             ipv6::FRAGMENT => return Err(DropReason::Fragment),
             _ => return Ok((next, at)),
         }
-        if at + 8 > packet.len() {
+        if left == 0 || at + 8 > packet.len() {
             return Err(DropReason::ExtensionHeaders);
         }
+        left -= 1;
         // Segments left: we are no segment router (RFC 8200 section 4.4, RFC 5095).
         if next == ipv6::ROUTING && packet[at + 3] != 0 {
             return Err(DropReason::ExtensionHeaders);
@@ -226,7 +228,6 @@ fn walk_extensions(packet: &[u8], mut next: u8, mut at: usize) -> Result<(u8, us
         next = packet[at];
         at += 8 + packet[at + 1] as usize * 8;
     }
-    Err(DropReason::ExtensionHeaders)
 }
 
 /// Neighbour discovery and MLD: for the control thread, and only from this link (RFC 4861 section

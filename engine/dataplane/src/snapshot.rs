@@ -162,6 +162,11 @@ impl Snapshot {
         self.lookup.services.get(&(proto, addr, port)).map(|i| &self.services[*i])
     }
 
+    /// What packets to an address get that nothing takes.
+    pub fn closed(&self, addr: Addr) -> Closed {
+        self.locals.get(&addr).map(|l| l.closed).unwrap_or_default()
+    }
+
     /// Whether a source is a dest under nat, so that what it sends may be the answer of a conn.
     pub fn is_nat_dest(&self, proto: Proto, addr: Addr, port: u16) -> bool {
         self.lookup.nat_dests.contains(&(proto, addr, port))

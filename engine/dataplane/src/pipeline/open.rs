@@ -13,6 +13,7 @@ use crate::frame::Pool;
 use crate::parse::Parsed;
 use crate::sched;
 use crate::sched::Ask;
+use crate::service::Closed;
 use crate::service::DestId;
 use crate::service::Forward;
 use crate::service::Service;
@@ -60,7 +61,11 @@ impl<F: Frame> Core<F> {
         match self.open(t, p, service) {
             Ok(id) => self.forward(t, frame, p, id, Direction::Original),
             Err(DropReason::NoDest) => {
-                self.refuse(t, frame, p, DropReason::NoDest, Answer::PortUnreachable);
+                let answer = match t.snap.closed(p.tuple.dst) {
+                    Closed::Reject => Answer::PortUnreachable,
+                    Closed::Drop => Answer::Silence,
+                };
+                self.refuse(t, frame, p, DropReason::NoDest, answer);
             }
             Err(reason) => t.stats.drop(reason),
         }
