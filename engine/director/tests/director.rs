@@ -1,4 +1,5 @@
 //! A whole director over ports in memory: threads, socket, reloads, stop.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use etherparse::PacketBuilder;
 use pointsman::control::Signals;
@@ -332,7 +333,6 @@ fn vips_are_announced_at_start_on_link_up_and_when_asked() {
     }
     lab.wires[0].set_link(false);
     lab.until("the link is down", |lab| !lab.status().ports[0].link_up);
-    std::thread::sleep(Duration::from_millis(600));
     lab.wires[0].set_link(true);
     for _ in 0..3 {
         lab.expect(0, "the announcement on link up", gratuitous);

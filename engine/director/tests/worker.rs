@@ -1,5 +1,6 @@
 //! A worker over ports in memory, turn by turn: what rings and queues refuse is dropped by name,
 //! and the books balance.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use etherparse::PacketBuilder;
 use pointsman::control::law;

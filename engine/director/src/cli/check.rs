@@ -1,7 +1,13 @@
 //! `pointsman check`: says what is wrong with a configuration before any port opens.
 
 use super::machine;
+use crate::control::snapshot::BuildError;
+use crate::control::snapshot::Builder;
+use crate::control::snapshot::Inputs;
+use crate::control::snapshot::PortFacts;
 use pointsman_config::Config;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::tick::Tick;
 use std::path::Path;
 
 /// Prints warnings and a summary.
@@ -17,8 +23,25 @@ pub(super) fn check(file: &Path) -> Result<(), String> {
     for missing in machine::missing_cores(&config) {
         eprintln!("{}: warning: {missing}", file.display());
     }
+    servable(&config).map_err(|e| format!("{}: error: {e}", file.display()))?;
     super::say(&format!("{}: ok: {}", file.display(), summary(&config)));
     Ok(())
+}
+
+/// Builds what `run` would build, with ports and next hops made up.
+fn servable(config: &Config) -> Result<(), BuildError> {
+    let mac = |i| PortFacts { mac: [2, 0, 0, 0, 0, i as u8], fixed_queue: false };
+    let ports: Vec<_> = (0..config.ports.len()).map(mac).collect();
+    let shared = crate::serve::shared(config, 1, 1);
+    let mut inputs = Inputs {
+        ports: &ports,
+        hop: &mut |port, addr| shared.neighbours.insert(port, addr, |_| false),
+        has_conns: &|_| false,
+        settled: true,
+        now: Tick::default(),
+    };
+    let mut builder = Builder::new(shared.dests.capacity());
+    builder.build(config, &Snapshot::default(), &mut inputs).map(|_| ())
 }
 
 fn summary(config: &Config) -> String {
@@ -44,6 +67,20 @@ fn count(n: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_served_is_refused() {
+        let mut text = "[director]\nneighbours = 64\n[[port]]\nname = 'p'\ndevice = 'net_null0'\n\
+                        addresses = ['10.0.0.1/16']\n[[service]]\naddress = '10.0.0.100:80'\n\
+                        forward = 'dr'\n"
+            .to_owned();
+        for host in 0..200 {
+            text += &format!("[[service.dest]]\naddress = '10.0.1.{host}'\n");
+        }
+        let refused = |text: &str| servable(&pointsman_config::parse("t", text).unwrap().0);
+        assert!(matches!(refused(&text), Err(BuildError::Neighbours(_))));
+        assert_eq!(refused(&text.replace("= 64", "= 256")), Ok(()));
+    }
 
     #[test]
     fn summaries_count() {

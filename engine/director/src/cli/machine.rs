@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// The workers' cores: those configured, or the last one.
+#[cfg(any(feature = "dpdk", test))]
 pub(super) fn worker_cores(config: &Config) -> Vec<Option<usize>> {
     match &config.director.cores {
         Some(cores) => cores.iter().copied().map(Some).collect(),

@@ -30,17 +30,20 @@ fn head(out: &mut String, s: &Status) {
     line(out, &format!("config {}", s.config.file));
     if let Some(ago) = s.config.last_reload_seconds_ago {
         let ok = if s.config.last_reload_ok { "" } else { "REFUSED, the old one goes on: " };
-        let first = s.config.last_reload.lines().next().unwrap_or_default();
-        let more = if s.config.last_reload.lines().count() > 1 { " ..." } else { "" };
-        line(out, &format!("reload {} ago: {ok}{first}{more}", duration(ago)));
+        let said = format!("reload {} ago: {ok}{}", duration(ago), s.config.last_reload);
+        let first = said.lines().next().unwrap_or_default();
+        // The rest is in the log and in --json.
+        let short: String = first.chars().take(WIDTH - 4).collect();
+        line(out, &if short == said { said } else { format!("{short} ...") });
     }
     let (used, of) = (number(s.conns.used), number(s.conns.capacity));
     let opened = number(s.conns.opened);
     line(out, &format!("conns {used} of {of}, {opened} opened; leases {}", number(s.leases)));
     for c in &s.conflicts {
         let (since, seen) = (duration(c.since_seconds), duration(c.last_seen_seconds));
-        line(out, &format!("CONFLICT: {} answers for VIP {} on {}", c.mac, c.vip, c.port));
-        line(out, &format!("          for {since}, last {seen} ago; see that host's arp settings"));
+        line(out, &format!("CONFLICT: another host answers for VIP {}", c.vip));
+        let (mac, port) = (&c.mac, &c.port);
+        line(out, &format!("  {mac} on {port} for {since}, last {seen} ago: see its ARP settings"));
     }
 }
 
@@ -139,32 +142,28 @@ pub(super) fn law(out: &mut String, law: &Law) {
     out.push('\n');
     let holds = if law.holds { "holds" } else { "DOES NOT HOLD" };
     line(out, &format!("law {holds}: {} in, {} out", law.inputs, law.outputs));
-    let mut inputs = vec![pair("received", law.received)];
-    inputs.push(named("made", &law.made));
-    inputs.push(pair("taken over", law.taken_over));
-    wrap(out, "  in:  ", &inputs);
-    let mut outputs = vec![
-        pair("sent", law.sent),
-        pair("handed over", law.handed_over),
-        pair("to control", law.to_control),
-        named("consumed", &law.consumed),
-        pair("held", law.held),
-    ];
-    outputs.push(pair("dropped", law.dropped.values().sum()));
-    wrap(out, "  out: ", &outputs);
+    let received = vec![pair("received", law.received)];
+    let taken_over = vec![pair("taken over", law.taken_over)];
+    wrap(out, "  in:  ", &[received, named("made", &law.made), taken_over].concat());
+    let left =
+        [("sent", law.sent), ("handed over", law.handed_over), ("to control", law.to_control)];
+    let left: Vec<_> = left.iter().map(|(name, n)| pair(name, *n)).collect();
+    let rest = vec![pair("held", law.held), pair("dropped", law.dropped.values().sum())];
+    wrap(out, "  out: ", &[left, named("consumed", &law.consumed), rest].concat());
     let reasons = law.dropped.iter().filter(|(_, n)| **n > 0);
     let reasons: Vec<_> = reasons.map(|(name, n)| pair(name, *n)).collect();
     wrap(out, "  dropped: ", &reasons);
 }
 
-fn named(name: &str, parts: &BTreeMap<String, u64>) -> String {
-    let total: u64 = parts.values().sum();
-    let shown: Vec<_> = parts.iter().filter(|(_, n)| **n > 0).map(|(p, n)| pair(p, *n)).collect();
-    if shown.is_empty() {
-        pair(name, total)
-    } else {
-        format!("{name} {total} ({})", shown.join(", "))
-    }
+/// A total and its parts, as items of a list: `made 3 (reset 1`, `control 2)`.
+fn named(name: &str, parts: &BTreeMap<String, u64>) -> Vec<String> {
+    let shown = parts.iter().filter(|(_, n)| **n > 0);
+    let mut items: Vec<_> = shown.map(|(part, n)| pair(part, *n)).collect();
+    let total = pair(name, parts.values().sum());
+    let (Some(first), true) = (items.first_mut(), parts.len() > 1) else { return vec![total] };
+    *first = format!("{total} ({first}");
+    items.last_mut().into_iter().for_each(|last| last.push(')'));
+    items
 }
 
 fn pair(name: &str, n: u64) -> String {
@@ -174,20 +173,17 @@ fn pair(name: &str, n: u64) -> String {
 /// Items separated by commas, in lines that begin with `indent` or as much space.
 pub(super) fn wrap(out: &mut String, indent: &str, items: &[String]) {
     let mut current = indent.to_owned();
-    let words = items.iter().enumerate().flat_map(|(i, item)| {
+    for (i, item) in items.iter().enumerate() {
         let end = if i + 1 < items.len() { "," } else { "" };
-        let text = format!("{item}{end}");
-        text.split(' ').map(str::to_owned).collect::<Vec<_>>()
-    });
-    for word in words {
         let is_begun = current.len() > indent.len();
-        if is_begun && current.len() + 1 + word.len() > WIDTH {
+        if is_begun && current.len() + 1 + item.len() + end.len() > WIDTH {
             line(out, &current);
             current = " ".repeat(indent.len());
         } else if is_begun {
             current.push(' ');
         }
-        current.push_str(&word);
+        current.push_str(item);
+        current.push_str(end);
     }
     if !items.is_empty() {
         line(out, &current);
@@ -212,7 +208,7 @@ pub(super) fn row<T: AsRef<str>>(out: &mut String, width: usize, first: &str, ce
 }
 
 pub(super) fn line(out: &mut String, text: &str) {
-    out.extend(text.chars().take(WIDTH));
+    out.push_str(text);
     out.push('\n');
 }
 
@@ -288,5 +284,104 @@ mod tests {
         );
         let flat: String = out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(flat, format!("dropped: {}", items.join(", ")));
+    }
+
+    /// Everything at its widest: IPv6, big numbers, conflicts, removed dests.
+    fn sample() -> Status {
+        let dest = serde_json::json!({
+            "address": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "weight": 65535,
+            "port": "lan", "hop": "dead", "mac": null, "active": u64::MAX, "inactive": 99_999,
+            "conns": u64::MAX, "in_packets": u64::MAX, "in_bytes": u64::MAX,
+            "out_packets": 0, "out_bytes": u64::MAX,
+        });
+        let mut removed = dest.clone();
+        removed["service"] = "tcp 10.1.0.100:80".into();
+        let law = crate::control::law(&[pointsman_dataplane::stats::WorkerStats::default()]);
+        let mut law = serde_json::to_value(law).unwrap();
+        for count in law["dropped"].as_object_mut().unwrap().values_mut() {
+            *count = 1_000_000.into();
+        }
+        serde_json::from_value(serde_json::json!({
+            "version": "0.1.0", "pid": 4_194_304, "uptime_seconds": 1e9,
+            "config": {
+                "file": "/etc/pointsman/pointsman.toml", "reloads": 7, "last_reload_ok": false,
+                "last_reload": "p.toml:1:1: error: long ".repeat(9) + "\nsecond line",
+                "last_reload_seconds_ago": 61.5,
+            },
+            "ports": [{
+                "name": "wan", "device": "0000:03:00.0", "driver": "net_af_packet",
+                "mac": "02:00:00:00:00:01", "addresses": ["10.1.0.254/24"], "link_up": true,
+                "speed_mbps": 10_000, "mtu": 1500, "multicast": "promiscuous",
+                "fixed_queue": false, "rx_packets": u64::MAX, "rx_bytes": u64::MAX,
+                "tx_packets": u64::MAX, "tx_bytes": u64::MAX, "missed": u64::MAX,
+                "rx_errors": 0, "tx_errors": 3, "no_frame": u64::MAX,
+            }],
+            "workers": [{
+                "core": 127, "received": u64::MAX, "sent": 5, "busy": 1.0,
+                "handed_over_share": 0.5, "handed_over": 1, "taken_over": 1, "conns": 9,
+                "conns_capacity": 10, "turns": 1, "busy_turns": 1, "law_holds": true,
+            }],
+            "services": [
+                { "name": "web", "protocol": "tcp", "address": "10.1.0.100:80",
+                  "scheduler": "wlc", "forward": "fullnat", "dests": [dest] },
+                { "name": "udp 10.1.0.100:53", "protocol": "udp", "address": "10.1.0.100:53",
+                  "scheduler": "rr", "forward": "nat", "dests": [] },
+            ],
+            "removed": [removed],
+            "conns": { "used": 9, "capacity": 1_048_576, "opened": 12 },
+            "leases": 3,
+            "neighbours": { "capacity": 4096, "entries": [
+                { "port": "lan", "address": "2001:db8:1111:2222:3333:4444:5555:6666",
+                  "state": "incomplete", "mac": null },
+            ]},
+            "conflicts": [{
+                "vip": "2001:db8:1111:2222:3333:4444:5555:6666", "mac": "02:00:00:00:00:99",
+                "port": "wan", "since_seconds": 7200.0, "last_seen_seconds": 3.0,
+            }],
+            "answers_limited": 0,
+            "law": law,
+            "control": { "frames": 1, "frames_lost": 0, "snapshots": 1 },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn status_fits_80_columns_and_says_what_matters() {
+        let text = status(&sample());
+        let widest = text.lines().max_by_key(|l| l.chars().count()).unwrap();
+        assert!(widest.chars().count() <= WIDTH, "{widest}");
+        for part in [
+            "pointsman 0.1.0, pid 4194304, up 11574d01h",
+            "reload 1m01s ago: REFUSED, the old one goes on: p.toml:1:1",
+            "conns 9 of 1.05M, 12 opened; leases 3",
+            "CONFLICT: another host answers for VIP 2001:db8:1111:2222:3333:4444:5555:6666\n",
+            "  02:00:00:00:00:99 on wan for 2h00m, last 3s ago: see",
+            "wan 10G 02:00:00:00:00:01",
+            "tx errors 3, no free frame 18446744073709551615",
+            "0 core 127                             100.0%  18.4E      5  50.0%      9",
+            "tcp 10.1.0.100:80 wlc fullnat \"web\"",
+            "udp 10.1.0.100:53 rr nat\n",
+            "no dest: clients are refused",
+            "  [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n",
+            "65535  18.4E  99999  18.4E  18.4E  18.4E      0  18.4E",
+            "DEAD on lan",
+            "of tcp 10.1.0.100:80",
+            "law holds: 0 in, 0 out",
+            "closed-port 1000000",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("rx errors"));
+    }
+
+    #[test]
+    fn drop_reasons_that_are_0_are_left_out_and_a_broken_law_shouts() {
+        let mut s = sample();
+        s.law.dropped.values_mut().for_each(|n| *n = 0);
+        s.law.dropped.insert("no-dest".into(), 5);
+        s.law.holds = false;
+        let text = status(&s);
+        assert!(text.contains("law DOES NOT HOLD"), "{text}");
+        assert!(text.contains("dropped: no-dest 5\n") && !text.contains("closed-port"), "{text}");
     }
 }

@@ -333,8 +333,12 @@ impl<D: Driver> Control<D> {
             let name = &self.current.ports[index].name;
             match port.nic.set_multicast(&groups) {
                 Ok(how) => {
-                    if port.multicast.replace(how) != Some(how) && how != Multicast::List {
-                        info!("port {name}: takes {} multicast frames", how.name());
+                    let before = port.multicast.replace(how);
+                    match how {
+                        _ if before == Some(how) => {}
+                        Multicast::List | Multicast::Unfiltered => {}
+                        Multicast::All => info!("port {name}: takes all multicast frames"),
+                        Multicast::Promiscuous => info!("port {name}: promiscuous, for multicast"),
                     }
                 }
                 Err(e) => warn!("port {name}: IPv6 neighbours may not reach it: {e}"),

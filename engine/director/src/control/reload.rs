@@ -57,6 +57,8 @@ impl<D: Driver> Control<D> {
             Ok(built) => built,
             Err(e) => {
                 self.builder = spare;
+                // Next hops asked for on the way are not wanted after all.
+                self.configure_neighbours(now);
                 return Err(e.to_string());
             }
         };

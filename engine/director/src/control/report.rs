@@ -138,7 +138,7 @@ impl<D: Driver> Control<D> {
     fn port_status(&self, index: usize) -> status::PortStatus {
         let (state, info) = (&self.ports[index], &self.current.ports[index]);
         let counters = state.nic.counters();
-        let link = state.nic.link();
+        let link = state.link.unwrap_or_default();
         status::PortStatus {
             name: info.name.clone(),
             device: self.parts.config.ports[index].device.to_string(),

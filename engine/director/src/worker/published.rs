@@ -39,7 +39,8 @@ impl Published {
             if before & 1 == 0 && self.version.load(Relaxed) == before {
                 return into;
             }
-            std::hint::spin_loop();
+            // On a shared core the worker may have been interrupted midway.
+            std::thread::yield_now();
         }
     }
 }

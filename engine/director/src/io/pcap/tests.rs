@@ -1,6 +1,6 @@
 use super::*;
 
-const FRAME: [u8; 20] = *b"dst...src...\x08\x00a frame";
+const FRAME: [u8; 20] = *b"dst...src...\x08\x00aframe";
 /// 2023-11-14 22:13:20.123456.
 const SECONDS: u32 = 1_700_000_000;
 const MICROS: u32 = 123_456;
@@ -199,7 +199,8 @@ fn blocks_larger_than_the_buffer_are_read_and_absurd_ones_refused() {
     assert_eq!(whole(&file), [record(1000, 20, 0)]);
 
     let at = start.len() as u64;
-    let absurd = [&start[..], &order.u32s(&[6, 0xffff_fff0]), &[0; 64]].concat();
+    let rest = vec![0; MAX_BLOCK];
+    let absurd = [&start[..], &order.u32s(&[6, 0xffff_fff0]), &rest].concat();
     let (_, error) = read(&absurd);
     assert!(matches!(error, Some(CaptureError::Damaged(a)) if a == at), "{error:?}");
 }

@@ -1,0 +1,224 @@
+//! Opening the ports of a configuration.
+
+use super::Dpdk;
+use super::DpdkNic;
+use super::DpdkPool;
+use super::DpdkRx;
+use super::DpdkTx;
+use crate::worker::Queues;
+use crate::worker::links::CONTROL_RING;
+use crate::worker::links::HANDOVER_RING;
+use crate::worker::links::MAILBOX;
+use dpdk_sys::Eal;
+use dpdk_sys::EalArgs;
+use dpdk_sys::Mempool;
+use dpdk_sys::Port;
+use dpdk_sys::PortConf;
+use dpdk_sys::data_room;
+use pointsman_config::Config;
+use pointsman_config::Device;
+use std::fs;
+use std::path::Path;
+
+/// The largest MTU for af_packet's default frame: 2048 less the kernel's header and Ethernet's.
+const AF_PACKET_MTU: u16 = 1900;
+/// Bytes of one piece of af_packet's ring, a multiple of its frame size.
+const AF_PACKET_BLOCK: u32 = 65_536;
+/// Frames a worker may have in its pool cache, bursts and held ones.
+const UNDER_WAY: u32 = 2048;
+
+/// All ports of a configuration, open and started, with a queue pair of each for each worker.
+pub struct Opened {
+    /// The driver.
+    pub driver: Dpdk,
+    /// The pool of all.
+    pub pool: DpdkPool,
+    /// The ports, in the configuration's order.
+    pub nics: Vec<DpdkNic>,
+    /// Queue pairs: by worker, then by port.
+    pub queues: Vec<Vec<Queues<Dpdk>>>,
+}
+
+/// Starts DPDK and opens every port.
+///
+/// # Errors
+/// In words, with what to do.
+pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, String> {
+    for port in &config.ports {
+        queues_match(port, workers, Path::new("/sys/class/net"))?;
+    }
+    let devices: Vec<_> = config.ports.iter().map(|p| devices(p, workers)).collect();
+    let eal = Eal::init(&EalArgs {
+        memory_mib: config.director.memory,
+        hugepages,
+        devices: devices.concat(),
+        ..EalArgs::default()
+    })
+    .map_err(|e| e.to_string())?;
+    let mtu = config.ports.iter().map(|p| p.mtu).max().unwrap_or(1500);
+    let count = config.director.mbufs.unwrap_or_else(|| mbufs(config, workers));
+    let pool = Mempool::new(&eal, "frames", count, data_room(mtu)).map_err(|e| e.to_string())?;
+    let mut nics = Vec::new();
+    let mut queues: Vec<Vec<Queues<Dpdk>>> = (0..workers).map(|_| Vec::new()).collect();
+    for (port, devices) in config.ports.iter().zip(&devices) {
+        let at = |e: dpdk_sys::Error| format!("port \"{}\": {e}", port.name);
+        let (nic, pairs) = open_port(&eal, &pool, port, devices, workers).map_err(at)?;
+        nics.push(nic);
+        queues.iter_mut().zip(pairs).for_each(|(of_worker, pair)| of_worker.push(pair));
+    }
+    Ok(Opened { driver: Dpdk::new(eal), pool: DpdkPool(pool), nics, queues })
+}
+
+/// A port and its queue pairs by worker; several devices share them out evenly.
+fn open_port(
+    eal: &Eal,
+    pool: &Mempool,
+    port: &pointsman_config::Port,
+    devices: &[String],
+    workers: usize,
+) -> Result<(DpdkNic, Vec<Queues<Dpdk>>), dpdk_sys::Error> {
+    let (mut ports, mut pairs) = (Vec::new(), Vec::new());
+    let mut rss = true;
+    for device in devices {
+        let each = (workers / devices.len()) as u16;
+        let conf = PortConf {
+            rx_queues: each,
+            tx_queues: each,
+            rx_ring: port.rx_ring,
+            tx_ring: port.tx_ring,
+            mtu: port.mtu,
+            pool: pool.clone(),
+            promiscuous: false,
+        };
+        let mut opened = Port::open(eal, device, conf)?;
+        let (rx, tx) = opened.start()?;
+        let pair = |(rx, tx)| Queues { rx: DpdkRx::new(rx), tx: DpdkTx::new(tx) };
+        pairs.extend(rx.into_iter().zip(tx).map(pair));
+        rss &= opened.info()?.rss;
+        ports.push(opened);
+    }
+    // Virtual devices may announce receive-side scaling, but the kernel behind them chooses the
+    // queue by rules of its own, which change within a flow.
+    let is_nic = matches!(port.device, Device::Pci(_));
+    Ok((DpdkNic { ports, fixed_queue: workers == 1 || (is_nic && rss) }, pairs))
+}
+
+/// The devices behind a port, with what follows from the number of workers and the MTU where the
+/// configuration does not say it.
+fn devices(port: &pointsman_config::Port, workers: usize) -> Vec<String> {
+    let text = port.device.as_str();
+    let has = |key| argument(text, key).is_some();
+    if text.starts_with("net_af_xdp") && workers > 1 && !has("queue_count") && !has("start_queue") {
+        // A device of one queue for each worker: the driver gives a device no second queue where
+        // the interface has no combined channels (veth).
+        let (name, args) = text.split_once(',').unwrap_or((text, ""));
+        let one = |queue| format!("{name}q{queue},{args},start_queue={queue},queue_count=1");
+        return (0..workers).map(one).collect();
+    }
+    let mut text = text.to_owned();
+    if text.starts_with("net_af_packet") {
+        if !has("qpairs") {
+            text += &format!(",qpairs={workers}");
+        }
+        if !["framesz", "blocksz", "framecnt"].iter().any(|key| has(key)) {
+            // A ring of 2048 frames: with the driver's 512 a burst for a sleeping worker is lost.
+            let frame = if port.mtu > AF_PACKET_MTU { 16_384 } else { 2048 };
+            text += &format!(",framesz={frame},blocksz={AF_PACKET_BLOCK},framecnt=2048");
+        }
+    }
+    vec![text]
+}
+
+/// AF_XDP takes single queues of an interface; what the kernel puts into another one passes the
+/// director by. So there must be as many as workers, unless the configuration names them.
+fn queues_match(
+    port: &pointsman_config::Port,
+    workers: usize,
+    interfaces: &Path,
+) -> Result<(), String> {
+    let text = port.device.as_str();
+    let chosen = ["start_queue", "queue_count"].iter().any(|key| argument(text, key).is_some());
+    let (false, true, Some(name)) =
+        (chosen, text.starts_with("net_af_xdp"), argument(text, "iface"))
+    else {
+        return Ok(());
+    };
+    // An interface that is not there is DPDK's to name.
+    let Ok(queues) = fs::read_dir(interfaces.join(name).join("queues")) else { return Ok(()) };
+    let is_rx = |q: &fs::DirEntry| q.file_name().to_string_lossy().starts_with("rx-");
+    let queues = queues.filter_map(Result::ok).filter(is_rx).count();
+    if queues == workers {
+        return Ok(());
+    }
+    Err(format!(
+        "port \"{}\": interface {name} has {queues} receive queues and there are {workers} workers, \
+         so frames would be lost: `ethtool -L {name} combined {workers}` (veth: rx {workers} tx \
+         {workers}, at both ends), or other director.cores",
+        port.name
+    ))
+}
+
+/// The value of an argument in a device's text.
+fn argument<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.split(',').skip(1).find_map(|a| a.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// Frames enough for full rings everywhere and what is under way; 2^n - 1 fits memory best.
+fn mbufs(config: &Config, workers: usize) -> u32 {
+    let rings = config.ports.iter().map(|p| u32::from(p.rx_ring) + u32::from(p.tx_ring));
+    let per_worker = rings.sum::<u32>() + HANDOVER_RING as u32 + MAILBOX as u32 + UNDER_WAY;
+    let all = per_worker * workers as u32 + CONTROL_RING as u32;
+    all.next_power_of_two().max(8192) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(device: &str, mtu: u16) -> pointsman_config::Port {
+        let text = format!(
+            "[[port]]\nname='p'\ndevice='{device}'\nmtu={mtu}\naddresses=['10.0.0.1/24']\n"
+        );
+        pointsman_config::parse("t", &text).unwrap().0.ports.remove(0)
+    }
+
+    fn device(device: &str, mtu: u16, workers: usize) -> String {
+        devices(&port(device, mtu), workers).join(" ")
+    }
+
+    #[test]
+    fn devices_get_a_queue_for_each_worker() {
+        assert_eq!(
+            device("net_af_packet0,iface=d0", 1500, 2),
+            "net_af_packet0,iface=d0,qpairs=2,framesz=2048,blocksz=65536,framecnt=2048"
+        );
+        assert_eq!(
+            device("net_af_packet0,iface=d0,framecnt=512,qpairs=1", 1500, 2),
+            "net_af_packet0,iface=d0,framecnt=512,qpairs=1"
+        );
+        assert!(device("net_af_packet0,iface=d0", 9000, 1).contains("framesz=16384"));
+        assert_eq!(device("net_af_xdp0,iface=d0", 1500, 1), "net_af_xdp0,iface=d0");
+        assert_eq!(
+            device("net_af_xdp0,iface=d0", 1500, 2),
+            "net_af_xdp0q0,iface=d0,start_queue=0,queue_count=1 \
+             net_af_xdp0q1,iface=d0,start_queue=1,queue_count=1"
+        );
+        assert_eq!(device("0000:03:00.0", 1500, 2), "0000:03:00.0");
+    }
+
+    #[test]
+    fn af_xdp_wants_as_many_queues_as_workers() {
+        let dir = std::env::temp_dir().join(format!("pointsman-queues-{}", std::process::id()));
+        for queue in ["rx-0", "rx-1", "tx-0", "tx-1"] {
+            fs::create_dir_all(dir.join("d0/queues").join(queue)).unwrap();
+        }
+        let check = |device, workers| queues_match(&port(device, 1500), workers, &dir);
+        let error = check("net_af_xdp0,iface=d0", 1).unwrap_err();
+        assert!(error.contains("d0 has 2 receive queues and there are 1 workers"), "{error}");
+        assert_eq!(check("net_af_xdp0,iface=d0", 2), Ok(()));
+        assert_eq!(check("net_af_xdp0,iface=d0,start_queue=1", 1), Ok(()));
+        assert_eq!(check("net_af_xdp0,iface=d9", 1), Ok(()));
+        assert_eq!(check("net_af_packet0,iface=d0", 1), Ok(()));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
