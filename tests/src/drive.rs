@@ -136,7 +136,7 @@ impl Drive {
             self.flows.push(Flow { client, vip, proto, forward, at_dest, at_client });
             self.flows.len() - 1
         });
-        let packet = self.from_client(at, flag::SYN, s);
+        let packet = self.by_client(at, flag::SYN, s);
         self.traffic(at, WAN, packet, s);
     }
 
@@ -146,12 +146,12 @@ impl Drive {
 
     fn original(&mut self, s: &[u8]) {
         let at = self.pick(s);
-        let packet = self.from_client(at, flags(s[2]), s);
+        let packet = self.by_client(at, flags(s[2]), s);
         self.traffic(at, WAN, packet, s);
     }
 
     /// A packet of a flow's client, its size and TTL by the step's last bytes.
-    fn from_client(&self, at: usize, flags: u8, s: &[u8]) -> Packet {
+    fn by_client(&self, at: usize, flags: u8, s: &[u8]) -> Packet {
         let f = &self.flows[at];
         shape(segment(f.client, f.vip, f.proto, flags, s), s)
     }
@@ -309,7 +309,7 @@ impl Drive {
                 };
                 (LAN, p.from_lan(seen.eth.0))
             }
-            _ => (WAN, self.from_client(at, flags(s[2] >> 2), s)),
+            _ => (WAN, self.by_client(at, flags(s[2] >> 2), s)),
         };
         self.fit(&mut packet, port);
         let mut bytes = packet.bytes();
@@ -366,7 +366,7 @@ impl Drive {
         let frames: Vec<Vec<u8>> = (0..n)
             .map(|i| {
                 let at = (usize::from(s[1]) + i) % self.flows.len();
-                let mut p = self.from_client(at, flags(s[2]), &[0, 0, 0, 0, 0, 0, s[6], 0]);
+                let mut p = self.by_client(at, flags(s[2]), &[0, 0, 0, 0, 0, 0, s[6], 0]);
                 self.fit(&mut p, WAN);
                 p.bytes()
             })
@@ -487,9 +487,9 @@ fn shape(mut p: Packet, s: &[u8]) -> Packet {
         ];
     }
     if p.dst.is_ipv4() {
-        p.extensions.clear()
+        p.extensions.clear();
     } else {
-        p.options.clear()
+        p.options.clear();
     }
     p
 }

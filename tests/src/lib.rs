@@ -9,3 +9,4 @@ pub mod golden;
 pub mod net;
 pub mod rig;
 pub mod see;
+pub mod talk;

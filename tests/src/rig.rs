@@ -458,7 +458,7 @@ impl Rig {
             assert_eq!(seen.eth.1, info.mac, "source MAC");
             assert_eq!(seen.vlan, info.vlan, "VLAN tag");
             let (len, mtu) = (seen.ip.len(), usize::from(info.mtu));
-            assert!(len <= mtu || (std::env::var_os("RELAX").is_some() && [1,58,4,41].contains(&seen.number)), "{len} bytes by a port with MTU {mtu}: {}", see::hex(&s.bytes));
+            assert!(len <= mtu, "{len} bytes by a port with MTU {mtu}: {}", see::hex(&s.bytes));
         }
     }
 }

@@ -483,7 +483,7 @@ mod case {
         // A tunnel's header does not fit before a frame that begins where its buffer does.
         let mut rig = Rig::new();
         let bytes = syn(Forward::Tunnel).bytes();
-        let mut frame = rig.pool.alloc().unwrap();
+        let mut frame = rig.pool.alloc().expect("the pool is whole");
         assert!(frame.prepend(HEADROOM) && frame.set_len(bytes.len()));
         frame.data_mut().copy_from_slice(&bytes);
         let mut burst: Burst<MemFrame> = ArrayVec::new();
@@ -521,7 +521,7 @@ mod case {
         let (pipeline, outbox, pool) = rig.parts(0);
         for _ in 0..2 {
             let mut burst: Burst<MemFrame> =
-                (0..BURST).map(|_| pool.frame(frame).unwrap()).collect();
+                (0..BURST).map(|_| pool.frame(frame).expect("the pool is whole")).collect();
             pipeline.process(WAN, &mut burst, now, pool, outbox);
         }
     }

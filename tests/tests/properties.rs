@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 use std::cell::Cell;
 
 /// Scripts; `PROPTEST_CASES` overrides it.
-const CASES: u32 = 2000;
+const CASES: u32 = 1500;
 
 #[test]
 fn generated_traffic_keeps_every_promise() {

@@ -1,0 +1,124 @@
+//! Nothing is allocated per packet, per open, per close, per expiry, per answer.
+//!
+//! A test binary of its own: the counting allocator is the whole binary's.
+
+use hw::alloc::CountingAllocator;
+use pointsman_dataplane::frame::Burst;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::tuple::Proto;
+use pointsman_tests::craft::Packet;
+use pointsman_tests::craft::flag;
+use pointsman_tests::net;
+use pointsman_tests::net::LAN;
+use pointsman_tests::net::WAN;
+use pointsman_tests::rig::Rig;
+use pointsman_tests::talk::Talk;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Feeds frames one by one and gives how often anything was allocated meanwhile.
+fn allocations(rig: &mut Rig, port: pointsman_dataplane::neigh::PortId, frames: &[Vec<u8>]) -> u64 {
+    let now = rig.now;
+    let (pipeline, outbox, pool) = rig.parts(0);
+    let mut burst = Burst::new();
+    let mut count = 0;
+    for frame in frames {
+        burst.push(pool.frame(frame).expect("the pool is whole"));
+        let before = hw::alloc::count();
+        pipeline.process(port, &mut burst, now, pool, outbox);
+        count += hw::alloc::count() - before;
+        for (i, tx) in outbox.tx.iter_mut().enumerate() {
+            assert!(i < 2);
+            pipeline.stats().sent.add(tx.len() as u64);
+            tx.clear();
+        }
+    }
+    rig.settled(0);
+    count
+}
+
+fn housekeeping(rig: &mut Rig) -> u64 {
+    let now = rig.now;
+    let (pipeline, outbox, pool) = rig.parts(0);
+    let before = hw::alloc::count();
+    pipeline.housekeeping(now, pool, outbox);
+    let count = hw::alloc::count() - before;
+    rig.settled(0);
+    count
+}
+
+#[test]
+fn nothing_is_allocated_for_conns() {
+    // The counter works.
+    let before = hw::alloc::count();
+    drop(std::hint::black_box(vec![1u8]));
+    assert_eq!(hw::alloc::count() - before, 1);
+    for family in net::FAMILIES {
+        for proto in net::PROTOS {
+            for forward in net::METHODS {
+                let mut rig = Rig::new();
+                let vip = net::service_addr(family, forward);
+                let from = |n: u8, flags| match proto {
+                    Proto::Udp => Packet::udp(net::client(family, n, 5), vip),
+                    _ => Packet::tcp(net::client(family, n, 5), vip, flags),
+                };
+                let all = |flags| (0..200).map(|n| from(n, flags).bytes()).collect::<Vec<_>>();
+                let kind = format!("{family:?} {proto:?} {forward:?}");
+                assert_eq!(allocations(&mut rig, WAN, &all(flag::SYN)), 0, "open: {kind}");
+                assert_eq!(allocations(&mut rig, WAN, &all(flag::ACK)), 0, "packet: {kind}");
+                assert_eq!(allocations(&mut rig, WAN, &all(flag::RST)), 0, "end: {kind}");
+                assert_eq!(allocations(&mut rig, WAN, &all(flag::SYN)), 0, "afresh: {kind}");
+                rig.now = rig.now + Duration::from_secs(400);
+                for _ in 0..20 {
+                    rig.now = rig.now + Duration::from_secs(1);
+                    assert_eq!(housekeeping(&mut rig), 0, "expiry: {kind}");
+                }
+                assert!(rig.conns().is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_allocated_for_replies_answers_and_fragments() {
+    for family in net::FAMILIES {
+        let mut rig = Rig::with(|s| net::set_mtu(s, LAN, 1280));
+        let talk = Talk::tcp(&mut rig, family, Forward::FullNat);
+        let reply = talk.reply(flag::ACK).bytes();
+        let kind = net::of(family, [3, 3], [1, 4]);
+        let seen = &talk.at_dest;
+        let error = Packet::icmp(seen.dst.ip(), seen.src.ip(), kind, [0; 4], &seen.ip);
+        let error = error.from_lan(seen.eth.0).bytes();
+        assert_eq!(allocations(&mut rig, LAN, &[reply.clone(), reply, error]), 0);
+        let client = net::client(family, 9, 9);
+        let closed = SocketAddr::new(net::vip(family), 9);
+        let echo = [net::of(family, 8, 128), 0];
+        let frames = [
+            Packet::tcp(client, closed, flag::SYN),
+            Packet::udp(client, closed),
+            Packet::icmp(client.ip(), closed.ip(), echo, [0; 4], b"x"),
+            talk.original(flag::ACK).ttl(1),
+            talk.original(flag::ACK).payload(&[0; 1300]),
+            talk.original(flag::ACK).may_fragment().payload(&[0; 1300]),
+        ]
+        .map(|p| p.bytes());
+        assert_eq!(allocations(&mut rig, WAN, &frames), 0);
+    }
+}
+
+#[test]
+fn nothing_is_allocated_for_held_frames() {
+    use pointsman_dataplane::neigh::HopState;
+    let family = pointsman_dataplane::tuple::Family::V4;
+    let mut rig = Rig::new();
+    rig.set_neighbour(LAN, net::dest_addr(family, 0), HopState::Incomplete);
+    let vip = net::service_addr(family, Forward::Nat);
+    let syn = Packet::tcp(net::client(family, 1, 5), vip, flag::SYN).bytes();
+    assert_eq!(allocations(&mut rig, WAN, &vec![syn; 40]), 0);
+    rig.set_neighbour(LAN, net::dest_addr(family, 0), HopState::Reachable(net::dest_mac(0)));
+    assert_eq!(housekeeping(&mut rig), 0);
+    assert_eq!(rig.sum(|s| &s.held), 0);
+}
