@@ -32,15 +32,44 @@ since() {
     printf '%d.%d' $((us / 1000000)) $((us / 100000 % 10))
 }
 
-# Runs a command so that a signal to this script is handled at once, not after the command.
+# Runs a command, in a process group of its own, so that a signal to this script is handled at once and not
+# after the command; end_child ends the whole group.
 interruptible() {
     local rc
+    set -m
     "$@" <&0 &
     CHILD=$!
+    set +m
     wait "$CHILD"
     rc=$?
     CHILD=
     return "$rc"
+}
+
+end_child() {
+    [ -n "${CHILD:-}" ] || return 0
+    kill -TERM -- "-$CHILD" 2>/dev/null
+    wait "$CHILD" 2>/dev/null
+    CHILD=
+}
+
+# supervise SCRIPT ARGUMENTS...: runs it as a child, passes signals on until they are obeyed, exits with its status.
+# Why: bash 5.2 loses a signal that arrives between two command substitutions of one command (it parses the trap as a
+# part of the second); a lab that lost the signal to end would go on. This shell only waits.
+supervise() {
+    local signal='' rc child
+    trap 'signal=130' INT
+    trap 'signal=143' TERM HUP
+    (cd "$START_DIR" && LAB_SUPERVISED=1 exec "$BASH" "$@") <&0 &
+    child=$!
+    wait "$child"
+    rc=$?
+    while kill -0 "$child" 2>/dev/null; do
+        [ -z "$signal" ] || kill -TERM "$child" 2>/dev/null
+        sleep 0.2
+    done
+    wait "$child" 2>/dev/null
+    exit "${signal:-$rc}"
 }
 
 has() {

@@ -17,6 +17,9 @@ set -uo pipefail
 
 LAB_HOME=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$LAB_HOME/../../scripts/lib.sh"
+# a script that sources this runs as the child of a shell that watches over it
+if [ -z "${LAB_SUPERVISED:-}" ] && [ "${BASH_SOURCE[-1]}" = "$0" ]; then supervise "$0" "$@"; fi
+unset LAB_SUPERVISED
 . "$LAB_HOME/lib/topology.sh"
 . "$LAB_HOME/lib/servers.sh"
 . "$LAB_HOME/lib/director.sh"
@@ -88,7 +91,7 @@ lab_down() {
     local rc=$? pid ns
     trap - EXIT
     trap '' INT TERM HUP
-    [ -z "${CHILD:-}" ] || kill "$CHILD" 2>/dev/null
+    end_child
     # in every case, also in those that leave the director running
     if [ "$rc" = 0 ] && [ -n "${DIRECTOR_PID:-}" ] && director_alive; then law_holds || rc=1; fi
     if [ "$rc" != 0 ] && declare -F case_failed >/dev/null; then case_failed; fi

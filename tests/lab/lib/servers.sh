@@ -12,19 +12,25 @@ servers_up() {
 }
 
 server_start() {
-    local s=$1 dir=$LAB_DIR/$1 addresses
+    local s=$1 dir=$LAB_DIR/$1 addresses vip4='' vip6=''
     mkdir -p "$dir/up" "$dir/tmp"
     nginx_conf "$s" >"$dir/nginx.conf"
     : >"$dir/small.log"
     start_in "$s" "$dir/error.log" nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf"
-    addresses="$(server_address "$s" 4) $(server_address "$s" 6)"
     case $s in
-    dr1) addresses+=" $(vip dr 4) $(vip dr 6)" ;;
-    tun?) addresses+=" $(vip tunnel 4) $(vip tunnel 6)" ;;
+    dr1) vip4=$(vip dr 4) vip6=$(vip dr 6) ;;
+    tun?) vip4=$(vip tunnel 4) vip6=$(vip tunnel 6) ;;
     esac
+    addresses="$(server_address "$s" 4) $(server_address "$s" 6) $vip4 $vip6"
     # shellcheck disable=SC2086
     start_in "$s" "$dir/servers.log" /usr/bin/python3 "$LAB_HOME/servers.py" "$s" "$dir/small.log" $addresses
-    start_in "$s" "$dir/iperf3.log" iperf3 --server
+    # left to itself, iperf3 answers UDP from the address the route suggests, not from the VIP it was asked at
+    if [ -n "$vip4" ]; then
+        start_in "$s" "$dir/iperf3.log" iperf3 --server --bind "$vip4"
+        start_in "$s" "$dir/iperf3.log" iperf3 --server --bind "$vip6"
+    else
+        start_in "$s" "$dir/iperf3.log" iperf3 --server
+    fi
 }
 
 server_ready() {
