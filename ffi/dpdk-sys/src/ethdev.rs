@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
@@ -37,6 +38,7 @@ pub(crate) struct Device {
     _pool: Mempool,
     queues: AtomicUsize,
     running: AtomicBool,
+    scattered: AtomicU64,
 }
 
 impl Device {
@@ -65,6 +67,7 @@ impl Device {
             _pool: conf.pool.clone(),
             queues: AtomicUsize::new(0),
             running: AtomicBool::new(false),
+            scattered: AtomicU64::new(0),
         };
         let mark = log::mark();
         device.configure(conf, &info).map_err(|error| {
@@ -131,6 +134,11 @@ impl Device {
         self.queues.fetch_sub(1, Ordering::Release);
     }
 
+    /// Counts frames that a queue dropped because they came in several segments.
+    pub(crate) fn scattered(&self, frames: u64) {
+        self.scattered.fetch_add(frames, Ordering::Relaxed);
+    }
+
     pub(crate) fn mac(&self) -> [u8; 6] {
         let mut mac = [0; 6];
         // SAFETY: writes six bytes.
@@ -156,7 +164,17 @@ impl Device {
         // SAFETY: writes eight integers.
         unsafe { raw::shim_port_stats(self.id, &raw mut s) };
         let [ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf] = s;
-        PortStats { ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf }
+        PortStats {
+            ipackets,
+            opackets,
+            ibytes,
+            obytes,
+            imissed,
+            ierrors,
+            oerrors,
+            rx_nombuf,
+            scattered: self.scattered.load(Ordering::Relaxed),
+        }
     }
 
     /// Sets the MTU where the driver keeps one; elsewhere the buffers are the only limit.
@@ -176,14 +194,18 @@ impl Device {
     }
 
     pub(crate) fn set_multicast(&self, groups: &[[u8; 6]]) -> Result<Multicast, Error> {
-        // SAFETY: `groups` is an array of 6 n bytes, and the shim refuses more than 256 groups;
-        // the port is open.
+        // SAFETY: `groups` is an array of 6 n bytes, and the shim refuses more than 256 groups
+        // as a full list does; the port is open.
         let listed = unsafe {
             let n = u32::try_from(groups.len()).unwrap_or(u32::MAX);
             raw::shim_port_multicast(self.id, groups.as_ptr().cast(), n)
         };
-        if can("rte_eth_dev_set_mc_addr_list", listed)? {
+        let Err(why) = Error::check("rte_eth_dev_set_mc_addr_list", listed) else {
             return Ok(Multicast::List);
+        };
+        let no_list = [libc::ENOTSUP, libc::ENOSYS].contains(&why.errno);
+        if !no_list && !TOO_MANY.contains(&why.errno) {
+            return Err(why);
         }
         // SAFETY: the port is open.
         let all = unsafe { raw::rte_eth_allmulticast_enable(self.id) };
@@ -191,7 +213,12 @@ impl Device {
             return Ok(Multicast::All);
         }
         let promiscuous = self.promiscuous()?;
-        Ok(if promiscuous { Multicast::Promiscuous } else { Multicast::Unfiltered })
+        match (promiscuous, no_list) {
+            (true, _) => Ok(Multicast::Promiscuous),
+            (false, true) => Ok(Multicast::Unfiltered),
+            // It filters by a list that is too short.
+            (false, false) => Err(why),
+        }
     }
 
     fn configure(&self, conf: &PortConf, info: &raw::PortInfo) -> Result<(), Error> {
@@ -243,6 +270,9 @@ impl Drop for Device {
         self.eal.release_port(self.id);
     }
 }
+
+/// What drivers say of a list longer than the NIC's: they do not agree on one number.
+const TOO_MANY: [c_int; 3] = [libc::ENOSPC, libc::EINVAL, libc::ENOMEM];
 
 /// Ethernet header and frame check sequence, as ethdev counts frames.
 const FRAMING: u32 = 18;

@@ -80,6 +80,8 @@ pub struct PortStats {
     pub oerrors: u64,
     /// Times the pool had no buffer for a frame.
     pub rx_nombuf: u64,
+    /// Frames dropped by [`RxQueue::recv`] because they came in several segments.
+    pub scattered: u64,
 }
 
 /// What the driver can do.
@@ -112,7 +114,7 @@ pub struct PortInfo {
 pub enum Multicast {
     /// By the list: other groups are filtered out.
     List,
-    /// All groups; the driver has no list.
+    /// All groups; the driver has no list, or too short a one.
     All,
     /// All frames; the driver knows nothing finer.
     Promiscuous,
@@ -274,10 +276,12 @@ impl Port {
     }
 
     /// Receives frames to these groups: by the driver's list, else by taking all multicast,
-    /// else by taking everything. Replaces the list of the call before; at most 256 groups.
+    /// else by taking everything. Replaces the list of the call before. A list longer than the
+    /// NIC's, or than 256, is no list.
     ///
     /// # Errors
-    /// What the driver refuses for another reason than not being able to.
+    /// What the driver refuses for another reason than not being able to; then nothing is sure,
+    /// and the call is to be made again.
     pub fn set_multicast(&mut self, groups: &[[u8; 6]]) -> Result<Multicast, Error> {
         let mut way = Multicast::List;
         for device in &self.devices {
@@ -316,6 +320,7 @@ impl PortStats {
             ierrors: self.ierrors + other.ierrors,
             oerrors: self.oerrors + other.oerrors,
             rx_nombuf: self.rx_nombuf + other.rx_nombuf,
+            scattered: self.scattered + other.scattered,
         }
     }
 }

@@ -28,8 +28,8 @@ impl RxQueue {
     /// Fills the free places of `burst` with frames that have arrived, without waiting, and
     /// says how many it added.
     ///
-    /// Frames that a driver has scattered over several mbufs are freed and counted by
-    /// [`RxQueue::multi_segment`]: with all offloads off and mbufs sized for the MTU
+    /// Frames that a driver has scattered over several mbufs are freed and counted, by
+    /// [`RxQueue::multi_segment`] and in [`PortStats::scattered`](crate::PortStats::scattered): with all offloads off and mbufs sized for the MTU
     /// ([`data_room`](crate::data_room)) there are none.
     #[inline]
     pub fn recv<const N: usize>(&mut self, burst: &mut ArrayVec<Mbuf, N>) -> usize {
@@ -76,7 +76,9 @@ impl RxQueue {
             index += 1;
             index <= old || mbuf.is_single_segment()
         });
-        self.multi_segment += (before - burst.len()) as u64;
+        let scattered = (before - burst.len()) as u64;
+        self.multi_segment += scattered;
+        self.device.of.scattered(scattered);
         burst.len() - old
     }
 }

@@ -115,6 +115,7 @@ fn af_packet_carries_an_mtu_of_9000() {
     let mut left = Port::open(&eal, &devices[0], conf.clone()).unwrap();
     let mut right = Port::open(&eal, "net_af_packet1", conf).unwrap();
     assert_eq!(left.set_multicast(&[[1, 0, 0x5e, 0, 0, 1]]).unwrap(), Multicast::Promiscuous);
+    assert_eq!(left.set_multicast(&[[1, 0, 0x5e, 0, 0, 1]; 300]).unwrap(), Multicast::Promiscuous);
     let (_left_rx, mut left_tx) = left.start().unwrap();
     let (mut right_rx, _right_tx) = right.start().unwrap();
 

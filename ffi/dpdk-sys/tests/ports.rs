@@ -196,6 +196,11 @@ fn ring_port_keeps_what_it_takes_and_leaves_the_rest() {
     {
         let mut port = Port::open(&eal(), "net_ring0", PortConf::new(&pool)).unwrap();
         assert_eq!(port.set_multicast(&[[0x33, 0x33, 0, 0, 0, 1]]).unwrap(), Multicast::All);
+        // 255 v6 addresses with low 24 bits of their own, all nodes, and more: no list takes
+        // them, so all multicast is taken.
+        let many: Vec<_> =
+            (0..300_u16).map(|i| [0x33, 0x33, 0xff, 0, (i >> 8) as u8, i as u8]).collect();
+        assert_eq!(port.set_multicast(&many).unwrap(), Multicast::All);
         let (mut rx, mut tx) = port.start().unwrap();
         // The driver's ring has 1024 slots, 1023 of them usable.
         let mut sent = 0_u32;
@@ -244,6 +249,7 @@ fn pcap_port_drops_scattered_frames_and_counts_them() {
         burst.push(frame(&pool, &[9; 70]));
         assert_eq!(rx[0].recv(&mut burst), 3);
         assert_eq!(rx[0].multi_segment(), 1);
+        assert_eq!(port.stats().scattered, 1);
         let lens: Vec<_> = burst.iter().map(Mbuf::len).collect();
         assert_eq!(lens, [70, 60, 61, 62]);
         assert!(burst[3].data().iter().enumerate().all(|(i, &b)| b == i as u8 ^ 3));
