@@ -27,6 +27,24 @@ pub struct Config {
     pub services: Vec<Service>,
 }
 
+/// Bytes of a frame in the mempool besides the IP packet: mempool header and rte_mbuf (192),
+/// headroom (128), Ethernet with two tags (22).
+const FRAME_OVERHEAD: u64 = 342;
+
+impl Config {
+    /// MiB of DPDK's memory that so many frames take, about, with the largest mtu of the ports.
+    #[must_use]
+    pub fn frames_mib(&self, frames: u32) -> u64 {
+        frames_mib(&self.ports, frames)
+    }
+}
+
+/// [`Config::frames_mib`] before there is a `Config`.
+pub(crate) fn frames_mib(ports: &[Port], frames: u32) -> u64 {
+    let mtu = ports.iter().map(|port| port.mtu).max().unwrap_or_default();
+    (u64::from(frames) * (u64::from(mtu) + FRAME_OVERHEAD)).div_ceil(1 << 20)
+}
+
 /// The process as a whole.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Director {

@@ -1,13 +1,10 @@
 //! Cores and memory.
 
 use crate::model::Port;
+use crate::model::frames_mib;
 use crate::raw::RawDirector;
 use crate::report::Report;
 use std::collections::HashSet;
-
-/// Bytes of a frame in the mempool besides the IP packet: mempool header and rte_mbuf (192),
-/// headroom (128), Ethernet with two tags (22).
-const OVERHEAD: u64 = 342;
 
 pub(super) fn check(report: &mut Report<'_>, director: &RawDirector, ports: &[Port]) {
     let mut seen = HashSet::new();
@@ -29,8 +26,7 @@ pub(super) fn check(report: &mut Report<'_>, director: &RawDirector, ports: &[Po
         );
     }
     let Some(mbufs) = director.mbufs else { return };
-    let mtu = ports.iter().map(|port| port.mtu).max().unwrap_or_default();
-    let needed = (u64::from(mbufs.value) * (u64::from(mtu) + OVERHEAD)).div_ceil(1 << 20);
+    let needed = frames_mib(ports, mbufs.value);
     if needed > u64::from(director.settings.memory) {
         let help =
             format!("memory = {} is less; raise it, or take fewer", director.settings.memory);

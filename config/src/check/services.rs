@@ -4,10 +4,13 @@ use super::Names;
 use super::Ways;
 use super::pools::Pools;
 use super::vips::Vips;
+use crate::address::is_link_local;
 use crate::model::Dest;
 use crate::model::Forward;
+use crate::model::Port;
 use crate::model::Protocol;
 use crate::model::Service;
+use crate::pool::AddressRange;
 use crate::prefix::family;
 use crate::prefix::same_family;
 use crate::raw::Raw;
@@ -17,6 +20,7 @@ use crate::report::At;
 use crate::report::Report;
 use crate::report::Span;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
@@ -26,6 +30,47 @@ struct Surroundings<'a> {
     vips: &'a Vips,
     pools: &'a Pools,
     pool_names: &'a Names<'a>,
+}
+
+/// The least mtu below a 6in6 tunnel.
+const MIN_MTU_6IN6: u16 = 1280 + 40;
+
+/// Of how many pairs of local address and dest each worker keeps the leases, at most.
+const LEASE_PAIRS: u128 = 16_384;
+
+/// The pairs of pool address and dest endpoint that full-NAT may come to use.
+#[derive(Default)]
+struct Pairs {
+    seen: HashSet<(usize, Protocol, SocketAddr)>,
+    count: u128,
+}
+
+impl Pairs {
+    /// Adds a service's; the one that goes beyond what workers can hold is warned of.
+    fn add(
+        &mut self,
+        report: &mut Report<'_>,
+        span: Span,
+        protocol: Protocol,
+        pool: usize,
+        dests: &[Dest],
+        pools: &Pools,
+    ) {
+        let before = self.count;
+        for dest in dests.iter().filter(|dest| self.seen.insert((pool, protocol, dest.address))) {
+            let ranges = pools.models[pool].ranges.iter();
+            let same = ranges.filter(|range| same_family(range.first(), dest.address.ip()));
+            self.count += same.map(AddressRange::count).sum::<u128>();
+        }
+        if before <= LEASE_PAIRS && self.count > LEASE_PAIRS {
+            let message = format!("{} pairs of pool address and full-NAT dest", self.count);
+            let help = format!(
+                "a worker has room for {LEASE_PAIRS}: conns may be refused; a smaller pool does, \
+                 each address carries 64511 conns to each dest"
+            );
+            report.warning(span, message, help);
+        }
+    }
 }
 
 /// The services that have all they need.
@@ -40,6 +85,7 @@ pub(super) fn check(
     let around = Surroundings { ways, vips, pools, pool_names };
     let mut seen: HashMap<(Protocol, SocketAddr), Span> = HashMap::new();
     let mut names: HashMap<String, Span> = HashMap::new();
+    let mut pairs = Pairs::default();
     let mut services = Vec::new();
     for service in &raw.services {
         let Some(address) = service.address else { continue };
@@ -61,6 +107,9 @@ pub(super) fn check(
             check_weights(report, service, &name, &dests);
         }
         let Some(vip) = vips.find(address.value.ip()) else { continue };
+        if let (Some(pool), Some(at)) = (pool, &service.pool) {
+            pairs.add(report, at.span, service.protocol, pool, &dests, pools);
+        }
         services.push(Service {
             name,
             address: address.value,
@@ -220,8 +269,36 @@ fn check_place(
                 );
                 report.error(span, format!("dest {value} is behind router {router}"), help);
             }
+            Some((port, _)) if forward == Forward::Tunnel => {
+                check_tunnel(report, dest, &ways.ports[port]);
+            }
             Some(_) => {}
         }
+    }
+}
+
+/// The port a tunnel leaves by must have a source for the outer header, and room for it.
+fn check_tunnel(report: &mut Report<'_>, dest: At<IpAddr>, port: &Port) {
+    let At { value, span } = dest;
+    let own = port.addresses.iter().map(|own| own.address());
+    // A router on the way must not forward what comes from a link-local address (RFC 4291
+    // section 2.5.6).
+    let mut global = own.filter(|own| same_family(*own, value) && !is_link_local(*own));
+    if global.next().is_none() {
+        let message = format!(
+            "the tunnel to {value} leaves by port {:?}, which has no {} address",
+            port.name,
+            family(value)
+        );
+        report.error(span, message, "give that port one: the outer header's source");
+    }
+    // IPv6 hosts do not make packets smaller than 1280 (RFC 8200 section 5); of IPv4 the least
+    // mtu of a port leaves enough.
+    if value.is_ipv6() && port.mtu < MIN_MTU_6IN6 {
+        let message =
+            format!("the tunnel to {value} leaves by port {:?} with mtu {}", port.name, port.mtu);
+        let help = format!("at least {MIN_MTU_6IN6}: a packet of 1280 bytes and the outer header");
+        report.error(span, message, help);
     }
 }
 

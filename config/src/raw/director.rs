@@ -28,8 +28,8 @@ const LAST_CORE: u64 = 1023;
 const MAX_WORKERS: usize = 127;
 /// A socket's path with its final zero fits sun_path: unix(7).
 const MAX_SOCKET: usize = 107;
-/// 31 days in seconds, as ipvsadm's limit.
-const MAX_TIMEOUT: u64 = 2_678_400;
+/// 23 days in seconds: deadlines are 32-bit milliseconds, of which half is the past.
+const MAX_TIMEOUT: u64 = 1_987_200;
 
 impl RawDirector {
     pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {

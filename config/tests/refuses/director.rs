@@ -56,10 +56,10 @@ pm.toml:6:13: error: cores 5000 is out of range
       |             ^^^^ expected 0 to 1023
 pm.toml:8:7: error: udp 0 is out of range
     8 | udp = 0
-      |       ^ expected 1 to 2678400 seconds
+      |       ^ expected 1 to 1987200 seconds
 pm.toml:9:13: error: tcp_close 99999999999999999999 is out of range
     9 | tcp_close = 99999999999999999999
-      |             ^^^^^^^^^^^^^^^^^^^^ expected 1 to 2678400 seconds"##
+      |             ^^^^^^^^^^^^^^^^^^^^ expected 1 to 1987200 seconds"##
 }
 
 refuses! {
@@ -139,4 +139,16 @@ r##"
 pm.toml:3:9: warning: 65536 frames need about 116 MiB
     3 | mbufs = 65536
       |         ^^^^^ memory = 64 is less; raise it, or take fewer"##
+}
+
+refuses! {
+    refuses_a_timeout_that_would_be_cut, PORTS,
+r##"
+[timeouts]
+udp = 1987200
+tcp_established = 1987201"##,
+r##"
+pm.toml:3:19: error: tcp_established 1987201 is out of range
+    3 | tcp_established = 1987201
+      |                   ^^^^^^^ expected 1 to 1987200 seconds"##
 }

@@ -1,5 +1,6 @@
 //! `[[service]]`, `[[service.dest]]` and `[[vip]]`.
 
+use super::NO_PORTS;
 use super::PORTS;
 use super::PORTS_WITHOUT_GATEWAY;
 use super::accepts;
@@ -606,4 +607,102 @@ protocol = "udp"
 address = "10.2.0.2""##,
 r##"
 "##
+}
+
+refuses! {
+    refuses_a_tunnel_by_a_port_without_an_address_of_the_family, NO_PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "tunnel"
+[[service.dest]]
+address = "[2001:db8:9::2]:80"
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["10.1.0.254/24"]
+gateway = "fe80::1""##,
+r##"
+pm.toml:5:11: error: the tunnel to 2001:db8:9::2 leaves by port "wan", which has no IPv6 address
+    5 | address = "[2001:db8:9::2]:80"
+      |           ^^^^^^^^^^^^^^^^^^^^ give that port one: the outer header's source"##
+}
+
+refuses! {
+    refuses_a_6in6_tunnel_without_room_for_1280_bytes, NO_PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "tunnel"
+[[service.dest]]
+address = "[2001:db8:1::2]:80"
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["2001:db8:1::fe/64"]
+mtu = 1319"##,
+r##"
+pm.toml:5:11: error: the tunnel to 2001:db8:1::2 leaves by port "wan" with mtu 1319
+    5 | address = "[2001:db8:1::2]:80"
+      |           ^^^^^^^^^^^^^^^^^^^^ at least 1320: a packet of 1280 bytes and the outer header"##
+}
+
+accepts! {
+    takes_a_6in6_tunnel_with_an_mtu_of_1320_and_a_4in4_one_with_576, NO_PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "tunnel"
+[[service.dest]]
+address = "[2001:db8:1::2]:80"
+[[service]]
+address = "10.1.0.100:80"
+forward = "tunnel"
+[[service.dest]]
+address = "10.2.0.2"
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["2001:db8:1::fe/64"]
+mtu = 1320
+[[port]]
+name = "lan"
+device = "net_null1"
+addresses = ["10.2.0.254/24"]
+mtu = 576"##,
+""
+}
+
+accepts! {
+    warns_of_more_pairs_of_pool_address_and_dest_than_workers_hold, PORTS,
+r##"
+[[pool]]
+name = "p"
+addresses = ["10.3.0.0-10.3.31.255"]
+[[service]]
+address = "10.1.0.100:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.2"
+[[service.dest]]
+address = "10.2.0.3"
+[[service]]
+address = "10.1.0.101:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.3"
+[[service]]
+address = "10.1.0.102:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.4"
+[[service.dest]]
+address = "10.2.0.5""##,
+r##"
+pm.toml:21:8: warning: 32768 pairs of pool address and full-NAT dest
+   21 | pool = "p"
+      |        ^^^ a worker has room for 16384: conns may be refused; a smaller pool does, each address carries 64511 conns to each dest"##
 }
