@@ -299,6 +299,70 @@ fn reloads_keep_what_lasts() {
 }
 
 #[test]
+fn a_reload_may_give_an_address_of_ours_to_another_machine() {
+    let mut lab = Lab::start("given", 1);
+    let file = lab.dir.join("p.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    // The pool's address becomes a dest.
+    let dest = good.replace("addresses = ['10.2.0.100']", "addresses = ['10.2.0.101']")
+        + "[[service.dest]]\naddress = '10.2.0.100'\n";
+    fs::write(&file, &dest).unwrap();
+    assert_eq!(lab.reload().unwrap(), "serving 1 services, 3 dests (was 2)");
+    lab.answer_arp(100);
+    // The port's own becomes its gateway.
+    let swapped = dest.replace(
+        "addresses = ['10.1.0.254/24']",
+        "addresses = ['10.1.0.253/24']\ngateway = '10.1.0.254'",
+    );
+    fs::write(&file, swapped).unwrap();
+    lab.reload().unwrap();
+    lab.expect(0, "an ARP request for the gateway, by the new address", |f| {
+        f[12..14] == [8, 6] && f[28..32] == [10, 1, 0, 253] && f[38..42] == [10, 1, 0, 254]
+    });
+    lab.stop();
+}
+
+#[test]
+fn a_removed_dest_without_conns_is_forgotten_within_seconds() {
+    let lab = Lab::start("forgotten", 1);
+    lab.write(&[2]);
+    lab.reload().unwrap();
+    assert_eq!(lab.status().removed.len(), 1);
+    let begun = Instant::now();
+    lab.until("the removed dest is gone", |lab| lab.status().removed.is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // One look, two a second apart: two snapshots, not one each second.
+    assert_eq!(lab.status().control.snapshots, 2);
+    lab.stop();
+}
+
+#[test]
+fn a_port_that_refuses_its_groups_is_asked_again() {
+    let lab = Lab::start("groups", 1);
+    assert_eq!(lab.status().ports[0].multicast, "list");
+    lab.wires[0].refuse_groups(true);
+    let file = lab.dir.join("p.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let v6 = "addresses = ['10.1.0.254/24', '2001:db8:1::fe/64']";
+    fs::write(&file, good.replace("addresses = ['10.1.0.254/24']", v6)).unwrap();
+    lab.reload().unwrap();
+    assert_eq!(lab.status().ports[0].multicast, "refused");
+    lab.wires[0].refuse_groups(false);
+    lab.until("the groups are taken", |lab| lab.status().ports[0].multicast == "list");
+    lab.stop();
+}
+
+#[test]
+fn frames_larger_than_a_buffer_are_shown() {
+    let lab = Lab::start("scattered", 1);
+    assert_eq!(lab.status().ports[1].scattered, 0);
+    lab.wires[1].scatter(3);
+    let ports = lab.status().ports;
+    assert_eq!((ports[0].scattered, ports[1].scattered), (0, 3));
+    lab.stop();
+}
+
+#[test]
 fn a_bad_file_leaves_the_old_configuration_and_says_why() {
     let lab = Lab::start("bad", 1);
     let file = lab.dir.join("p.toml");

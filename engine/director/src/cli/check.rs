@@ -5,6 +5,7 @@ use crate::control::snapshot::BuildError;
 use crate::control::snapshot::Builder;
 use crate::control::snapshot::Inputs;
 use crate::control::snapshot::PortFacts;
+use crate::io::frames;
 use pointsman_config::Config;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tick::Tick;
@@ -23,14 +24,35 @@ pub(super) fn check(file: &Path) -> Result<(), String> {
     for missing in machine::missing_cores(&config) {
         eprintln!("{}: warning: {missing}", file.display());
     }
+    if let Some(small) = small_memory(&config) {
+        eprintln!("{}: warning: {small}", file.display());
+    }
     servable(&config).map_err(|e| format!("{}: error: {e}", file.display()))?;
     super::say(&format!("{}: ok: {}", file.display(), summary(&config)));
     Ok(())
 }
 
+/// What to say where the frames that follow from ports and workers do not fit DPDK's memory; a
+/// number of frames that the file gives has been looked at with the file.
+fn small_memory(config: &Config) -> Option<String> {
+    let workers = config.director.cores.as_ref().map_or(1, Vec::len);
+    let frames = frames(config, workers);
+    let (needed, memory) = (config.frames_mib(frames), config.director.memory);
+    let small = config.director.mbufs.is_none() && needed > u64::from(memory);
+    small.then(|| {
+        format!(
+            "{frames} frames for the rings of {} and {} need about {needed} MiB and director.memory \
+             is {memory}: raise it, or set director.mbufs",
+            count(config.ports.len(), "port"),
+            count(workers, "worker"),
+        )
+    })
+}
+
 /// Builds what `run` would build, with ports and next hops made up.
 fn servable(config: &Config) -> Result<(), BuildError> {
-    let mac = |i| PortFacts { mac: [2, 0, 0, 0, 0, i as u8], fixed_queue: false };
+    // Of a group: no host, so no gateway, has the link-local address that follows from it.
+    let mac = |i| PortFacts { mac: [0xff, 0xff, 0xff, 0xff, 0xff, i as u8], fixed_queue: false };
     let ports: Vec<_> = (0..config.ports.len()).map(mac).collect();
     let shared = crate::serve::shared(config, 1, 1);
     let mut inputs = Inputs {
@@ -80,6 +102,39 @@ mod tests {
         let refused = |text: &str| servable(&pointsman_config::parse("t", text).unwrap().0);
         assert!(matches!(refused(&text), Err(BuildError::Neighbours(_))));
         assert_eq!(refused(&text.replace("= 64", "= 256")), Ok(()));
+    }
+
+    #[test]
+    fn a_gateway_is_not_taken_for_a_port_by_its_link_local_address() {
+        let text = "[[port]]\nname = 'p'\ndevice = 'net_null0'\n\
+                    addresses = ['2001:db8::1/64']\ngateway = 'fe80::ff:fe00:0'\n";
+        let (config, _) = pointsman_config::parse("t", text).unwrap();
+        assert_eq!(servable(&config), Ok(()));
+    }
+
+    #[test]
+    fn frames_that_do_not_fit_the_memory_are_warned_of() {
+        let text = |director: &str| {
+            let mut text = format!("[director]\ncores = [0, 1, 2, 3, 4, 5, 6, 7]\n{director}\n");
+            for port in 0..2 {
+                text += &format!(
+                    "[[port]]\nname = 'p{port}'\ndevice = 'net_null{port}'\nmtu = 9000\n\
+                     addresses = ['10.{port}.0.1/24']\n"
+                );
+            }
+            text
+        };
+        let said = |director| {
+            let (config, _) = pointsman_config::parse("t", &text(director)).unwrap();
+            small_memory(&config)
+        };
+        assert_eq!(
+            said("").unwrap(),
+            "65535 frames for the rings of 2 ports and 8 workers need about 584 MiB and \
+             director.memory is 512: raise it, or set director.mbufs"
+        );
+        assert_eq!(said("memory = 1024"), None);
+        assert_eq!(said("mbufs = 16383"), None);
     }
 
     #[test]

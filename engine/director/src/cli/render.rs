@@ -62,8 +62,12 @@ fn ports(out: &mut String, s: &Status) {
         let counters = [p.rx_packets, p.rx_bytes, p.tx_packets, p.tx_bytes, p.missed];
         row(out, 38, &name, &counters.map(number));
         line(out, &format!("  {}, mtu {}, multicast {}", p.driver, p.mtu, p.multicast));
-        let errors =
-            [("rx errors", p.rx_errors), ("tx errors", p.tx_errors), ("no free frame", p.no_frame)];
+        let errors = [
+            ("rx errors", p.rx_errors),
+            ("tx errors", p.tx_errors),
+            ("no free frame", p.no_frame),
+            ("larger than a buffer", p.scattered),
+        ];
         let errors: Vec<_> = errors.iter().filter(|e| e.1 > 0).map(|e| pair(e.0, e.1)).collect();
         wrap(out, "  ", &errors);
     }

@@ -4,6 +4,7 @@
 //! then looks at what the workers have for it. Nothing here is on a packet's way.
 
 mod convert;
+mod ended;
 mod ids;
 mod linger;
 pub mod neigh;
@@ -22,12 +23,15 @@ use crate::io::Nic;
 use crate::worker::links::Links;
 use crossbeam::channel::Receiver;
 use crossbeam::channel::RecvTimeoutError;
+use ended::Ended;
 use hw::TscClock;
 use neigh::Level;
 use neigh::Resolver;
 use pointsman_config::Config;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
+use pointsman_dataplane::neigh::Hop;
+use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
@@ -105,6 +109,8 @@ struct PortState<N> {
     link: Option<Link>,
     groups: Vec<Mac>,
     multicast: Option<Multicast>,
+    /// Why it does not take these groups yet.
+    refused: Option<String>,
 }
 
 /// How the last reload went.
@@ -128,6 +134,8 @@ pub struct Control<D: Driver> {
     retired: Vec<Arc<Snapshot>>,
     /// Conns must look up their hops anew once every worker has the current snapshot.
     bump_epoch: bool,
+    /// Which removed dests have no conns any more.
+    ended: Ended,
     /// What the counters of a dest's number stood at when it became this dest's.
     bases: Vec<report::DestTotals>,
     busy: Vec<report::Busy>,
@@ -149,7 +157,8 @@ impl<D: Driver> Control<D> {
         let nics = std::mem::take(&mut parts.nics);
         let fact = |n: &D::Nic| PortFacts { mac: n.mac(), fixed_queue: n.fixed_queue() };
         let facts = nics.iter().map(fact).collect();
-        let state = |nic| PortState { nic, link: None, groups: Vec::new(), multicast: None };
+        let state =
+            |nic| PortState { nic, link: None, groups: Vec::new(), multicast: None, refused: None };
         let capacity = parts.config.director.neighbours as usize;
         let dests = parts.shared.dests.capacity();
         let workers = parts.links.mailboxes.len();
@@ -161,6 +170,7 @@ impl<D: Driver> Control<D> {
             current: Arc::new(Snapshot::default()),
             retired: Vec::new(),
             bump_epoch: false,
+            ended: Ended::default(),
             bases: vec![report::DestTotals::default(); dests],
             busy: vec![report::Busy::default(); workers],
             began: now,
@@ -187,6 +197,12 @@ impl<D: Driver> Control<D> {
         while !self.parts.signals.stop.load(Relaxed) {
             self.wait();
             self.turn(Tick::from_nanos(self.parts.clock.now_ns()));
+        }
+        // Whoever asks while the workers end is told so, and need not wait for an answer.
+        if let Some(requests) = self.parts.requests.take() {
+            for asked in requests.try_iter() {
+                let _ = asked.answer.send(Err(socket::STOPPING.into()));
+            }
         }
     }
 
@@ -318,32 +334,52 @@ impl<D: Driver> Control<D> {
         for line in (self.parts.driver_log)() {
             warn!(target: "dpdk", "{line}");
         }
+        let refused = |index: &usize| self.ports[*index].refused.is_some();
+        let again: Vec<_> = (0..self.ports.len()).filter(refused).collect();
+        again.into_iter().for_each(|index| self.set_groups(index));
         self.collect(now);
     }
 
     /// Tells the resolver what is ours and wanted, and the ports which groups to take.
     fn configure_neighbours(&mut self, now: Tick) {
-        let wanted = snapshot::wanted(&self.current);
+        let table = &self.parts.shared.neighbours;
+        let entry = |hop: Hop| match table.get(hop).1 {
+            HopState::Gone => None,
+            _ => Some(table.entry(hop)).map(|(port, addr, _)| (port, addr)),
+        };
+        let wanted = snapshot::wanted(&self.current, entry);
         self.resolver.configure(&self.current, &wanted, now);
-        for (index, port) in self.ports.iter_mut().enumerate() {
-            let groups = self.resolver.multicast_macs(PortId(index as u8));
-            if port.multicast.is_some() && groups == port.groups {
-                continue;
-            }
-            let name = &self.current.ports[index].name;
-            match port.nic.set_multicast(&groups) {
-                Ok(how) => {
-                    let before = port.multicast.replace(how);
-                    match how {
-                        _ if before == Some(how) => {}
-                        Multicast::List | Multicast::Unfiltered => {}
-                        Multicast::All => info!("port {name}: takes all multicast frames"),
-                        Multicast::Promiscuous => info!("port {name}: promiscuous, for multicast"),
-                    }
+        (0..self.ports.len()).for_each(|index| self.set_groups(index));
+    }
+
+    /// Tells a port which groups to take, unless it does so already.
+    fn set_groups(&mut self, index: usize) {
+        let port = &mut self.ports[index];
+        let groups = self.resolver.multicast_macs(PortId(index as u8));
+        if port.multicast.is_some() && port.refused.is_none() && groups == port.groups {
+            return;
+        }
+        let name = &self.current.ports[index].name;
+        match port.nic.set_multicast(&groups) {
+            Ok(how) => {
+                let before = port.multicast.replace(how);
+                port.groups = groups;
+                if port.refused.take().is_some() {
+                    info!("port {name}: takes its multicast groups now");
                 }
-                Err(e) => warn!("port {name}: IPv6 neighbours may not reach it: {e}"),
+                match how {
+                    _ if before == Some(how) => {}
+                    Multicast::List | Multicast::Unfiltered => {}
+                    Multicast::All => info!("port {name}: takes all multicast frames"),
+                    Multicast::Promiscuous => info!("port {name}: promiscuous, for multicast"),
+                }
             }
-            port.groups = groups;
+            // Tried again each second; said once.
+            Err(e) if port.refused.as_ref() == Some(&e) => {}
+            Err(e) => {
+                warn!("port {name}: IPv6 neighbours may not reach it: {e}");
+                port.refused = Some(e);
+            }
         }
     }
 

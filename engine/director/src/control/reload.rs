@@ -82,16 +82,12 @@ impl<D: Driver> Control<D> {
         config: &Config,
         now: Tick,
     ) -> Result<(Snapshot, Vec<DestId>), BuildError> {
-        let shared = Arc::clone(&self.parts.shared);
         let settled = self.settle();
-        let resolver = &mut self.resolver;
+        let (resolver, ended) = (&mut self.resolver, &self.ended);
         let mut inputs = Inputs {
             ports: &self.facts,
             hop: &mut |port, addr| resolver.hop(port, addr, now),
-            has_conns: &|id| {
-                let active = shared.dests.sum(id.0 as usize, |s| &s.active);
-                active.wrapping_add(shared.dests.sum(id.0 as usize, |s| &s.inactive)) > 0
-            },
+            has_conns: &|id| !ended.surely(id, now),
             settled,
             now,
         };
@@ -100,10 +96,17 @@ impl<D: Driver> Control<D> {
 
     /// Gives up what removed dests no longer need: their numbers and lingering addresses.
     pub(super) fn collect(&mut self, now: Tick) {
-        let removed =
-            |d: &pointsman_dataplane::service::Dest| d.removed && !d.addr.is_unspecified();
+        let dests = self.current.dests.iter().enumerate();
+        let removed = dests.filter(|(_, d)| d.removed && !d.addr.is_unspecified());
+        let blocks = &self.parts.shared.dests;
+        let conns = |id: DestId| {
+            let active = blocks.sum(id.0 as usize, |s| &s.active);
+            active.wrapping_add(blocks.sum(id.0 as usize, |s| &s.inactive))
+        };
+        let ended = self.ended.look(removed.map(|(id, _)| DestId(id as u32)), conns, now);
+        // A snapshot is not built in vain: with a large pool that takes its time.
         let due = self.builder.next_expiry().is_some_and(|due| now >= due);
-        if !self.settle() || !(due || self.current.dests.iter().any(removed)) {
+        if !(due || ended) || !self.settle() {
             return;
         }
         let config = self.parts.config.clone();
@@ -115,6 +118,7 @@ impl<D: Driver> Control<D> {
                 // Nothing is lost but room; the next second tries again.
                 warn!("removed dests stay for now: {e}");
                 self.builder = spare;
+                self.configure_neighbours(now);
             }
         }
     }
@@ -133,6 +137,7 @@ impl<D: Driver> Control<D> {
 
     fn swap(&mut self, next: Snapshot, now: Tick) {
         self.bump_epoch |= snapshot::hops_changed(&self.current, &next);
+        self.ended.retain(|id| next.dests.get(id.0 as usize).is_some_and(|d| d.removed));
         let next = Arc::new(next);
         self.retired.push(std::mem::replace(&mut self.current, Arc::clone(&next)));
         self.counts.snapshots += 1;

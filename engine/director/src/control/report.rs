@@ -148,7 +148,11 @@ impl<D: Driver> Control<D> {
             link_up: link.up,
             speed_mbps: if link.speed_mbps == u32::MAX { 0 } else { link.speed_mbps },
             mtu: info.mtu,
-            multicast: state.multicast.map_or("none", Multicast::name).into(),
+            multicast: match (&state.refused, state.multicast) {
+                (Some(_), _) => "refused",
+                (None, how) => how.map_or("none", Multicast::name),
+            }
+            .into(),
             fixed_queue: info.fixed_queue,
             rx_packets: counters.rx_packets,
             rx_bytes: counters.rx_bytes,
@@ -158,6 +162,7 @@ impl<D: Driver> Control<D> {
             rx_errors: counters.rx_errors,
             tx_errors: counters.tx_errors,
             no_frame: counters.no_frame,
+            scattered: counters.scattered,
         }
     }
 

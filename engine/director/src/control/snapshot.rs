@@ -9,6 +9,7 @@ use super::ids::DestKey;
 use super::ids::Ids;
 use super::ids::ServiceKey;
 use super::linger::Linger;
+use hashbrown::HashSet;
 use pointsman_config::Config;
 use pointsman_dataplane::neigh::Hop;
 use pointsman_dataplane::neigh::Mac;
@@ -53,6 +54,8 @@ pub enum BuildError {
     NoSource(IpAddr, String),
     /// The neighbour table is full.
     Neighbours(IpAddr),
+    /// A dest or next hop is an address of the director's own.
+    Ours(IpAddr),
     /// All numbers of dests are in use.
     Dests(usize),
     /// All numbers of services are in use.
@@ -76,6 +79,11 @@ impl fmt::Display for BuildError {
                 "no room for next hop {addr} in the neighbour table: raise director.neighbours \
                  and restart"
             ),
+            Self::Ours(addr) => write!(
+                f,
+                "next hop {addr} is an address of the director itself: take it out of the ports, \
+                 VIPs and pools, or name another next hop"
+            ),
             Self::Dests(n) => write!(
                 f,
                 "more than {n} dests, removed ones with conns included: wait for those conns to \
@@ -92,9 +100,10 @@ impl std::error::Error for BuildError {}
 pub struct Inputs<'a> {
     /// Of each port, in the order of the configuration.
     pub ports: &'a [PortFacts],
-    /// The next hop's place in the neighbour table; none when that is full.
+    /// The next hop's place in the neighbour table; none when that is full. Asked only for what
+    /// the new snapshot does not have as an address of ours.
     pub hop: &'a mut dyn FnMut(PortId, Addr) -> Option<Hop>,
-    /// Whether conns to a dest live.
+    /// Whether conns to a dest live, or may.
     pub has_conns: &'a dyn Fn(DestId) -> bool,
     /// Whether every worker has taken the last snapshot, so that released numbers have rested.
     pub settled: bool,
@@ -143,6 +152,8 @@ impl Builder {
         next.routes = convert::routes(config);
         next.pools = config.pools.iter().map(convert::pool).collect();
         next.timeouts = convert::timeouts(&config.timeouts);
+        // Before any next hop: what is ours from now on is none, what was ours may be one.
+        next.locals = convert::locals(config, &next);
         let mut fresh = Vec::new();
         let mut plan = vec![None; self.dests.len()];
         for service in &config.services {
@@ -154,13 +165,12 @@ impl Builder {
         let in_use: Vec<ServiceId> = next.services.iter().map(|s| s.id).collect();
         self.services.release_unless(|id| in_use.contains(&ServiceId(id)));
         next.dests = plan.into_iter().map(|d| d.unwrap_or_else(nobody)).collect();
-        next.locals = convert::locals(config, &next);
-        self.linger_on(previous, inputs, config, &mut next);
         for route in next.routes.iter() {
             if let Some(via) = route.via {
-                (inputs.hop)(route.port, via).ok_or(BuildError::Neighbours(via.into()))?;
+                next_hop(&next, inputs, route.port, via)?;
             }
         }
+        self.linger_on(previous, inputs, config, &mut next);
         Ok((next.index(), fresh))
     }
 
@@ -257,7 +267,8 @@ impl Builder {
     }
 
     /// VIPs and pool addresses that the configuration dropped are answered for while conns use
-    /// them: neither a client nor a server may notice that a dest or a pool was taken out.
+    /// them: neither a client nor a server may notice that a dest or a pool was taken out. Unless
+    /// the configuration gives them to another machine.
     fn linger_on(
         &mut self,
         previous: &Snapshot,
@@ -273,7 +284,11 @@ impl Builder {
             };
             (0..next.dests.len()).any(of_vip)
         };
-        let stay = self.linger.update(previous, &next.locals, inputs.now, idle, removed);
+        let vias = next.routes.iter().filter_map(|r| r.via);
+        let dests = next.dests.iter().filter(|d| !d.removed).map(|d| d.addr);
+        let others: HashSet<Addr> = vias.chain(dests).collect();
+        let others = |addr: Addr| others.contains(&addr);
+        let stay = self.linger.update(previous, &next.locals, inputs.now, idle, removed, others);
         for (addr, local) in stay {
             let ports = local.ports & convert::mask(next.ports.len());
             let entry = next.locals.entry(addr).or_insert(Local { ports: 0, ..local });
@@ -284,10 +299,15 @@ impl Builder {
     }
 }
 
-/// The next hops that a snapshot needs at any time: those of dests and of routes.
-pub fn wanted(snapshot: &Snapshot) -> Vec<(PortId, Addr)> {
+/// The next hops that a snapshot needs at any time: those of dests and of routes. A removed dest
+/// to which no route leads any more has the next hop it had: `entry` says which.
+pub fn wanted(
+    snapshot: &Snapshot,
+    entry: impl Fn(Hop) -> Option<(PortId, Addr)>,
+) -> Vec<(PortId, Addr)> {
     let dests = snapshot.dests.iter().filter(|d| !d.addr.is_unspecified());
-    let dests = dests.filter_map(|d| snapshot.routes.find(d.addr));
+    let dests =
+        dests.filter_map(|d| if d.removed { entry(d.hop) } else { snapshot.routes.find(d.addr) });
     let vias = snapshot.routes.iter().filter_map(|r| Some((r.port, r.via?)));
     let mut all: Vec<_> = dests.chain(vias).collect();
     all.sort_unstable();
@@ -325,7 +345,7 @@ fn build_dest(
 ) -> Result<Dest, BuildError> {
     let addr: Addr = address.ip().into();
     let (out, via) = next.routes.find(addr).ok_or(BuildError::NoRoute(address.ip()))?;
-    let hop = (inputs.hop)(out, via).ok_or_else(|| BuildError::Neighbours(via.into()))?;
+    let hop = next_hop(next, inputs, out, via)?;
     let port = next.port(out);
     let own = port.own_addr(addr.family());
     let (mtu, tunnel_source) = if forward == Forward::Tunnel {
@@ -336,6 +356,18 @@ fn build_dest(
     };
     let port = address.port();
     Ok(Dest { addr, port, weight, forward, out, hop, mtu, tunnel_source, removed: false })
+}
+
+fn next_hop(
+    next: &Snapshot,
+    inputs: &mut Inputs<'_>,
+    port: PortId,
+    via: Addr,
+) -> Result<Hop, BuildError> {
+    if next.locals.contains_key(&via) {
+        return Err(BuildError::Ours(via.into()));
+    }
+    (inputs.hop)(port, via).ok_or_else(|| BuildError::Neighbours(via.into()))
 }
 
 /// What stands at a number that serves nobody.

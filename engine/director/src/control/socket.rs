@@ -6,6 +6,7 @@
 //! nobody. What only the control thread can answer reaches it through a channel.
 
 use crossbeam::channel::Receiver;
+use crossbeam::channel::RecvTimeoutError;
 use crossbeam::channel::Sender;
 use serde::Deserialize;
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub const MAX_REQUEST: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the control thread may take. A reload reads a file and waits for the workers.
 const ANSWER: Duration = Duration::from_secs(10);
+/// What is said when the control thread has ended its work or is about to.
+pub(super) const STOPPING: &str = "pointsman is stopping";
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -253,8 +256,13 @@ fn read_request(mut stream: &UnixStream) -> Result<Option<Request>, String> {
 fn pass_on(request: Request, asked: &Sender<Asked>) -> Result<Value, String> {
     let (answer, answered) = crossbeam::channel::bounded(1);
     let late = "the control thread does not answer; is it busy with a reload?";
-    asked.send_timeout(Asked { request, answer }, ANSWER).map_err(|_| late.to_owned())?;
-    answered.recv_timeout(ANSWER).map_err(|_| late.to_owned())?
+    let sent = asked.send_timeout(Asked { request, answer }, ANSWER);
+    sent.map_err(|e| if e.is_timeout() { late } else { STOPPING }.to_owned())?;
+    match answered.recv_timeout(ANSWER) {
+        Ok(said) => said,
+        Err(RecvTimeoutError::Timeout) => Err(late.into()),
+        Err(RecvTimeoutError::Disconnected) => Err(STOPPING.into()),
+    }
 }
 
 fn reply(mut stream: &UnixStream, answer: &Value) -> io::Result<()> {
@@ -356,6 +364,18 @@ mod tests {
         assert_eq!(ask(&path, &Request::Pid).unwrap(), json!({"pid": std::process::id()}));
         let vip = Some("10.1.0.100".parse().unwrap());
         assert_eq!(ask(&path, &Request::Announce { vip }).unwrap_err(), "no such VIP");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn who_asks_while_the_director_stops_is_told_so_at_once() {
+        let dir = dir("stopping");
+        let path = dir.join("p.sock");
+        let mut socket = Socket::bind(&path).unwrap();
+        drop(socket.serve().unwrap());
+        let begun = Instant::now();
+        assert_eq!(ask(&path, &Request::Status).unwrap_err(), STOPPING);
+        assert!(begun.elapsed() < ANSWER);
         fs::remove_dir_all(&dir).unwrap();
     }
 

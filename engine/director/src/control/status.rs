@@ -74,7 +74,8 @@ pub struct PortStatus {
     pub speed_mbps: u32,
     /// Largest IP packet.
     pub mtu: u16,
-    /// `list`, `all`, `promiscuous`, `unfiltered`: how it takes the multicast it needs.
+    /// `list`, `all`, `promiscuous`, `unfiltered`: how it takes the multicast it needs; or
+    /// `refused`.
     pub multicast: String,
     /// Whether the queue of a frame is a fixed function of its addresses and ports.
     pub fixed_queue: bool,
@@ -94,6 +95,10 @@ pub struct PortStatus {
     pub tx_errors: u64,
     /// Frames lost because the pool was empty.
     pub no_frame: u64,
+    /// Frames larger than a buffer (the greatest mtu), freed as they came: no worker received
+    /// them, so the conservation law does not have them.
+    #[serde(default)]
+    pub scattered: u64,
 }
 
 /// A worker.

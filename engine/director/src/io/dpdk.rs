@@ -183,6 +183,7 @@ impl Nic for DpdkNic {
             sum.rx_errors += s.ierrors;
             sum.tx_errors += s.oerrors;
             sum.no_frame += s.rx_nombuf;
+            sum.scattered += s.scattered;
         }
         sum
     }

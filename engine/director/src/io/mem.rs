@@ -215,6 +215,8 @@ pub struct MemWire {
     rx: Vec<Arc<Wire>>,
     tx: Vec<Arc<Wire>>,
     up: Arc<AtomicBool>,
+    refuses_groups: Arc<AtomicBool>,
+    scattered: Arc<AtomicU64>,
 }
 
 impl MemWire {
@@ -231,6 +233,16 @@ impl MemWire {
     /// Sets the link.
     pub fn set_link(&self, up: bool) {
         self.up.store(up, Relaxed);
+    }
+
+    /// Whether the port refuses the groups it is given from now on.
+    pub fn refuse_groups(&self, refuse: bool) {
+        self.refuses_groups.store(refuse, Relaxed);
+    }
+
+    /// Counts frames that came in several pieces.
+    pub fn scatter(&self, frames: u64) {
+        self.scattered.fetch_add(frames, Relaxed);
     }
 }
 
@@ -274,11 +286,15 @@ impl Nic for MemNic {
             rx_bytes: sum(&self.wire.rx, |w| &w.bytes),
             tx_packets: sum(&self.wire.tx, |w| &w.packets),
             tx_bytes: sum(&self.wire.tx, |w| &w.bytes),
+            scattered: self.wire.scattered.load(Relaxed),
             ..PortCounters::default()
         }
     }
 
     fn set_multicast(&mut self, macs: &[Mac]) -> Result<Multicast, String> {
+        if self.wire.refuses_groups.load(Relaxed) {
+            return Err("no room for the groups".into());
+        }
         self.multicast = macs.to_vec();
         Ok(Multicast::List)
     }
@@ -305,7 +321,13 @@ impl Driver for Mem {
 /// the far end of its wire. Its link is up.
 pub fn port(mac: Mac, queues: usize, depth: usize) -> (MemNic, Vec<MemRx>, Vec<MemTx>, MemWire) {
     let wires = || (0..queues).map(|_| Wire::new(depth)).collect::<Vec<_>>();
-    let wire = MemWire { rx: wires(), tx: wires(), up: Arc::new(AtomicBool::new(true)) };
+    let wire = MemWire {
+        rx: wires(),
+        tx: wires(),
+        up: Arc::new(AtomicBool::new(true)),
+        refuses_groups: Arc::default(),
+        scattered: Arc::default(),
+    };
     let rx = wire.rx.iter().cloned().map(MemRx).collect();
     let tx = wire.tx.iter().cloned().map(MemTx).collect();
     (MemNic { mac, wire: wire.clone(), multicast: Vec::new() }, rx, tx, wire)

@@ -8,11 +8,30 @@ pub mod dpdk;
 pub mod mem;
 pub mod pcap;
 
+use crate::worker::links::CONTROL_RING;
+use crate::worker::links::HANDOVER_RING;
+use crate::worker::links::MAILBOX;
+use pointsman_config::Config;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::pipeline::TxBurst;
+
+/// Frames a worker may have in its pool cache, bursts and held ones.
+const UNDER_WAY: u32 = 2048;
+
+/// Frames that a pool for this configuration has: as it says, else enough for full rings everywhere
+/// and what is under way; 2^n - 1 fits memory best.
+pub fn frames(config: &Config, workers: usize) -> u32 {
+    if let Some(frames) = config.director.mbufs {
+        return frames;
+    }
+    let rings = config.ports.iter().map(|p| u32::from(p.rx_ring) + u32::from(p.tx_ring));
+    let per_worker = rings.sum::<u32>() + (HANDOVER_RING + MAILBOX) as u32 + UNDER_WAY;
+    let all = per_worker * workers as u32 + CONTROL_RING as u32;
+    all.next_power_of_two().max(8192) - 1
+}
 
 /// A receive queue. One thread uses it.
 pub trait Rx<F> {
@@ -115,4 +134,6 @@ pub struct PortCounters {
     pub tx_errors: u64,
     /// Frames lost because the pool was empty.
     pub no_frame: u64,
+    /// Frames the driver gave in several pieces, which no queue takes: larger than a buffer.
+    pub scattered: u64,
 }

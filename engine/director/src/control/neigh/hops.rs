@@ -9,6 +9,11 @@
 //! ```
 //! What must stay resolved is `wanted`; all others are strangers, who never take the last quarter
 //! of the capacity, are asked again only when a worker wants them, and go in the end.
+//!
+//! A stranger that has answered is not asked again and again: 30 s after its last sign it is
+//! `Stale` (RFC 4861 section 7.3.2), which workers do not see: its MAC stays good. It is verified
+//! when it asks for us (its own entry for us has gone stale, so it talks to us) or its MAC is in
+//! doubt. Where a worker needs room, the stale ones go first after the dead, longest unused first.
 
 use super::Event;
 use super::links::Links;
@@ -61,6 +66,8 @@ pub(super) enum How {
 enum Phase {
     Asking(u8),
     Fresh,
+    /// A stranger that once answered: good until we hear otherwise.
+    Stale,
     Verifying(u8),
     Dead,
 }
@@ -72,9 +79,34 @@ struct Entry {
     phase: Phase,
     mac: Option<Mac>,
     wanted: bool,
+    /// Fresh by its answer to us, not by what we heard.
+    sure: bool,
+    /// Its last sign: it answered or asked us, or a worker asked for it.
+    used: Tick,
     asked: Option<Tick>,
     died: Tick,
     told: Option<Tick>,
+}
+
+/// For whom a place is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    /// The configuration.
+    Wanted,
+    /// A worker with a frame.
+    Worker,
+    /// Who asked us.
+    Asker,
+}
+
+impl Entry {
+    /// Notes a sign of life or of use.
+    fn use_at(&mut self, now: Tick, id: u32, stale: &mut BTreeSet<(Tick, u32)>) {
+        let before = std::mem::replace(&mut self.used, now);
+        if stale.remove(&(before, id)) {
+            stale.insert((now, id));
+        }
+    }
 }
 
 /// See the module.
@@ -86,6 +118,8 @@ pub(super) struct Hops {
     timers: Timers<u32>,
     /// Dead strangers, longest dead first.
     graves: BTreeSet<(Tick, u32)>,
+    /// Stale strangers, longest unused first.
+    stale: BTreeSet<(Tick, u32)>,
     /// Given-up places, in order of time, that must not serve another address yet.
     resting: VecDeque<(Tick, u32)>,
     resting_set: BTreeSet<u32>,
@@ -101,6 +135,7 @@ impl Hops {
             entries: BTreeMap::new(),
             timers: Timers::new(),
             graves: BTreeSet::new(),
+            stale: BTreeSet::new(),
             resting: VecDeque::new(),
             resting_set: BTreeSet::new(),
             strangers: 0,
@@ -115,18 +150,23 @@ impl Hops {
         for id in all {
             let Some(e) = self.entries.get(&id) else { continue };
             let key = (e.port, e.addr);
-            if links.port(key.0).is_none() || links.is_ours_anywhere(key.1) {
+            let keep = wanted.contains(&key);
+            // Ours and wanted: conns to a removed dest whose address we took go on to it.
+            if links.port(key.0).is_none() || (links.is_ours_anywhere(key.1) && !keep) {
                 self.give_up(id, now);
             } else {
-                self.set_wanted(id, wanted.contains(&key));
+                self.set_wanted(id, keep, now);
             }
         }
         for (port, addr) in wanted {
-            self.want(port, addr, links, now);
+            if !links.is_ours_anywhere(addr) {
+                self.want(port, addr, links, now);
+            }
         }
     }
 
-    /// The hop of an address that must stay resolved from now on, asked for if it is new.
+    /// The hop of an address that must stay resolved from now on. A new one is asked for by the
+    /// next tick: `links` may still have the ports, tags and addresses of the configuration before.
     pub(super) fn want(
         &mut self,
         port: PortId,
@@ -134,15 +174,30 @@ impl Hops {
         links: &mut Links,
         now: Tick,
     ) -> Option<Hop> {
-        let id = self.get_or_insert(port, addr, true, links, now)?;
-        self.set_wanted(id, true);
+        let id = match self.table.find(port, addr) {
+            Some(hop) => hop.0,
+            None => {
+                let id = self.insert(port, addr, Room::Wanted, links, now)?;
+                self.timers.set(id, now);
+                id
+            }
+        };
+        self.set_wanted(id, true, now);
         Some(Hop(id))
     }
 
     /// A worker has a frame for this address.
     pub(super) fn resolve(&mut self, port: PortId, addr: Addr, links: &mut Links, now: Tick) {
-        let Some(id) = self.get_or_insert(port, addr, false, links, now) else { return };
-        let Some(e) = self.entries.get_mut(&id) else { return };
+        let Some(hop) = self.table.find(port, addr) else {
+            if !links.is_ours_anywhere(addr)
+                && let Some(id) = self.insert(port, addr, Room::Worker, links, now)
+            {
+                self.begin(id, links, now);
+            }
+            return;
+        };
+        let Some(e) = self.entries.get_mut(&hop.0) else { return };
+        e.use_at(now, hop.0, &mut self.stale);
         if e.phase == Phase::Dead && e.asked.is_none_or(|at| now >= at + RETRY) {
             e.asked = Some(now);
             links.ask(port, addr, None);
@@ -165,21 +220,31 @@ impl Hops {
     ) {
         let id = match self.table.find(port, addr) {
             Some(hop) => hop.0,
-            None if how == How::Asked && links.is_on_link(port, addr) => {
-                let Some(id) = self.insert(port, addr, false, links, now) else { return };
+            None if how == How::Asked
+                && links.is_on_link(port, addr)
+                && !links.is_ours_anywhere(addr) =>
+            {
+                let Some(id) = self.insert(port, addr, Room::Asker, links, now) else { return };
                 id
             }
             None => return,
         };
         let Some(e) = self.entries.get_mut(&id) else { return };
         let known = e.mac == Some(mac);
-        if known && how != How::Answered {
+        if how != How::Heard {
+            e.use_at(now, id, &mut self.stale);
+        }
+        let talks = how == How::Asked && e.phase == Phase::Stale;
+        if known && how != How::Answered && !talks {
             return;
         }
-        if e.phase == Phase::Dead {
-            self.graves.remove(&(e.died, id));
-        }
+        match e.phase {
+            Phase::Dead => self.graves.remove(&(e.died, id)),
+            Phase::Stale => self.stale.remove(&(e.used, id)),
+            _ => false,
+        };
         e.phase = Phase::Fresh;
+        e.sure = how == How::Answered;
         let old = e.mac.replace(mac);
         let wait = if how == How::Answered { VERIFY } else { VERIFY_HEARD };
         self.timers.set(id, now + wait);
@@ -201,17 +266,16 @@ impl Hops {
     /// section 7.2.5, I.a).
     pub(super) fn doubt(&mut self, port: PortId, addr: Addr, now: Tick) {
         let Some(hop) = self.table.find(port, addr) else { return };
-        if self.entries.get(&hop.0).is_some_and(|e| e.phase == Phase::Fresh) {
-            self.timers.set(hop.0, now);
-        }
+        self.verify(hop.0, now);
     }
 
     /// A link came up: nothing that was known there is sure.
     pub(super) fn link_up(&mut self, port: PortId, now: Tick) {
         let of_port = self.entries.iter_mut().filter(|(_, e)| e.port == port);
         for (id, e) in of_port {
+            self.stale.remove(&(e.used, *id));
             e.phase = match e.phase {
-                Phase::Fresh | Phase::Verifying(_) => Phase::Verifying(0),
+                Phase::Fresh | Phase::Stale | Phase::Verifying(_) => Phase::Verifying(0),
                 Phase::Dead if !e.wanted => continue,
                 Phase::Asking(_) | Phase::Dead => Phase::Asking(0),
             };
@@ -237,6 +301,12 @@ impl Hops {
         let (wait, whom) = match e.phase {
             Phase::Asking(TRIES..) => return self.die(id, links, now),
             Phase::Dead if !e.wanted => return self.give_up(id, now),
+            Phase::Stale => return,
+            Phase::Fresh if !e.wanted && e.sure => {
+                e.phase = Phase::Stale;
+                self.stale.insert((e.used, id));
+                return;
+            }
             // A link that is down proves nothing; `link_up` asks.
             Phase::Fresh if !links.is_up(e.port) => return self.timers.set(id, now + VERIFY),
             Phase::Dead => (RETRY_DEAD, None),
@@ -288,7 +358,17 @@ impl Hops {
         }
     }
 
-    fn set_wanted(&mut self, id: u32, wanted: bool) {
+    /// Makes sure of a hop that counts as reachable, now.
+    fn verify(&mut self, id: u32, now: Tick) {
+        let Some(e) = self.entries.get_mut(&id) else { return };
+        if matches!(e.phase, Phase::Fresh | Phase::Stale) {
+            self.stale.remove(&(e.used, id));
+            (e.phase, e.sure) = (Phase::Fresh, false);
+            self.timers.set(id, now);
+        }
+    }
+
+    fn set_wanted(&mut self, id: u32, wanted: bool, now: Tick) {
         let Some(e) = self.entries.get_mut(&id).filter(|e| e.wanted != wanted) else { return };
         e.wanted = wanted;
         if wanted {
@@ -296,30 +376,20 @@ impl Hops {
         } else {
             self.strangers += 1;
         }
-        if e.phase == Phase::Dead {
-            self.rest_dead(id);
+        match e.phase {
+            Phase::Dead => self.rest_dead(id),
+            Phase::Stale => self.verify(id, now),
+            _ => {}
         }
     }
 
-    fn get_or_insert(
-        &mut self,
-        port: PortId,
-        addr: Addr,
-        wanted: bool,
-        links: &mut Links,
-        now: Tick,
-    ) -> Option<u32> {
-        if let Some(hop) = self.table.find(port, addr) {
-            return Some(hop.0);
-        }
-        let id = self.insert(port, addr, wanted, links, now)?;
-        // Before the first configuration nobody knows how to ask; the first tick after it does.
-        if links.port(port).is_some() && links.budget > 0 {
+    /// Asks for a new entry, now if this turn may still send.
+    fn begin(&mut self, id: u32, links: &mut Links, now: Tick) {
+        if links.budget > 0 {
             self.step(id, links, now);
         } else {
             self.timers.set(id, now);
         }
-        Some(id)
     }
 
     /// A new entry, about to ask; none, and an event, where there is no room.
@@ -327,16 +397,17 @@ impl Hops {
         &mut self,
         port: PortId,
         addr: Addr,
-        wanted: bool,
+        room: Room,
         links: &mut Links,
         now: Tick,
     ) -> Option<u32> {
-        if addr.is_martian_source() || links.is_ours_anywhere(addr) {
+        if addr.is_martian_source() {
             return None;
         }
+        let wanted = room == Room::Wanted;
         self.end_rests(now);
         if !self.has_room(wanted) {
-            self.evict(now);
+            self.evict(room, now);
         }
         let resting = &self.resting_set;
         let free = |hop: Hop| !resting.contains(&hop.0);
@@ -354,6 +425,8 @@ impl Hops {
             phase: Phase::Asking(0),
             mac: None,
             wanted,
+            sure: false,
+            used: now,
             asked: None,
             died: now,
             told: None,
@@ -369,8 +442,10 @@ impl Hops {
         self.entries.len() < self.capacity && (wanted || self.strangers < for_strangers)
     }
 
-    fn evict(&mut self, now: Tick) {
-        let longest: Vec<u32> = self.graves.iter().take(EVICT).map(|g| g.1).collect();
+    fn evict(&mut self, room: Room, now: Tick) {
+        // Questions from ever new addresses cost nothing: they may not drive live hosts out.
+        let stale = self.stale.iter().filter(|_| room != Room::Asker);
+        let longest: Vec<u32> = self.graves.iter().chain(stale).take(EVICT).map(|g| g.1).collect();
         for id in longest {
             self.give_up(id, now);
         }
@@ -380,6 +455,7 @@ impl Hops {
         let Some(e) = self.entries.remove(&id) else { return };
         self.strangers -= !e.wanted as usize;
         self.graves.remove(&(e.died, id));
+        self.stale.remove(&(e.used, id));
         self.timers.cancel(id);
         self.table.set(Hop(id), HopState::Gone);
         self.resting.push_back((now, id));

@@ -122,10 +122,11 @@ impl Resolver {
         }
     }
 
-    /// The next hop for an address on a port, made and asked for if new; for building a snapshot,
-    /// before `configure`. It counts as wanted until `configure` says otherwise. None where the
-    /// address cannot be a neighbour (ours, multicast, unspecified) or there is no room
-    /// (`Event::TableFull`).
+    /// The next hop for an address on a port, made if new; for building a snapshot, before
+    /// `configure`, after which it is asked for. It counts as wanted until `configure` says
+    /// otherwise. That it is not ours the caller knows from the configuration to come, of which
+    /// nothing is known here. None where the address cannot be a neighbour (multicast,
+    /// unspecified) or there is no room (`Event::TableFull`).
     pub fn hop(&mut self, port: PortId, addr: Addr, now: Tick) -> Option<Hop> {
         self.hops.want(port, addr, &mut self.links, now)
     }

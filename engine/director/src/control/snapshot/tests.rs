@@ -277,6 +277,60 @@ fn pool_addresses_taken_out_are_answered_until_their_conns_have_timed_out() {
 }
 
 #[test]
+fn an_address_given_to_another_machine_lingers_no_longer() {
+    let mut world = World::new(16);
+    let text = config(&[service(80, "fullnat", &[(2, 1)])]);
+    let smaller = text.replace("'10.2.0.100-10.2.0.101'", "'10.2.0.100'");
+    let with_it = smaller.clone() + "[[service.dest]]\naddress='10.2.0.101:80'\n";
+    let addr: Addr = "10.2.0.101".parse::<IpAddr>().unwrap().into();
+    // In one reload, and in two with the time in between in which it lingers.
+    world.load(&text);
+    world.load(&with_it);
+    assert!(!world.current.locals.contains_key(&addr));
+    assert_eq!(world.builder.next_expiry(), None);
+    world.load(&text);
+    world.load(&smaller);
+    assert!(world.current.locals[&addr].pool);
+    world.load(&with_it);
+    assert!(!world.current.locals.contains_key(&addr));
+    // As a router, too.
+    world.load(&text);
+    world.load(&(smaller + "[[route]]\nto='10.9.0.0/16'\nvia='10.2.0.101'\n"));
+    assert!(!world.current.locals.contains_key(&addr));
+}
+
+#[test]
+fn a_next_hop_that_is_ours_is_refused_as_such() {
+    let mut world = World::new(16);
+    // The link-local address of the port itself: the file alone does not show it.
+    let text = PORTS.replace("'10.1.0.1'", "['10.1.0.1', 'fe80::ff:fe00:1']");
+    let ours = "fe80::ff:fe00:1".parse().unwrap();
+    assert_eq!(world.try_build(&text), Err(BuildError::Ours(ours)));
+    let said = BuildError::Ours(ours).to_string();
+    assert!(said.contains("of the director itself") && !said.contains("neighbours"), "{said}");
+}
+
+#[test]
+fn a_removed_dest_without_a_route_keeps_its_next_hop_wanted() {
+    let mut world = World::new(16);
+    let routed = "[[service]]\naddress='10.1.0.100:82'\nforward='tunnel'\n\
+                  [[service.dest]]\naddress='10.9.0.7'\n\
+                  [[route]]\nto='10.9.0.0/16'\nvia='10.2.0.9'\n";
+    let no_gateway = PORTS.replace("gateway = '10.1.0.1'\n", "");
+    world.load(&(no_gateway.clone() + routed));
+    let id = world.id("10.9.0.7");
+    let before = world.current.dest(id).clone();
+    world.busy.insert(id);
+    world.load(&no_gateway);
+    world.load(&no_gateway);
+    assert_eq!(world.current.dest(id).hop, before.hop);
+    let hops = &world.hops;
+    let entry = |hop: Hop| hops.iter().find(|(_, n)| **n == hop.0).map(|(key, _)| *key);
+    let via: Addr = "10.2.0.9".parse::<IpAddr>().unwrap().into();
+    assert_eq!(wanted(&world.current, entry), [(PortId(1), via)]);
+}
+
+#[test]
 fn ports_know_their_addresses_and_who_is_on_them() {
     let mut world = World::new(16);
     world.load(&config(&[service(80, "fullnat", &[(2, 1)])]));
@@ -315,7 +369,10 @@ fn dests_know_their_way() {
     let gateway: Addr = "10.1.0.1".parse::<IpAddr>().unwrap().into();
     assert_eq!(far.hop, Hop(world.hops[&(PortId(0), gateway)]));
     assert_eq!(
-        wanted(&world.current).iter().map(|(p, a)| (p.0, a.to_string())).collect::<Vec<_>>(),
+        wanted(&world.current, |_| None)
+            .iter()
+            .map(|(p, a)| (p.0, a.to_string()))
+            .collect::<Vec<_>>(),
         [(0, "10.1.0.1".into()), (1, "10.2.0.3".into())]
     );
 }

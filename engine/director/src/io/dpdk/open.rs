@@ -5,10 +5,8 @@ use super::DpdkNic;
 use super::DpdkPool;
 use super::DpdkRx;
 use super::DpdkTx;
+use crate::io::frames;
 use crate::worker::Queues;
-use crate::worker::links::CONTROL_RING;
-use crate::worker::links::HANDOVER_RING;
-use crate::worker::links::MAILBOX;
 use dpdk_sys::Eal;
 use dpdk_sys::EalArgs;
 use dpdk_sys::Mempool;
@@ -24,8 +22,6 @@ use std::path::Path;
 const AF_PACKET_MTU: u16 = 1900;
 /// Bytes of one piece of af_packet's ring, a multiple of its frame size.
 const AF_PACKET_BLOCK: u32 = 65_536;
-/// Frames a worker may have in its pool cache, bursts and held ones.
-const UNDER_WAY: u32 = 2048;
 
 /// All ports of a configuration, open and started, with a queue pair of each for each worker.
 pub struct Opened {
@@ -56,7 +52,7 @@ pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, 
     })
     .map_err(|e| e.to_string())?;
     let mtu = config.ports.iter().map(|p| p.mtu).max().unwrap_or(1500);
-    let count = config.director.mbufs.unwrap_or_else(|| mbufs(config, workers));
+    let count = frames(config, workers);
     let pool = Mempool::new(&eal, "frames", count, data_room(mtu)).map_err(|e| e.to_string())?;
     let mut nics = Vec::new();
     let mut queues: Vec<Vec<Queues<Dpdk>>> = (0..workers).map(|_| Vec::new()).collect();
@@ -161,14 +157,6 @@ fn queues_match(
 /// The value of an argument in a device's text.
 fn argument<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split(',').skip(1).find_map(|a| a.strip_prefix(key)?.strip_prefix('='))
-}
-
-/// Frames enough for full rings everywhere and what is under way; 2^n - 1 fits memory best.
-fn mbufs(config: &Config, workers: usize) -> u32 {
-    let rings = config.ports.iter().map(|p| u32::from(p.rx_ring) + u32::from(p.tx_ring));
-    let per_worker = rings.sum::<u32>() + HANDOVER_RING as u32 + MAILBOX as u32 + UNDER_WAY;
-    let all = per_worker * workers as u32 + CONTROL_RING as u32;
-    all.next_power_of_two().max(8192) - 1
 }
 
 #[cfg(test)]

@@ -184,6 +184,7 @@ impl Lab {
 
     fn hop(&mut self, port: PortId, a: &str) -> Option<Hop> {
         let hop = self.r.hop(port, addr(a), self.now);
+        self.r.tick(self.now);
         self.take();
         hop
     }

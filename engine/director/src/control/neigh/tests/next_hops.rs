@@ -395,9 +395,121 @@ fn reachable_hops_are_not_evicted() {
 #[test]
 fn what_cannot_be_a_neighbour_has_no_hop() {
     let mut lab = Lab::quiet();
-    for a in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "ff02::1", "::", VIP, LAN_OWN, LAN_LL] {
+    for a in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "ff02::1", "::"] {
         assert_eq!(lab.hop(LAN, a), None, "{a}");
     }
+    for a in [VIP, LAN_OWN, LAN_LL] {
+        lab.r.resolve(LAN, addr(a), lab.now);
+        lab.frame(LAN, &arp_request(LAN, (X, LAN_OWN), VIP));
+        assert_eq!(lab.state(LAN, a), None, "{a}");
+    }
+    lab.r.configure(&snapshot(), &[(LAN, addr(VIP))], lab.now);
+    assert_eq!(lab.table.iter().count(), 0);
+}
+
+#[test]
+fn what_was_ours_may_be_a_next_hop_of_the_next_configuration() {
+    let mut lab = Lab::quiet();
+    let hop = lab.r.hop(LAN, addr(POOL), lab.now).unwrap();
+    let mut s = snapshot();
+    s.locals.remove(&addr(POOL));
+    lab.r.configure(&s, &[(LAN, addr(POOL))], lab.now);
+    lab.run(Duration::ZERO);
+    assert_eq!(lab.table.get(hop), (LAN, HopState::Incomplete));
+    assert!(lab.arps().iter().any(|(_, _, arp)| arp.target == addr(POOL)));
+    // A configuration that was refused after all leaves it ours, and no next hop.
+    let mut lab = Lab::quiet();
+    lab.r.hop(LAN, addr(POOL), lab.now).unwrap();
+    lab.r.configure(&snapshot(), &[], lab.now);
+    lab.run(secs(5));
+    assert_eq!((lab.state(LAN, POOL), lab.arps()), (None, vec![]));
+}
+
+#[test]
+fn a_dest_that_we_took_the_address_of_keeps_its_conns_while_it_is_wanted() {
+    let mut lab = with_peer();
+    let mut s = snapshot();
+    s.locals.entry(addr(PEER)).or_default().ports = 2;
+    lab.r.configure(&s, &[(LAN, addr(PEER))], lab.now);
+    assert_eq!(lab.state(LAN, PEER), Some(HopState::Reachable(X)));
+}
+
+#[test]
+fn the_first_question_bears_the_tag_and_address_of_the_next_configuration() {
+    let mut lab = Lab::quiet();
+    lab.r.hop(LAN, addr(PEER), lab.now).unwrap();
+    let mut s = snapshot();
+    s.ports[1].vlan = Some(200);
+    s.ports[1].addrs[0] = (addr("10.2.0.253"), Prefix::new(addr("10.2.0.253"), 24));
+    lab.r.configure(&s, &[(LAN, addr(PEER))], lab.now);
+    lab.run(Duration::ZERO);
+    let asked: Vec<_> = lab.arps().into_iter().filter(|a| a.2.target == addr(PEER)).collect();
+    let first = &asked[0].2;
+    assert_eq!((first.link.vlan, first.sender), (Some(200), addr("10.2.0.253")));
+    assert_eq!(asked.len(), 1);
+}
+
+/// A lab with a stranger at X that has answered just now.
+fn with_stranger() -> Lab {
+    let mut lab = Lab::quiet();
+    lab.r.resolve(LAN, addr(PEER), lab.now);
+    lab.frame(LAN, &arp_reply(LAN, (X, PEER)));
+    lab.forget();
+    lab
+}
+
+#[test]
+fn a_stranger_that_answered_is_not_asked_again_and_stays_reachable() {
+    let mut lab = with_stranger();
+    lab.run(secs(3600));
+    assert_eq!(lab.arps(), []);
+    assert_eq!(lab.state(LAN, PEER), Some(HopState::Reachable(X)));
+    // Another MAC is taken over all the same.
+    lab.frame(LAN, &arp_request(LAN, (Y, PEER), PEER));
+    assert_eq!(lab.state(LAN, PEER), Some(HopState::Reachable(Y)));
+    let start = lab.now;
+    lab.run(secs(5));
+    assert_eq!(lab.times(start, &lab.arps()), [5000]);
+}
+
+#[test]
+fn a_stale_stranger_that_asks_for_us_or_becomes_wanted_is_verified() {
+    let mut lab = with_stranger();
+    lab.run(secs(100));
+    let start = lab.now;
+    lab.frame(LAN, &arp_request(LAN, (X, PEER), VIP));
+    lab.forget();
+    lab.run(secs(60));
+    assert_eq!(lab.times(start, &lab.arps())[..2], [5000, 6000]);
+    assert_eq!(lab.state(LAN, PEER), Some(HopState::Dead));
+    let mut lab = with_stranger();
+    lab.run(secs(100));
+    let start = lab.now;
+    lab.r.configure(&snapshot(), &[(LAN, addr(PEER))], lab.now);
+    lab.run(secs(1));
+    assert_eq!(lab.times(start, &lab.arps()), [0, 1000]);
+}
+
+#[test]
+fn a_table_full_of_live_strangers_takes_the_next_one_in_place_of_the_longest_unused() {
+    let mut lab = Lab::bare(32);
+    lab.r.configure(&snapshot(), &[], lab.now);
+    let stranger = |i: u32| Addr::v4(0x0a02_0010 + i);
+    let found = |lab: &Lab, i: u32| lab.table.find(LAN, stranger(i)).is_some();
+    for i in 0..24 {
+        lab.r.resolve(LAN, stranger(i), lab.now);
+        lab.frame(LAN, &arp_reply(LAN, (X, &stranger(i).to_string())));
+        lab.run(secs(1));
+    }
+    lab.run(secs(31));
+    // The first is asked for by a worker once more: it is not the longest unused.
+    lab.r.resolve(LAN, stranger(0), lab.now);
+    // Somebody who only asks us drives nobody out.
+    lab.frame(LAN, &arp_request(LAN, (Y, &stranger(99).to_string()), VIP));
+    assert!(!found(&lab, 99));
+    lab.r.resolve(LAN, stranger(24), lab.now);
+    let left: Vec<u32> = (0..25).filter(|i| found(&lab, *i)).collect();
+    assert_eq!(left, [0].into_iter().chain(17..25).collect::<Vec<_>>());
 }
 
 #[test]
