@@ -8,6 +8,7 @@ use pointsman_dataplane::conn::Timeouts;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::frame::Frame;
+use pointsman_dataplane::isn::Numbers;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Neighbours;
 use pointsman_dataplane::neigh::PortId;
@@ -23,6 +24,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::PortInfo;
@@ -109,7 +111,8 @@ impl Workload {
             dests: DestBlocks::new(1, DESTS as usize),
             neighbours,
         });
-        let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret: [1, 2, 3, 4] };
+        let (secret, numbers) = ([1, 2, 3, 4], Numbers::new([1, 2], 0));
+        let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret, numbers };
         let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
         let out = Outbox::new(2, 1);
         let mut workload = Self { pipeline, out, packets: Vec::with_capacity(conns * 2), shared };
@@ -235,6 +238,7 @@ fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
             out: LAN,
             hop: hop(LAN, addr)?,
             mtu: if forward == Forward::Tunnel { 1480 } else { 1500 },
+            traits: Traits { rewrite: false, ..Traits::default() },
             tunnel_source: Addr::v4(0x0a02_00fe),
             removed: false,
         });

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod conn;
+pub mod fragments;
 pub mod frame;
+pub mod isn;
 pub mod laddr;
 pub mod neigh;
 pub mod parse;

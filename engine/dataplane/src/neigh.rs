@@ -5,9 +5,9 @@
 //! `Hop`, which conns and dests keep, so a next hop that changes its MAC changes it for all conns
 //! by one store.
 //!
-//! A place that is given up is not used again for another address at once: `remove` bumps the
-//! table's epoch, by which conns know that the hop they keep must be looked up anew, and the writer
-//! waits (`GRACE`) before it reuses the place.
+//! A place that is given up (`HopState::Gone`) is not used again for another address at once: that
+//! bumps the table's epoch, by which conns know that the hop they keep must be looked up anew, and
+//! the writer waits (`GRACE`) before it reuses the place.
 
 use crate::tuple::Addr;
 use core::sync::atomic::AtomicU32;
@@ -137,7 +137,7 @@ impl Neighbours {
         None
     }
 
-    /// Control only: what is known of a hop now. `Gone` gives its place up (see `remove`).
+    /// Control only: what is known of a hop now. `Gone` gives its place up.
     pub fn set(&self, hop: Hop, state: HopState) {
         let slot = &self.slots[hop.0 as usize];
         let port = slot.word.load(Relaxed) & 0xff00;
@@ -160,9 +160,24 @@ impl Neighbours {
 
     /// The address of a hop and its port, for people.
     pub fn entry(&self, hop: Hop) -> (PortId, Addr, HopState) {
-        let slot = &self.slots[hop.0 as usize];
         let (port, state) = self.get(hop);
-        (port, slot.addr(), state)
+        let addr = self.slots.get(hop.0 as usize).map_or(Addr::UNSPECIFIED, Slot::addr);
+        (port, addr, state)
+    }
+
+    /// Control only, from time to time: given-up places at the end of a run of occupied ones become
+    /// empty, or every look-up that misses would walk ever longer runs. `rested` tells whether a
+    /// place has rested for `GRACE`.
+    pub fn tidy(&self, rested: impl Fn(Hop) -> bool) {
+        let len = self.slots.len();
+        let word = |i: usize| self.slots[i % len].word.load(Relaxed);
+        // Backward, and once more over the wrap.
+        for i in (0..len + len / 2).rev() {
+            let gone = word(i) & 0xff == GONE && rested(Hop((i % len) as u32));
+            if gone && word(i + 1) == EMPTY {
+                self.slots[i % len].word.store(EMPTY, Release);
+            }
+        }
     }
 
     /// All entries in use.
@@ -231,6 +246,29 @@ mod tests {
         let hop = table.insert(PortId(0), Addr::v4(1), |_| true).unwrap();
         table.set(hop, HopState::Gone);
         assert_ne!(table.insert(PortId(0), Addr::v4(1), |_| false), Some(hop));
+    }
+
+    #[test]
+    fn misses_stay_short_over_a_long_churn() {
+        let table = Neighbours::new(64, 5);
+        let mut live = std::collections::VecDeque::new();
+        for i in 0..100_000 {
+            if live.len() == 48 {
+                let hop = live.pop_front().unwrap();
+                table.set(hop, HopState::Gone);
+            }
+            live.push_back(table.insert(PortId(0), Addr::v4(i), |_| true).unwrap());
+            if i % 16 == 0 {
+                table.tidy(|_| true);
+            }
+        }
+        let mut run = 0;
+        let mut longest = 0;
+        for slot in table.slots.iter().chain(table.slots.iter()) {
+            run = if slot.word.load(Relaxed) == EMPTY { 0 } else { run + 1 };
+            longest = longest.max(run);
+        }
+        assert!(longest < 64, "{longest} of {}", table.slots.len());
     }
 
     #[test]

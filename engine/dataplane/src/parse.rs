@@ -27,6 +27,8 @@ const MAX_EXTENSIONS: usize = 8;
 pub enum Kind {
     /// TCP or UDP: has a tuple with ports.
     Flow,
+    /// A fragment of TCP or UDP; ports are yet to be read. `l4` is the place of its payload.
+    Fragment,
     /// An ICMP error; what it quotes is yet to be read.
     IcmpError,
     /// An ICMP echo request.
@@ -79,28 +81,27 @@ impl Parsed {
 /// Reads a frame that came in by `port`.
 #[inline]
 pub fn parse(frame: &[u8], port: &PortInfo) -> Parsed {
-    let l3 = port.l2_len();
     let result = match link(frame, port) {
-        Ok(ethernet::IPV4) => parse_v4(frame, l3),
-        Ok(ethernet::IPV6) => parse_v6(frame, l3),
-        Ok(ethernet::ARP) => Ok(Parsed::no_tuple(Kind::Control, l3)),
+        Ok((ethernet::IPV4, l3)) => parse_v4(frame, l3),
+        Ok((ethernet::IPV6, l3)) => parse_v6(frame, l3),
+        Ok((ethernet::ARP, l3)) => Ok(Parsed::no_tuple(Kind::Control, l3)),
         Ok(_) => Err(DropReason::EtherType),
         Err(reason) => Err(reason),
     };
     let parsed = match result {
         Ok(parsed) => parsed,
-        Err(reason) => return Parsed::no_tuple(Kind::Drop(reason), l3),
+        Err(reason) => return Parsed::no_tuple(Kind::Drop(reason), 0),
     };
     // An IP packet for one host in a frame for many is nobody's to forward (RFC 1122 3.3.6).
     if ethernet::is_group(frame) && !matches!(parsed.kind, Kind::Control | Kind::Drop(_)) {
-        return Parsed::no_tuple(Kind::Drop(DropReason::Multicast), l3);
+        return Parsed::no_tuple(Kind::Drop(DropReason::Multicast), 0);
     }
     parsed
 }
 
-/// Checks the Ethernet header and gives the EtherType behind it.
+/// Checks the Ethernet header and gives the EtherType behind it and the place after it.
 #[inline(always)]
-fn link(frame: &[u8], port: &PortInfo) -> Result<u16, DropReason> {
+fn link(frame: &[u8], port: &PortInfo) -> Result<(u16, usize), DropReason> {
     if frame.len() < port.l2_len() || frame.len() > u16::MAX as usize {
         return Err(DropReason::Truncated);
     }
@@ -110,13 +111,20 @@ fn link(frame: &[u8], port: &PortInfo) -> Result<u16, DropReason> {
     }
     let ether_type = ethernet::ether_type(frame);
     match port.vlan {
-        None if ether_type == ethernet::VLAN => Err(DropReason::WrongVlan),
-        None => Ok(ether_type),
-        Some(id) if ether_type == ethernet::VLAN && ethernet::vlan(frame) == id => {
-            Ok(get16(frame, 16))
-        }
-        Some(_) => Err(DropReason::WrongVlan),
+        None if ether_type != ethernet::VLAN => Ok((ether_type, ethernet::LEN)),
+        // A tag with number 0 says only a priority (IEEE 802.1Q section 6.9).
+        expected => tagged(frame, ether_type, expected.unwrap_or(0)),
     }
+}
+
+fn tagged(frame: &[u8], ether_type: u16, expected: u16) -> Result<(u16, usize), DropReason> {
+    if frame.len() < ethernet::LEN + ethernet::TAG {
+        return Err(DropReason::Truncated);
+    }
+    if ether_type != ethernet::VLAN || ethernet::vlan(frame) != expected {
+        return Err(DropReason::WrongVlan);
+    }
+    Ok((get16(frame, 16), ethernet::LEN + ethernet::TAG))
 }
 
 #[inline(always)]
@@ -146,10 +154,10 @@ fn parse_v4(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     if dst.is_multicast() || dst.is_limited_broadcast() {
         return Err(DropReason::Multicast);
     }
-    if get16(ip, ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) != 0 {
-        return Err(DropReason::Fragment);
-    }
     let at = Places { l3, l4: l3 + header_len, end: l3 + total, ttl: ip[ipv4::TTL] };
+    if get16(ip, ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) != 0 {
+        return fragment(at, ip[ipv4::PROTOCOL], src, dst);
+    }
     transport(frame, at, ip[ipv4::PROTOCOL], src, dst)
 }
 
@@ -188,12 +196,14 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
         return Err(DropReason::Truncated);
     }
     let (src, dst) = (ipv6::src(ip), ipv6::dst(ip));
-    let (next, l4) = match ip[ipv6::NEXT] {
-        next @ (6 | 17 | ipv6::ICMPV6) => (next, l3 + ipv6::LEN),
+    let (next, l4, is_fragment) = match ip[ipv6::NEXT] {
+        next @ (6 | 17 | ipv6::ICMPV6) => (next, l3 + ipv6::LEN, false),
         next => walk_extensions(&frame[..end], next, l3 + ipv6::LEN)?,
     };
     let at = Places { l3, l4, end, ttl: ip[ipv6::HOP_LIMIT] };
+    // Fragmented ones are nobody's (RFC 6980).
     if next == ipv6::ICMPV6
+        && !is_fragment
         && let Some(control) = link_message(frame, at, src)?
     {
         return Ok(control);
@@ -204,23 +214,74 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     if src.is_martian_source() || src.is_v4() || dst.is_v4() {
         return Err(DropReason::Martian);
     }
+    if is_fragment {
+        return fragment(at, next, src, dst);
+    }
     transport(frame, at, next, src, dst)
 }
 
-/// Walks IPv6 extension headers (RFC 8200 section 4) and gives the transport's number and place.
+/// A fragment: what it is of is told by its datagram's first one.
 #[cold]
-fn walk_extensions(packet: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usize), DropReason> {
+fn fragment(at: Places, number: u8, src: Addr, dst: Addr) -> Result<Parsed, DropReason> {
+    let Places { l3, l4, end, ttl } = at;
+    let Some(proto @ (Proto::Tcp | Proto::Udp)) = Proto::from_number(number) else {
+        return Err(DropReason::Protocol);
+    };
+    if l4 >= end {
+        return Err(DropReason::Truncated);
+    }
+    let tuple = Tuple { src, dst, sport: 0, dport: 0, proto };
+    let kind = Kind::Fragment;
+    Ok(Parsed { kind, l3: l3 as u16, l4: l4 as u16, end: end as u16, ttl, flags: 0, tuple })
+}
+
+/// What the payload of a first fragment is, which ends with the fragment: a flow's beginning.
+pub fn parse_first(frame: &[u8], p: &Parsed) -> Result<Parsed, DropReason> {
+    let segment = &frame[p.l4 as usize..p.end as usize];
+    let flags = match p.tuple.proto {
+        Proto::Tcp => match check_tcp(segment) {
+            Err(DropReason::Truncated) => return Err(DropReason::FragmentTiny),
+            other => other?,
+        },
+        _ if segment.len() < udp::LEN => return Err(DropReason::FragmentTiny),
+        // Its length is the whole datagram's.
+        _ if ports_missing(segment) => return Err(DropReason::TransportHeader),
+        _ if p.family() == Family::V6 && get16(segment, udp::CHECKSUM) == 0 => {
+            return Err(DropReason::NoChecksum);
+        }
+        _ => 0,
+    };
+    let (sport, dport) = (get16(segment, 0), get16(segment, 2));
+    let tuple = Tuple { sport, dport, ..p.tuple };
+    Ok(Parsed { kind: Kind::Flow, flags, tuple, ..*p })
+}
+
+/// Walks IPv6 extension headers (RFC 8200 section 4) and gives the transport's number and place,
+/// and whether that is the payload of a fragment, whose header is the eight bytes before it. A
+/// fragment header that says it is first and last is none (RFC 6946).
+#[cold]
+fn walk_extensions(
+    packet: &[u8],
+    mut next: u8,
+    mut at: usize,
+) -> Result<(u8, usize, bool), DropReason> {
     let mut left = MAX_EXTENSIONS;
     loop {
-        match next {
-            ipv6::HOP_BY_HOP | ipv6::DESTINATION | ipv6::ROUTING => {}
-            ipv6::FRAGMENT => return Err(DropReason::Fragment),
-            _ => return Ok((next, at)),
+        if !matches!(next, ipv6::HOP_BY_HOP | ipv6::DESTINATION | ipv6::ROUTING | ipv6::FRAGMENT) {
+            return Ok((next, at, false));
         }
         if left == 0 || at + 8 > packet.len() {
             return Err(DropReason::ExtensionHeaders);
         }
         left -= 1;
+        if next == ipv6::FRAGMENT {
+            if get16(packet, at + 2) & (ipv6::OFFSET | ipv6::MORE) != 0 {
+                return Ok((packet[at], at + 8, true));
+            }
+            next = packet[at];
+            at += 8;
+            continue;
+        }
         // Segments left: we are no segment router (RFC 8200 section 4.4, RFC 5095).
         if next == ipv6::ROUTING && packet[at + 3] != 0 {
             return Err(DropReason::ExtensionHeaders);
@@ -366,21 +427,46 @@ pub struct Quoted {
     pub l4: usize,
     /// Its tuple, in the direction it travelled.
     pub tuple: Tuple,
+    /// It was quoted within the tunnel packet that carried it, which came from here.
+    pub tunnelled: bool,
 }
 
 /// Reads what an ICMP error quotes.
 pub fn parse_quoted(frame: &[u8], p: &Parsed) -> Result<Quoted, DropReason> {
-    let l3 = p.l4 as usize + icmp::LEN;
     let packet = &frame[..p.end as usize];
+    let l3 = p.l4 as usize + icmp::LEN;
+    let outer = quoted_ip(packet, l3, p.family())?;
+    let tunnel =
+        matches!((outer.number, p.family()), (ipv4::IPIP, Family::V4) | (ipv6::IPV6, Family::V6));
+    if !tunnel {
+        return quoted_flow(packet, outer, false);
+    }
+    // Only an answer to the tunnel's beginning is about a tunnel of ours.
+    if outer.src != p.tuple.dst {
+        return Err(DropReason::IcmpUnknown);
+    }
+    quoted_flow(packet, quoted_ip(packet, outer.l4, p.family())?, true)
+}
+
+/// A quoted IP header.
+struct QuotedIp {
+    number: u8,
+    l3: usize,
+    l4: usize,
+    src: Addr,
+    dst: Addr,
+}
+
+fn quoted_ip(packet: &[u8], l3: usize, family: Family) -> Result<QuotedIp, DropReason> {
     let ip = packet.get(l3..).ok_or(DropReason::Icmp)?;
-    let (number, l4, src, dst) = match p.family() {
+    let (number, l4, src, dst) = match family {
         Family::V4 => {
             if ip.len() < ipv4::LEN || ip[0] >> 4 != 4 || ipv4::header_len(ip) < ipv4::LEN {
                 return Err(DropReason::Icmp);
             }
             // Later fragments carry no ports.
             if get16(ip, ipv4::FRAGMENT) & ipv4::OFFSET != 0 {
-                return Err(DropReason::Fragment);
+                return Err(DropReason::IcmpUnknown);
             }
             let l4 = l3 + ipv4::header_len(ip);
             (ip[ipv4::PROTOCOL], l4, ipv4::src(ip), ipv4::dst(ip))
@@ -389,17 +475,25 @@ pub fn parse_quoted(frame: &[u8], p: &Parsed) -> Result<Quoted, DropReason> {
             if ip.len() < ipv6::LEN || ip[0] >> 4 != 6 {
                 return Err(DropReason::Icmp);
             }
-            let (next, l4) = walk_extensions(packet, ip[ipv6::NEXT], l3 + ipv6::LEN)?;
+            let (next, l4, is_fragment) = walk_extensions(packet, ip[ipv6::NEXT], l3 + ipv6::LEN)?;
+            if is_fragment && get16(packet, l4 - 6) & ipv6::OFFSET != 0 {
+                return Err(DropReason::IcmpUnknown);
+            }
             (next, l4, ipv6::src(ip), ipv6::dst(ip))
         }
     };
+    if src.family() != family || dst.family() != family {
+        return Err(DropReason::Icmp);
+    }
+    Ok(QuotedIp { number, l3, l4, src, dst })
+}
+
+fn quoted_flow(packet: &[u8], ip: QuotedIp, tunnelled: bool) -> Result<Quoted, DropReason> {
+    let QuotedIp { number, l3, l4, src, dst } = ip;
     let Some(proto @ (Proto::Tcp | Proto::Udp)) = Proto::from_number(number) else {
         return Err(DropReason::IcmpUnknown);
     };
-    if src.family() != p.family() || dst.family() != p.family() {
-        return Err(DropReason::Icmp);
-    }
     let ports = packet.get(l4..l4 + 8).ok_or(DropReason::Icmp)?;
     let tuple = Tuple { src, dst, sport: get16(ports, 0), dport: get16(ports, 2), proto };
-    Ok(Quoted { l3, l4, tuple })
+    Ok(Quoted { l3, l4, tuple, tunnelled })
 }

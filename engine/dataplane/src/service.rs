@@ -57,6 +57,29 @@ pub enum Closed {
     Drop,
 }
 
+/// What a service says of its conns, kept with each dest, where a packet's way finds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traits {
+    /// Largest TCP segment that SYN and SYN-ACK may announce under nat and full-NAT.
+    pub mss: u16,
+    /// Milliseconds a UDP conn lives without a packet.
+    pub udp_timeout: u32,
+    /// Datagrams from the dest after which a UDP conn ends; 0: no such number.
+    pub replies: u16,
+    /// How many other dests a SYN is offered that this one refuses or does not answer.
+    pub retries: u8,
+    /// Whether full-NAT shifts sequence numbers and timestamps, so that dests take a reused tuple
+    /// for what it is. On unless an operator has a reason.
+    pub rewrite: bool,
+}
+
+impl Default for Traits {
+    /// The kernel's timeout, no clamp, no second choice.
+    fn default() -> Self {
+        Self { mss: u16::MAX, udp_timeout: 300_000, replies: 0, retries: 0, rewrite: true }
+    }
+}
+
 /// One real server within a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dest {
@@ -74,6 +97,8 @@ pub struct Dest {
     pub hop: Hop,
     /// The largest IP packet on the way there: the port's MTU, less the tunnel's header.
     pub mtu: u16,
+    /// What its service says of its conns.
+    pub traits: Traits,
     /// Source of the tunnel's outer header.
     pub tunnel_source: Addr,
     /// No longer in any service; serves the conns it has to their end.

@@ -141,6 +141,15 @@ pub struct Snapshot {
 pub struct Lookup {
     services: HashMap<(Proto, Addr, u16), usize>,
     nat_dests: HashSet<(Proto, Addr, u16)>,
+    has_removed: bool,
+}
+
+impl Lookup {
+    /// Whether there are dests that serve conns but belong to no service any more.
+    #[inline]
+    pub fn has_removed(&self) -> bool {
+        self.has_removed
+    }
 }
 
 impl Snapshot {
@@ -148,6 +157,8 @@ impl Snapshot {
     pub fn index(mut self) -> Self {
         let key = |s: &Service| (s.proto, s.addr, s.port);
         self.lookup.services = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
+        let removed = |d: &Dest| d.removed && !d.addr.is_unspecified();
+        self.lookup.has_removed = self.dests.iter().any(removed);
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {
             let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);
@@ -170,6 +181,13 @@ impl Snapshot {
     /// Whether a source is a dest under nat, so that what it sends may be the answer of a conn.
     pub fn is_nat_dest(&self, proto: Proto, addr: Addr, port: u16) -> bool {
         self.lookup.nat_dests.contains(&(proto, addr, port))
+    }
+
+    /// The address that a router's own words bear about a packet that came in by `port`: that
+    /// port's, or another one's where it has none that goes beyond the link.
+    pub fn router_addr(&self, port: PortId, family: Family) -> Option<Addr> {
+        let global = |p: &PortInfo| p.own_addr(family).filter(|a| !a.is_link_local_v6());
+        global(self.port(port)).or_else(|| self.ports.iter().find_map(global))
     }
 
     /// Whether an address is the directed broadcast of a connected prefix: no sender, and not to

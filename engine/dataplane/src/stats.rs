@@ -70,6 +70,8 @@ pub struct WorkerStats {
     pub opened: Counter,
     /// Leases held; a gauge.
     pub leases: Counter,
+    /// Ports lent again by conns that had ended.
+    pub lent: Counter,
     /// Turns of the poll loop.
     pub turns: Counter,
     /// Turns that found at least one frame.
@@ -96,6 +98,7 @@ impl Default for WorkerStats {
             conns: Counter::default(),
             opened: Counter::default(),
             leases: Counter::default(),
+            lent: Counter::default(),
             turns: Counter::default(),
             busy_turns: Counter::default(),
             busy_nanos: Counter::default(),
@@ -202,6 +205,8 @@ pub struct DestStats {
     pub active: Counter,
     /// The other conns; a gauge.
     pub inactive: Counter,
+    /// SYNs it refused or did not answer, which then went to another dest.
+    pub passed_over: Counter,
 }
 
 /// Per-dest blocks of all workers: `blocks[worker][dest]`. Made once, at the capacity the director

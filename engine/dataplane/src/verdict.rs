@@ -52,8 +52,14 @@ DropReason {
     ExtensionHeaders = "extension-headers",
     /// A source address no packet may carry (unspecified, multicast, loopback, v4-mapped, a VIP of ours).
     Martian = "martian",
-    /// A fragment; the director does not follow fragments.
-    Fragment = "fragment",
+    /// A fragment that overlaps another one of its datagram, or whose datagram had such a one.
+    FragmentOverlap = "fragment-overlap",
+    /// A first fragment too short for the transport header.
+    FragmentTiny = "fragment-tiny",
+    /// A datagram in too many pieces, or one piece too many waiting for first fragments.
+    FragmentFlood = "fragment-flood",
+    /// A fragment whose datagram's first one did not come in time, or was refused.
+    FragmentOrphan = "fragment-orphan",
     /// A transport protocol the director does not carry.
     Protocol = "protocol",
     /// TCP or UDP header that is malformed: data offset, length, port 0.
@@ -77,10 +83,16 @@ DropReason {
     NotSyn = "not-syn",
     /// An ICMP error about a conn the director does not know.
     IcmpUnknown = "icmp-unknown",
+    /// TCP signed over what nat and full-NAT change (MD5, AO).
+    Signed = "signed",
+    /// A dest's refusal of a SYN, kept from the client, whose next SYN goes to another dest.
+    SecondChoice = "second-choice",
     /// The service has no dest that may take a new conn.
     NoDest = "no-dest",
     /// Every local address and port toward the dest is in use.
     NoLease = "no-lease",
+    /// Of a conn that has ended and whose local port serves another one.
+    LateSegment = "late-segment",
     /// Under nat, another conn of this client already answers from each dest tried.
     ReplyClash = "reply-clash",
     /// The conn table is full.

@@ -1,8 +1,9 @@
 //! Conns: what the director remembers of a flow.
 //!
 //! A conn is one 64-byte line. For v4 it holds both sides' addresses, so that the tuple of the
-//! other direction *is* the rewrite; v6 addresses lie in a second line under the same number.
-//! Nat is full-NAT whose local side is the client itself, so the two share all code.
+//! other direction *is* the rewrite; v6 addresses lie in a second line (`Wide`) under the same
+//! number, and what only full-NAT needs in half a line more (`Track`). Nat is full-NAT whose local
+//! side is the client itself, so the two share all code.
 
 mod index;
 pub mod state;
@@ -13,10 +14,12 @@ pub use state::Timeouts;
 pub use table::Conns;
 pub use table::TableFull;
 
+use crate::isn::is_past;
+use crate::laddr::NOBODY;
+use crate::laddr::PairId;
 use crate::neigh::Hop;
 use crate::service::DestId;
 use crate::service::Forward;
-use crate::service::ServiceId;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
 use crate::tuple::Proto;
@@ -84,8 +87,12 @@ pub struct Opening {
     pub dest: DestId,
     /// How they get there.
     pub forward: Forward,
-    /// Whose conn it is.
-    pub service: ServiceId,
+    /// Full-NAT's part.
+    pub track: Option<Track>,
+    /// Sequence numbers and timestamps are shifted by the track's.
+    pub shifts: bool,
+    /// Dests tried before this one.
+    pub tries: u8,
 }
 
 /// The client's side is IPv6.
@@ -98,6 +105,12 @@ const LIVE: u8 = 4;
 const INACTIVE: u8 = 8;
 /// No reply has been seen nor is one to be expected (IP_VS_CONN_F_NOOUTPUT).
 const NO_OUTPUT: u8 = 16;
+/// Sequence numbers and timestamps are shifted (`Track`).
+const SHIFTS: u8 = 32;
+/// Its local port serves a newer conn: it is only listed.
+const LENT: u8 = 64;
+/// It lives with another worker, whose number stands for the dest.
+const ELSEWHERE: u8 = 128;
 
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -120,10 +133,18 @@ pub struct Conn {
     l3_delta: u16,
     l4_delta: u16,
     dest: u32,
-    service: u32,
     reply_hop: u32,
     reply_epoch: u32,
-    packets: [u32; 2],
+    packets: u32,
+    /// The client's next sequence number and the one it acknowledged last, as the client counts.
+    seq: u32,
+    ack: u32,
+    /// UDP: replies seen.
+    replies: u16,
+    /// Dests tried before this one.
+    tries: u8,
+    /// 1 once the dest has answered the SYN.
+    answered: u8,
 }
 
 const _: () = assert!(size_of::<Conn>() == 64);
@@ -139,6 +160,96 @@ struct Wide {
 }
 
 const _: () = assert!(size_of::<Wide>() == 64);
+
+/// What full-NAT keeps of a conn besides.
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C, align(32))]
+pub struct Track {
+    /// Added to the client's sequence numbers.
+    pub seq_shift: u32,
+    /// Added to the client's timestamps.
+    pub ts_shift: u32,
+    /// The last timestamp the dest saw.
+    pub tsval: u32,
+    /// The lease's pair.
+    pub(crate) pair: u32,
+    /// Neighbours in the pair's list of conns that would lend their port, `NOBODY` at the ends.
+    pub(crate) older: u32,
+    pub(crate) newer: u32,
+    /// When it joined the list.
+    pub(crate) since: u32,
+    /// HAS_TS, LISTED, and from bit 16 on the worker that sent the conn here, plus 1.
+    pub(crate) marks: u32,
+}
+
+const _: () = assert!(size_of::<Track>() == 32);
+
+impl Track {
+    /// Of a conn without shifts and without a lease.
+    pub const NEW: Self = Self {
+        seq_shift: 0,
+        ts_shift: 0,
+        tsval: 0,
+        pair: NOBODY,
+        older: NOBODY,
+        newer: NOBODY,
+        since: 0,
+        marks: 0,
+    };
+    /// The client uses timestamps.
+    pub(crate) const HAS_TS: u32 = 1;
+    /// It is in its pair's list.
+    pub(crate) const LISTED: u32 = 2;
+    pub(crate) const SENT_BY: u32 = 16;
+
+    /// Of a conn with a lease.
+    pub(crate) fn of(pair: PairId) -> Self {
+        Self { pair: pair.0, ..Self::NEW }
+    }
+
+    pub(crate) fn set_ts_shift(&mut self, by: u32) {
+        self.ts_shift = by;
+        self.marks |= Self::HAS_TS;
+    }
+
+    pub(crate) fn has_ts(&self) -> bool {
+        self.marks & Self::HAS_TS != 0
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.marks & Self::LISTED != 0
+    }
+
+    /// Joins a list behind `older`.
+    pub(crate) fn join(&mut self, older: u32, now: Stamp) {
+        self.older = older;
+        self.newer = NOBODY;
+        self.since = now.0;
+        self.marks |= Self::LISTED;
+    }
+
+    /// Leaves it; gives the pair and the neighbours, older first.
+    pub(crate) fn leave(&mut self) -> (u32, u32, u32) {
+        self.marks &= !Self::LISTED;
+        (self.pair, self.older, self.newer)
+    }
+
+    /// The worker that sent the conn here.
+    pub(crate) fn sent_by(&self) -> Option<usize> {
+        (self.marks >> Self::SENT_BY).checked_sub(1).map(|w| w as usize)
+    }
+
+    /// The same, and forgets it.
+    pub(crate) fn take_sent_by(&mut self) -> Option<usize> {
+        let sent_by = self.sent_by();
+        self.marks &= (1 << Self::SENT_BY) - 1;
+        sent_by
+    }
+
+    pub(crate) fn set_sent_by(&mut self, worker: u16) {
+        self.marks |= (worker as u32 + 1) << Self::SENT_BY;
+    }
+}
 
 /// What a rewrite puts into a packet.
 #[derive(Clone, Copy, Debug)]
@@ -184,9 +295,71 @@ impl Conn {
         DestId(self.dest)
     }
 
-    /// Its service.
-    pub fn service(&self) -> ServiceId {
-        ServiceId(self.service)
+    /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`).
+    #[inline(always)]
+    pub fn is_odd(&self) -> bool {
+        self.flags & (LENT | ELSEWHERE) != 0
+    }
+
+    /// Whether it holds a lease, which it will give back or lend.
+    pub fn has_lease(&self) -> bool {
+        self.forward == Forward::FullNat as u8 && self.flags & LENT == 0
+    }
+
+    /// Whether its dest has yet to answer the client's SYN.
+    pub fn is_unanswered(&self) -> bool {
+        self.state() == State::SynRecv && self.answered == 0
+    }
+
+    /// The dest has answered the SYN.
+    pub fn set_answered(&mut self) {
+        self.answered = 1;
+    }
+
+    /// Dests tried before this one.
+    pub fn tries(&self) -> u8 {
+        self.tries
+    }
+
+    /// A datagram has come from the dest; how many have.
+    pub fn count_reply(&mut self) -> u16 {
+        self.replies = self.replies.saturating_add(1);
+        self.replies
+    }
+
+    /// Whether its local port serves a newer conn.
+    pub fn is_lent(&self) -> bool {
+        self.flags & LENT != 0
+    }
+
+    /// The worker it lives with, where that is another one.
+    pub fn elsewhere(&self) -> Option<usize> {
+        (self.flags & ELSEWHERE != 0).then_some(self.dest as usize)
+    }
+
+    /// Whether its sequence numbers and timestamps are shifted.
+    #[inline(always)]
+    pub fn shifts(&self) -> bool {
+        self.flags & SHIFTS != 0
+    }
+
+    /// Sets its deadline.
+    pub fn set_expires(&mut self, at: Stamp) {
+        self.expires = at.0;
+    }
+
+    /// The client has sent up to (not including) `end`, and acknowledged `ack`.
+    #[inline(always)]
+    pub fn observe(&mut self, end: u32, ack: u32) {
+        if is_past(end, self.seq) || self.packets <= 1 {
+            self.seq = end;
+        }
+        self.ack = ack;
+    }
+
+    /// The client's next sequence number, as the client counts.
+    pub fn seq(&self) -> u32 {
+        self.seq
     }
 
     /// When it ends unless a packet comes.
@@ -200,8 +373,8 @@ impl Conn {
         self.flags & INACTIVE != 0
     }
 
-    /// Packets seen, from the client and from the dest; they wrap.
-    pub fn packets(&self) -> [u32; 2] {
+    /// Packets of the client; wraps.
+    pub fn packets(&self) -> u32 {
         self.packets
     }
 
@@ -217,15 +390,19 @@ impl Conn {
         self.reply_epoch = epoch;
     }
 
-    /// A packet has come: new state, new deadline (`set_tcp_state`, `udp_state_transition`).
-    /// True where the conn changed between active and inactive.
+    /// A datagram has come: new deadline.
+    #[inline(always)]
+    pub fn step_udp(&mut self, way: Direction, now: Stamp, timeout: u32) {
+        self.packets = self.packets.wrapping_add((way == Direction::Original) as u32);
+        self.expires = now.after(timeout).0;
+    }
+
+    /// A segment has come: new state, new deadline (`set_tcp_state`).
+    /// True where the state is another one now.
     #[inline(always)]
     pub fn step(&mut self, way: Direction, flags: u8, now: Stamp, timeouts: &Timeouts) -> bool {
-        self.packets[way as usize] = self.packets[way as usize].wrapping_add(1);
-        if !self.is_tcp() {
-            self.expires = now.after(timeouts.of(State::Udp)).0;
-            return false;
-        }
+        self.packets = self.packets.wrapping_add((way == Direction::Original) as u32);
+        debug_assert!(self.is_tcp());
         let side = match way {
             Direction::Reply => {
                 self.flags &= !NO_OUTPUT;
@@ -234,10 +411,16 @@ impl Conn {
             Direction::Original if self.flags & NO_OUTPUT != 0 => state::Side::InputOnly,
             Direction::Original => state::Side::Input,
         };
-        let new = state::next(side, self.state(), flags);
+        let old = self.state();
+        let new = state::next(side, old, flags);
         self.state = new as u8;
         self.expires = now.after(timeouts.of(new)).0;
-        let changed = new.is_active() == self.is_inactive();
+        new != old
+    }
+
+    /// Counts it as active or inactive by its state; true where that changed.
+    pub fn recount(&mut self) -> bool {
+        let changed = self.state().is_active() == self.is_inactive();
         if changed {
             self.flags ^= INACTIVE;
         }

@@ -70,6 +70,12 @@ impl State {
         }
     }
 
+    /// Whether a conn in it would lend its local port to a new one.
+    #[inline(always)]
+    pub const fn would_lend(self) -> bool {
+        matches!(self, Self::TimeWait | Self::Close | Self::LastAck)
+    }
+
     /// Whether a conn in it counts as active (`tcp_state_active_table`); UDP never does.
     #[inline(always)]
     pub const fn is_active(self) -> bool {

@@ -1,6 +1,7 @@
 //! Frames that wait for a next hop to answer: bounded per neighbour and in all.
 
 use crate::neigh::PortId;
+use crate::tick::Stamp;
 use crate::tuple::Addr;
 use std::collections::VecDeque;
 
@@ -9,6 +10,9 @@ pub const PER_NEIGHBOUR: usize = 16;
 /// Frames that may wait in all, per worker.
 pub const IN_ALL: usize = 256;
 
+/// How long one waits at most, in milliseconds: a little longer than three questions take.
+pub(super) const PATIENCE: u32 = 4000;
+
 /// A frame that waits. Its IP packet lies at `l3`; everything but the Ethernet header is done.
 #[derive(Debug)]
 pub(super) struct Waiting<F> {
@@ -16,6 +20,7 @@ pub(super) struct Waiting<F> {
     pub(super) addr: Addr,
     pub(super) frame: F,
     pub(super) l3: usize,
+    pub(super) until: Stamp,
 }
 
 /// The waiting frames, oldest first.
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
 
     fn w(addr: u32, frame: u32) -> Waiting<u32> {
-        Waiting { port: PortId(0), addr: Addr::v4(addr), frame, l3: 14 }
+        Waiting { port: PortId(0), addr: Addr::v4(addr), frame, l3: 14, until: Stamp(0) }
     }
 
     #[test]

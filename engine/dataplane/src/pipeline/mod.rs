@@ -17,9 +17,11 @@
 
 mod held;
 mod limit;
+mod odd;
 mod open;
 mod out;
 mod outbox;
+mod pieces;
 mod refuse;
 mod upkeep;
 
@@ -29,6 +31,7 @@ pub use limit::DEPTH as ANSWERS_AT_ONCE;
 pub use limit::RATE as ANSWERS_PER_SECOND;
 pub use outbox::Handed;
 pub use outbox::Outbox;
+pub use outbox::Seek;
 pub use outbox::TX_BURST;
 pub use outbox::TxBurst;
 pub use upkeep::MAX_CLOSED;
@@ -37,10 +40,11 @@ pub use upkeep::MAX_SWEPT;
 use crate::conn::ConnId;
 use crate::conn::Conns;
 use crate::conn::Direction;
-use crate::conn::State;
+use crate::fragments::Fragments;
 use crate::frame::Burst;
 use crate::frame::Frame;
 use crate::frame::Pool;
+use crate::isn::Numbers;
 use crate::laddr::Leases;
 use crate::neigh::Hop;
 use crate::neigh::Neighbours;
@@ -49,6 +53,7 @@ use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::parse::parse;
 use crate::sched::Position;
+use crate::service::Dest;
 use crate::service::Forward;
 use crate::snapshot::Snapshot;
 use crate::stats::DestBlocks;
@@ -57,9 +62,14 @@ use crate::stats::WorkerStats;
 use crate::tick::Stamp;
 use crate::tick::Tick;
 use crate::tuple::Hasher;
+use crate::tuple::Proto;
+use crate::tuple::Tuple;
 use crate::verdict::DropReason;
+use crate::wire::checksum::Delta;
 use crate::wire::tcp;
 use crate::xmit::rewrite;
+use crate::xmit::segment;
+use crate::xmit::syn;
 use crate::xmit::tunnel;
 use arrayvec::ArrayVec;
 use held::Held;
@@ -92,6 +102,8 @@ pub struct Setup {
     pub conns: usize,
     /// Key of the hashes; the same for all workers.
     pub secret: [u64; 4],
+    /// What full-NAT conns' sequence numbers begin with; the same for all workers.
+    pub numbers: Numbers,
 }
 
 /// A worker's pipeline.
@@ -108,9 +120,11 @@ struct Core<F> {
     hasher: Hasher,
     conns: Conns,
     leases: Leases,
+    numbers: Numbers,
     /// By service number.
     positions: Vec<Position>,
     held: Held<F>,
+    fragments: Fragments<F>,
     limit: Limit,
     /// Counts opens under full-NAT, so that pools' addresses take turns.
     turn: usize,
@@ -163,12 +177,15 @@ impl<F: Frame> Pipeline<F> {
             workers: setup.workers,
             hasher,
             conns: Conns::new(setup.conns, hasher)?,
-            leases: Leases::new(setup.worker, setup.workers, LEASE_PAIRS)?,
+            leases: Leases::new(setup.worker, setup.workers, LEASE_PAIRS),
+            numbers: setup.numbers,
             positions: Vec::new(),
             held: Held::new(),
+            fragments: Fragments::new(),
             limit: Limit::new(),
             turn: 0,
-            ip_id: setup.secret[0] as u16,
+            // Apart from each other, so that their packets to one dest are.
+            ip_id: (setup.secret[0] as usize + setup.worker * 65_536 / setup.workers) as u16,
             upkeep: upkeep::Upkeep::default(),
         };
         core.follow(None, &snapshot);
@@ -200,8 +217,17 @@ impl<F: Frame> Pipeline<F> {
         let mut turn = turn!(self, handed.port, now, pool, out);
         turn.stats.taken_over.add(1);
         let p = parse(handed.frame.data(), turn.snap.port(handed.port));
+        if let Some(seeks) = handed.seeks {
+            return self.core.seek(&mut turn, handed.frame, &p, seeks);
+        }
         let hash = self.core.hasher.tuple(&p.tuple);
         self.core.one(&mut turn, handed.frame, &p, hash, handed.visited);
+    }
+
+    /// Another worker says that a conn of which it was told here where it lives has ended.
+    pub fn forget(&mut self, tuple: &Tuple) {
+        self.core.forget(tuple);
+        self.stats().conns.set(self.core.conns.len() as u64);
     }
 
     /// Sends a frame that the control thread made.
@@ -279,6 +305,7 @@ impl<F: Frame> Core<F> {
             Kind::Flow => self.flow(t, frame, p, hash, visited),
             Kind::Drop(reason) => t.stats.drop(reason),
             Kind::Control => t.out.inform(t.port, frame, t.stats),
+            Kind::Fragment => self.piece(t, frame, p, visited),
             Kind::IcmpError => self.icmp_error(t, frame, p, visited),
             Kind::Echo => self.echo(t, frame, p),
         }
@@ -293,24 +320,22 @@ impl<F: Frame> Core<F> {
         hash: u64,
         visited: u16,
     ) {
-        let Some((id, way)) = self.conns.find(hash, &p.tuple) else {
-            return self.miss(t, frame, p, visited);
-        };
-        if self.is_over(t, id, way, p) {
-            self.close(t, id);
-            return self.miss(t, frame, p, visited);
+        match self.conns.find(hash, &p.tuple) {
+            None => self.miss(t, frame, p, visited),
+            Some((id, way)) if self.is_odd(t, id, p) => {
+                self.odd(t, frame, p, (id, way), visited);
+            }
+            Some((id, way)) => self.forward(t, frame, p, id, way),
         }
-        self.forward(t, frame, p, id, way);
     }
 
-    /// Whether the conn's time is up, or a SYN starts it afresh (IPVS's conn_reuse_mode 1).
+    /// Whether the conn is perhaps not simply to be followed: its time is up, its port is lent, it
+    /// lives elsewhere, or a SYN or RST asks for a closer look.
     #[inline(always)]
-    fn is_over<P>(&self, t: &Turn<'_, F, P>, id: ConnId, way: Direction, p: &Parsed) -> bool {
+    fn is_odd<P>(&self, t: &Turn<'_, F, P>, id: ConnId, p: &Parsed) -> bool {
         let conn = self.conns.get(id);
-        let again = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN
-            && way == Direction::Original
-            && matches!(conn.state(), State::TimeWait | State::Close);
-        again || conn.expires().is_due(t.stamp)
+        let asks = p.flags & (tcp::SYN | tcp::RST) != 0;
+        asks || conn.is_odd() || conn.expires().is_due(t.stamp)
     }
 
     /// A packet of a known conn: steps 6 to 8.
@@ -325,15 +350,24 @@ impl<F: Frame> Core<F> {
     ) {
         let conn = self.conns.get_mut(id);
         let dest_id = conn.dest();
-        let changed = conn.step(way, p.flags, t.stamp, &t.snap.timeouts);
-        let stats = &t.dests[dest_id.0 as usize];
-        if changed {
-            recount(stats, conn.is_inactive());
-        }
-        let bytes = p.ip_len() as u64;
         let dest = t.snap.dest(dest_id);
+        if p.tuple.proto == Proto::Udp {
+            conn.step_udp(way, t.stamp, dest.traits.udp_timeout);
+            if way == Direction::Reply && conn.count_reply() == dest.traits.replies {
+                conn.set_expires(t.stamp);
+            }
+        } else if conn.step(way, p.flags, t.stamp, &t.snap.timeouts) {
+            self.state_changed(t, id);
+        }
+        let conn = self.conns.get(id);
+        let stats = &t.dests[dest_id.0 as usize];
+        let bytes = p.ip_len() as u64;
         let (hop, mtu) = match way {
             Direction::Original => {
+                if p.tuple.proto == Proto::Tcp {
+                    let (end, ack) = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
+                    self.conns.get_mut(id).observe(end, ack);
+                }
                 stats.in_packets.add(1);
                 stats.in_bytes.add(bytes);
                 (dest.hop, dest.mtu)
@@ -368,7 +402,20 @@ impl<F: Frame> Core<F> {
         let conn = self.conns.get(id);
         match conn.forward() {
             Forward::Nat | Forward::FullNat => {
-                rewrite::apply(frame.data_mut(), p, &self.conns.rewrite(id, way));
+                let mut r = self.conns.rewrite(id, way);
+                if p.flags & tcp::SYN != 0 {
+                    let segment = &mut frame.data_mut()[p.l4 as usize..p.end as usize];
+                    r.l4 = r.l4.and(on_syn(segment, t.snap.dest(conn.dest())));
+                }
+                if conn.shifts() {
+                    let segment = &mut frame.data_mut()[p.l4 as usize..];
+                    let track = self.conns.track_mut(id);
+                    r.l4 = r.l4.and(match way {
+                        Direction::Original => segment::to_dest(segment, track),
+                        Direction::Reply => segment::to_client(segment, track),
+                    });
+                }
+                rewrite::apply(frame.data_mut(), p, &r);
             }
             Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
             Forward::Tunnel => {
@@ -396,12 +443,12 @@ impl<F: Frame> Core<F> {
     }
 }
 
-/// A conn has changed sides between active and inactive.
-fn recount(stats: &DestStats, inactive: bool) {
-    let (from, to) = match inactive {
-        true => (&stats.active, &stats.inactive),
-        false => (&stats.inactive, &stats.active),
-    };
-    from.sub(1);
-    to.add(1);
+/// Options of SYN and SYN-ACK that cannot pass as they are.
+#[cold]
+fn on_syn(segment: &mut [u8], dest: &Dest) -> Delta {
+    let delta = syn::clamp(segment, dest.traits.mss);
+    match dest.forward {
+        Forward::FullNat => delta.and(syn::blank_fast_open(segment)),
+        _ => delta,
+    }
 }

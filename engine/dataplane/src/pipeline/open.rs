@@ -2,14 +2,19 @@
 
 use super::Core;
 use super::Handed;
+use super::Seek;
 use super::Turn;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::conn::Ends;
 use crate::conn::Opening;
 use crate::conn::State;
+use crate::conn::Track;
 use crate::frame::Frame;
 use crate::frame::Pool;
+use crate::laddr::Last;
+use crate::laddr::Lease;
+use crate::laddr::PairId;
 use crate::parse::Parsed;
 use crate::sched;
 use crate::sched::Ask;
@@ -20,14 +25,31 @@ use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::steer::Owner;
 use crate::steer::steer;
+use crate::tick::Stamp;
 use crate::tuple::Proto;
+use crate::tuple::Tuple;
 use crate::verdict::Answer;
 use crate::verdict::DropReason;
+use crate::wire::get32;
+use crate::wire::options;
 use crate::wire::tcp;
+use crate::xmit::syn;
 use arrayvec::ArrayVec;
 
+/// Ports of services that a lease may come upon in a row.
+const MAX_SHARED: usize = 64;
+/// Lines looked at for one that is due when the table is full.
+const RECLAIM: usize = 64;
 /// How many dests a SYN is offered whose reply tuples are taken.
 const MAX_TRIES: usize = 8;
+
+/// What came of a packet that opens a conn.
+enum Opened {
+    /// It lives here.
+    Here(ConnId),
+    /// It goes to this dest, if another worker has a port.
+    NoPort(DestId),
+}
 
 impl<F: Frame> Core<F> {
     #[cold]
@@ -39,16 +61,15 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         visited: u16,
     ) {
-        if self.workers > 1 && visited == 0 {
-            match steer(t.snap, &self.hasher, self.workers, t.port, &p.tuple) {
-                Owner::Worker(w) if w != self.worker => {
-                    let handed = Handed { port: t.port, frame, visited: 1 };
-                    return t.out.hand_over(w, handed, t.stats);
-                }
-                _ => {}
-            }
+        if self.workers > 1
+            && let Some((worker, visited)) = self.elsewhere(t, p, visited)
+        {
+            let handed = Handed { port: t.port, frame, visited, seeks: None };
+            return t.out.hand_over(worker, handed, t.stats);
         }
-        if t.snap.locals.contains_key(&p.tuple.src) {
+        let src = p.tuple.src;
+        // Nor may a client be link-local: where its conn's answers go, no route says.
+        if t.snap.locals.contains_key(&src) || t.snap.is_broadcast(src) || src.is_link_local_v6() {
             return t.stats.drop(DropReason::Martian);
         }
         let Some(service) = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport) else {
@@ -58,8 +79,12 @@ impl<F: Frame> Core<F> {
         if !opens {
             return self.unclaimed(t, frame, p, DropReason::NotSyn);
         }
-        match self.open(t, p, service) {
-            Ok(id) => self.forward(t, frame, p, id, Direction::Original),
+        match self.open(t, frame.data(), p, service) {
+            Ok(Opened::Here(id)) => self.forward(t, frame, p, id, Direction::Original),
+            Ok(Opened::NoPort(dest)) => {
+                let seek = Seek { dest, from: self.worker as u16 };
+                self.pass_on(t, frame, p, seek);
+            }
             Err(DropReason::NoDest) => {
                 let answer = match t.snap.closed(p.tuple.dst) {
                     Closed::Reject => Answer::PortUnreachable,
@@ -71,13 +96,33 @@ impl<F: Frame> Core<F> {
         }
     }
 
+    /// The worker to ask next for a tuple that is not here: the owner; and then, while conns live
+    /// whose service is gone or has another method, which had other owners, all once.
+    fn elsewhere<P>(&self, t: &Turn<'_, F, P>, p: &Parsed, visited: u16) -> Option<(usize, u16)> {
+        let owner = match steer(t.snap, &self.hasher, self.workers, t.port, &p.tuple) {
+            Owner::Worker(worker) => worker,
+            _ => self.worker,
+        };
+        if visited == 0 && owner != self.worker {
+            return Some((owner, 1));
+        }
+        let opens = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        let round = usize::from(visited.max(1));
+        if opens || !t.snap.lookup.has_removed() || round > self.workers {
+            return None;
+        }
+        // The last one gives it back to the owner, who decides.
+        Some(((self.worker + 1) % self.workers, round as u16 + 1))
+    }
+
     /// Picks a dest and opens the conn.
     fn open<P>(
         &mut self,
         t: &mut Turn<'_, F, P>,
+        frame: &[u8],
         p: &Parsed,
         service: &Service,
-    ) -> Result<ConnId, DropReason> {
+    ) -> Result<Opened, DropReason> {
         let mut barred = ArrayVec::<DestId, MAX_TRIES>::new();
         loop {
             let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &barred };
@@ -89,51 +134,59 @@ impl<F: Frame> Core<F> {
                     DropReason::ReplyClash
                 });
             };
-            match self.open_to(t, p, service, dest) {
+            match self.open_to(t, frame, p, service, dest, 0) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
-                result => return result,
+                Err(DropReason::NoLease) if self.workers > 1 => return Ok(Opened::NoPort(dest)),
+                result => return result.map(Opened::Here),
             }
         }
     }
 
-    fn open_to<P>(
+    /// Opens a conn to a dest.
+    pub(super) fn open_to<P>(
         &mut self,
         t: &mut Turn<'_, F, P>,
+        frame: &[u8],
         p: &Parsed,
         service: &Service,
         id: DestId,
+        tries: u8,
     ) -> Result<ConnId, DropReason> {
         let dest = t.snap.dest(id);
-        let tuple = &p.tuple;
-        let (mut laddr, mut lport) = (tuple.src, tuple.sport);
-        if dest.forward == Forward::FullNat {
-            let pool = service.pool.ok_or(DropReason::NoLease)?;
-            let laddrs = t.snap.pools[pool].of(dest.addr.family());
-            self.turn = self.turn.wrapping_add(1);
-            (laddr, lport) = self
-                .leases
-                .lease(tuple.proto, laddrs, self.turn, dest.addr, dest.port)
-                .ok_or(DropReason::NoLease)?;
+        let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
+        let (laddr, lport, daddr, dport) = (caddr, cport, dest.addr, dest.port);
+        let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
+        let forward = dest.forward;
+        let mut opening = Opening { ends, dest: id, forward, track: None, shifts: false, tries };
+        let segment = &frame[p.l4 as usize..p.end as usize];
+        let rewritten = matches!(dest.forward, Forward::Nat | Forward::FullNat);
+        if rewritten && proto == Proto::Tcp && syn::is_signed(segment) {
+            return Err(DropReason::Signed);
         }
-        let ends = Ends {
-            proto: tuple.proto,
-            caddr: tuple.src,
-            cport: tuple.sport,
-            vaddr: tuple.dst,
-            vport: tuple.dport,
-            laddr,
-            lport,
-            daddr: dest.addr,
-            dport: dest.port,
-        };
-        if dest.forward == Forward::Nat {
-            self.make_way(t, &ends)?;
+        match dest.forward {
+            Forward::Nat => self.make_way(t, &ends)?,
+            Forward::FullNat => {
+                let lease = self.lease(t, service, &ends)?;
+                (ends.laddr, ends.lport) = (lease.laddr, lease.lport);
+                opening.ends = ends;
+                opening.shifts = proto == Proto::Tcp && dest.traits.rewrite;
+                opening.track = Some(match opening.shifts {
+                    true => self.begin(t, segment, &ends, &lease),
+                    false => Track::of(lease.pair),
+                });
+            }
+            Forward::Dr | Forward::Tunnel => {}
         }
-        let opening = Opening { ends, dest: id, forward: dest.forward, service: service.id };
         let expires = t.stamp.after(t.snap.timeouts.of(State::None));
-        let Ok(conn) = self.conns.open(&opening, expires) else {
-            if dest.forward == Forward::FullNat {
-                self.leases.give_back(ends.proto, laddr, lport, dest.addr, dest.port);
+        let mut opened = self.conns.open(&opening, expires);
+        if opened.is_err() {
+            // Perhaps the sweep is only late.
+            self.sweep(t, RECLAIM);
+            opened = self.conns.open(&opening, expires);
+        }
+        let Ok(conn) = opened else {
+            if let Some(track) = opening.track {
+                self.leases.give_back(PairId(track.pair), ends.lport, Last::NOTHING, t.stamp);
             }
             return Err(DropReason::TableFull);
         };
@@ -143,6 +196,52 @@ impl<F: Frame> Core<F> {
         t.stats.opened.add(1);
         self.count(t);
         Ok(conn)
+    }
+
+    /// A local port toward the dest: an idle one, or that of a conn that has ended.
+    fn lease<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        service: &Service,
+        ends: &Ends,
+    ) -> Result<Lease, DropReason> {
+        let pool = service.pool.ok_or(DropReason::NoLease)?;
+        let laddrs = t.snap.pools[pool].of(ends.daddr.family());
+        let Ends { proto, daddr, dport, .. } = *ends;
+        self.turn = self.turn.wrapping_add(1);
+        for _ in 0..MAX_SHARED {
+            let lease = self.leases.lease(proto, laddrs, self.turn, daddr, dport);
+            let Some(lease) = lease else { break };
+            // A pool address that is also a VIP: answers to a service's port are the service's.
+            if t.snap.service(proto, lease.laddr, lease.lport).is_none() {
+                return Ok(lease);
+            }
+            self.leases.give_back(lease.pair, lease.lport, lease.last, t.stamp);
+        }
+        let conns = &self.conns;
+        let since = |conn| Stamp(conns.track(ConnId(conn)).since);
+        let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp);
+        let lender = ConnId(lender.ok_or(DropReason::NoLease)?);
+        let (old, last) = (self.conns.ends(lender), self.last(lender));
+        self.delist(lender);
+        self.conns.lend(lender);
+        t.stats.lent.add(1);
+        let pair = PairId(self.conns.track(lender).pair);
+        Ok(Lease { laddr: old.laddr, lport: old.lport, pair, last })
+    }
+
+    /// The numbers that a full-NAT conn begins with.
+    fn begin<P>(&self, t: &Turn<'_, F, P>, segment: &[u8], ends: &Ends, lease: &Lease) -> Track {
+        let mut track = Track::of(lease.pair);
+        // The tuple as the dest sees it.
+        let tuple = ends.reply().reversed();
+        let isn = self.numbers.isn(&tuple, lease.last, t.now);
+        track.seq_shift = isn.wrapping_sub(get32(segment, tcp::SEQ));
+        if let Some(at) = options::timestamps(segment) {
+            let tsval = self.numbers.tsval(&tuple, lease.last, t.now);
+            track.set_ts_shift(tsval.wrapping_sub(get32(segment, at)));
+        }
+        track
     }
 
     /// Under nat the reply tuple (dest, client) must be free: two conns of one client port to two
@@ -163,17 +262,33 @@ impl<F: Frame> Core<F> {
     #[cold]
     pub(super) fn close<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
         let conn = self.conns.get(id);
-        let stats = &t.dests[conn.dest().0 as usize];
-        if conn.is_inactive() { &stats.inactive } else { &stats.active }.sub(1);
-        if conn.forward() == Forward::FullNat {
-            let e = self.conns.ends(id);
-            self.leases.give_back(e.proto, e.laddr, e.lport, e.daddr, e.dport);
+        if conn.elsewhere().is_none() {
+            let stats = &t.dests[conn.dest().0 as usize];
+            if conn.is_inactive() { &stats.inactive } else { &stats.active }.sub(1);
+            if conn.forward() == Forward::FullNat {
+                self.close_fullnat(t, id);
+            }
         }
         self.conns.close(id);
         self.count(t);
     }
 
-    fn count<P>(&self, t: &Turn<'_, F, P>) {
+    fn close_fullnat<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
+        if let Some(from) = self.conns.track(id).sent_by() {
+            let tuple = self.conns.ends(id).original();
+            self.ended(t, from, &tuple);
+        }
+        if self.conns.track(id).is_listed() {
+            self.delist(id);
+        }
+        if self.conns.get(id).has_lease() {
+            let last = self.last(id);
+            let lport = self.conns.ends(id).lport;
+            self.leases.give_back(PairId(self.conns.track(id).pair), lport, last, t.stamp);
+        }
+    }
+
+    pub(super) fn count<P>(&self, t: &Turn<'_, F, P>) {
         t.stats.conns.set(self.conns.len() as u64);
         t.stats.leases.set(self.leases.held() as u64);
     }

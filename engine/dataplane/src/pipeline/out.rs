@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::Turn;
+use super::held::PATIENCE;
 use super::held::Waiting;
 use crate::frame::Frame;
 use crate::frame::Pool;
@@ -19,8 +20,8 @@ use crate::wire::ipv6;
 use crate::xmit::fragment;
 use arrayvec::ArrayVec;
 
-/// Pieces of one packet: 9,000 bytes over the smallest MTU (576) are 17.
-const MAX_FRAGMENTS: usize = 32;
+/// Pieces of one packet: 65,535 bytes over the smallest MTU (576) are 119.
+const MAX_FRAGMENTS: usize = 128;
 
 /// Writes the Ethernet header before the IP packet at `l3` and gives the frame to its port.
 #[inline(always)]
@@ -110,10 +111,11 @@ impl<F: Frame> Core<F> {
         addr: Addr,
     ) {
         t.out.ask(port, addr);
-        if self.held.add(Waiting { port, addr, frame, l3 }).is_some() {
+        let until = t.stamp.after(PATIENCE);
+        if self.held.add(Waiting { port, addr, frame, l3, until }).is_some() {
             t.stats.drop(DropReason::HeldOverflow);
         }
-        t.stats.held.set(self.held.len() as u64);
+        self.count_held(t);
     }
 
     /// Sends a packet of our own making toward an address, by its route.
@@ -124,7 +126,12 @@ impl<F: Frame> Core<F> {
         l3: usize,
         addr: Addr,
     ) {
-        let Some((port, next)) = t.snap.routes.find(addr) else {
+        // A link-local address is on the link that its packet came by, and routes know none.
+        let way = match addr.is_link_local_v6() {
+            true => Some((t.port, addr)),
+            false => t.snap.routes.find(addr),
+        };
+        let Some((port, next)) = way else {
             return t.stats.drop(DropReason::NoRoute);
         };
         match t.neighbours.find(port, next) {

@@ -2,8 +2,10 @@
 
 use crate::frame::BURST;
 use crate::neigh::PortId;
+use crate::service::DestId;
 use crate::stats::WorkerStats;
 use crate::tuple::Addr;
+use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 use arrayvec::ArrayVec;
 
@@ -23,7 +25,21 @@ pub struct Handed<F> {
     pub frame: F,
     /// Workers that have had it; an ICMP error that nobody can place goes round once.
     pub visited: u16,
+    /// A packet that opens a conn, for which the workers so far had no port.
+    pub seeks: Option<Seek>,
 }
+
+/// What a packet seeks that opens a full-NAT conn for which its own worker has no port left.
+#[derive(Clone, Copy, Debug)]
+pub struct Seek {
+    /// A port toward this dest.
+    pub dest: DestId,
+    /// The worker the client's packets arrive at.
+    pub from: u16,
+}
+
+/// Conns that have ended here and were sent by another worker, which keeps an entry for each.
+pub(super) const ENDED: usize = BURST * 32;
 
 /// All ways out of the pipeline. The worker empties it after every call.
 #[derive(Debug)]
@@ -34,6 +50,9 @@ pub struct Outbox<F> {
     pub handover: Vec<ArrayVec<Handed<F>, BURST>>,
     /// To the control thread, with the port they came in by.
     pub control: ArrayVec<(PortId, F), BURST>,
+    /// Conns that have ended, each with the worker that should forget where they lived; may be
+    /// lost, the entry then ends by its timeout.
+    pub ended: ArrayVec<(u16, Tuple), ENDED>,
     /// Next hops that the control thread should look for; may be lost.
     pub resolve: ArrayVec<(PortId, Addr), 8>,
 }
@@ -45,6 +64,7 @@ impl<F> Outbox<F> {
             tx: (0..ports).map(|_| ArrayVec::new()).collect(),
             handover: (0..workers).map(|_| ArrayVec::new()).collect(),
             control: ArrayVec::new(),
+            ended: ArrayVec::new(),
             resolve: ArrayVec::new(),
         }
     }

@@ -9,6 +9,7 @@ use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::neigh::Hop;
 use crate::parse::Parsed;
+use crate::parse::Quoted;
 use crate::parse::parse_quoted;
 use crate::service::Closed;
 use crate::service::Forward;
@@ -25,6 +26,8 @@ use crate::wire::get16;
 use crate::wire::ipv4;
 use crate::xmit::answer;
 use crate::xmit::icmp;
+use crate::xmit::icmp::Translation;
+use crate::xmit::tunnel;
 
 impl<F: Frame> Core<F> {
     /// Drops a packet by name and answers its sender, within the rate limit.
@@ -48,7 +51,7 @@ impl<F: Frame> Core<F> {
         // packet came in (RFC 1812 section 4.3.2.4).
         let src = match answer {
             Answer::Reset | Answer::PortUnreachable => p.tuple.dst,
-            _ => t.snap.port(t.port).own_addr(p.family()).unwrap_or(p.tuple.dst),
+            _ => t.snap.router_addr(t.port, p.family()).unwrap_or(p.tuple.dst),
         };
         if let Some(made) = answer::make(&mut frame, p, answer, src) {
             t.stats.made[made as usize].add(1);
@@ -115,28 +118,45 @@ impl<F: Frame> Core<F> {
             Ok(q) => q,
             Err(reason) => return t.stats.drop(reason),
         };
-        // The quoted packet travelled the other way.
-        let tuple = q.tuple.reversed();
+        // The quoted packet travelled the other way; one in a tunnel bears the client's own tuple.
+        let tuple = if q.tunnelled { q.tuple } else { q.tuple.reversed() };
         let Some((id, way)) = self.conns.find(self.conns.hash(&tuple), &tuple) else {
             return self.icmp_elsewhere(t, frame, p, &tuple, visited);
         };
+        if let Some(worker) = self.conns.get(id).elsewhere() {
+            let handed = Handed { port: t.port, frame, visited: self.workers as u16, seeks: None };
+            return t.out.hand_over(worker, handed, t.stats);
+        }
+        if self.conns.get(id).is_lent() {
+            return t.stats.drop(DropReason::LateSegment);
+        }
         if p.ttl <= 1 {
             // Never an ICMP error about an ICMP error (RFC 1122 section 3.2.2).
             return t.stats.drop(DropReason::TtlExceeded);
         }
+        if q.tunnelled {
+            return self.relay_from_tunnel(t, frame, p, &q, id);
+        }
+        if way == Direction::Reply && self.may_try_another(t, id) {
+            return t.stats.drop(DropReason::SecondChoice);
+        }
         let forward = self.conns.get(id).forward();
-        let r = self.conns.rewrite(id, way);
+        let rewrite = self.conns.rewrite(id, way);
+        let shifts = self.conns.get(id).shifts().then(|| self.conns.track(id));
         let mut frame = frame;
         match (way, forward) {
             (Direction::Reply, _) => {
                 // Hops behind the director show as the VIP, as the kernel has it.
-                icmp::translate(frame.data_mut(), p, &q, &r, Some(r.src));
-                self.send_toward(t, frame, p.l3 as usize, r.dst);
+                let new_src = Some(rewrite.src);
+                let how = Translation { way, rewrite, shifts, new_src };
+                icmp::translate(frame.data_mut(), p, &q, &how);
+                self.send_toward(t, frame, p.l3 as usize, rewrite.dst);
             }
             (Direction::Original, Forward::Nat | Forward::FullNat) => {
                 // A server that cannot reach clients must not see their side's addresses.
-                let new_src = (forward == Forward::FullNat).then_some(r.src);
-                icmp::translate(frame.data_mut(), p, &q, &r, new_src);
+                let new_src = (forward == Forward::FullNat).then_some(rewrite.src);
+                let how = Translation { way, rewrite, shifts, new_src };
+                icmp::translate(frame.data_mut(), p, &q, &how);
                 self.emit_to_dest(t, frame, p, id);
             }
             (Direction::Original, Forward::Dr | Forward::Tunnel) => {
@@ -145,6 +165,26 @@ impl<F: Frame> Core<F> {
                 }
             }
         }
+    }
+
+    /// An error about a packet in our tunnel: told to the client about the packet he sent, with an
+    /// MTU less the tunnel's header (`ip_vs_in_icmp`).
+    fn relay_from_tunnel<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        p: &Parsed,
+        q: &Quoted,
+        id: ConnId,
+    ) {
+        if self.conns.get(id).forward() != Forward::Tunnel {
+            return t.stats.drop(DropReason::IcmpUnknown);
+        }
+        let src = t.snap.router_addr(t.port, p.family()).unwrap_or(q.tuple.dst);
+        if !icmp::out_of_tunnel(&mut frame, p, q, src) {
+            return t.stats.drop(DropReason::NoHeadroom);
+        }
+        self.send_toward(t, frame, p.l3 as usize, q.tuple.src);
     }
 
     fn emit_to_dest<P: Pool<Frame = F>>(
@@ -176,7 +216,7 @@ impl<F: Frame> Core<F> {
             _ => None,
         };
         if let Some((worker, visited)) = next {
-            let handed = Handed { port: t.port, frame, visited };
+            let handed = Handed { port: t.port, frame, visited, seeks: None };
             return t.out.hand_over(worker, handed, t.stats);
         }
         let ours = t.snap.locals.contains_key(&p.tuple.dst);
@@ -228,7 +268,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Gives the frame back where it may go on, be it in fragments.
-    fn check_limits<P: Pool<Frame = F>>(
+    pub(super) fn check_limits<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -241,6 +281,8 @@ impl<F: Frame> Core<F> {
         }
         let flags = p.l3 as usize + ipv4::FRAGMENT;
         let may_cut = p.family() == Family::V4 && get16(frame.data(), flags) & ipv4::DF == 0;
+        // What would not fit a total length with a tunnel's header cannot be cut either.
+        let may_cut = may_cut && p.ip_len() <= u16::MAX as usize - tunnel::overhead(Family::V6);
         if p.ip_len() > mtu as usize && !may_cut {
             self.refuse(t, frame, p, DropReason::TooBig, Answer::TooBig(mtu));
             return None;

@@ -36,6 +36,11 @@ pub const ICMPV6: u8 = 58;
 /// Next header: IPv6 in IP.
 pub const IPV6: u8 = 41;
 
+/// In the third and fourth byte of a fragment header: offset, in bytes.
+pub const OFFSET: u16 = 0xfff8;
+/// In the same two bytes: more fragments.
+pub const MORE: u16 = 1;
+
 /// Source.
 #[inline(always)]
 pub fn src(h: &[u8]) -> Addr {

@@ -12,6 +12,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod mld;
 pub mod nd;
+pub mod options;
 pub mod tcp;
 pub mod udp;
 

@@ -51,7 +51,13 @@ pub fn make<F: Frame>(frame: &mut F, p: &Parsed, answer: Answer, src: Addr) -> O
 }
 
 /// An ICMP error that quotes as much of the packet as may be.
-fn error<F: Frame>(frame: &mut F, p: &Parsed, kind: [u8; 2], rest: u32, src: Addr) -> bool {
+pub(super) fn error<F: Frame>(
+    frame: &mut F,
+    p: &Parsed,
+    kind: [u8; 2],
+    rest: u32,
+    src: Addr,
+) -> bool {
     let l3 = p.l3 as usize;
     let (header, max) = match p.family() {
         Family::V4 => (ipv4::LEN, V4_MAX),

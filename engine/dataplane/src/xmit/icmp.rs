@@ -1,15 +1,23 @@
 //! ICMP errors about a conn: the packet quoted inside is translated back to what its sender sent,
 //! the addresses outside so that the error reaches him (`ip_vs_nat_icmp`, RFC 5508 section 4).
 
+use super::answer;
 use super::rewrite::udp_checksum;
+use super::segment;
+use super::tunnel;
+use crate::conn::Direction;
 use crate::conn::Rewrite;
+use crate::conn::Track;
+use crate::frame::Frame;
 use crate::parse::Parsed;
 use crate::parse::Quoted;
 use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::wire::checksum;
+use crate::wire::checksum::Delta;
 use crate::wire::get16;
+use crate::wire::get32;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
@@ -18,16 +26,53 @@ use crate::wire::put32;
 use crate::wire::put128;
 use crate::wire::tcp;
 
-/// Translates an error that travels in the direction whose rewrite is `r`. The quoted packet
-/// travelled the other way, so it gets `r`'s addresses crosswise. `new_src` replaces the error's
-/// own source where given.
-pub fn translate(frame: &mut [u8], p: &Parsed, q: &Quoted, r: &Rewrite, new_src: Option<Addr>) {
-    let end = p.end as usize;
-    quoted(&mut frame[..end], q, r, p.family());
-    outer(&mut frame[..end], p, new_src.unwrap_or(p.tuple.src), r.dst);
+/// How the packet in an error is translated.
+#[derive(Clone, Copy, Debug)]
+pub struct Translation<'a> {
+    /// The direction in which the error travels.
+    pub way: Direction,
+    /// That direction's rewrite. The quoted packet travelled the other way, so it gets the
+    /// addresses crosswise.
+    pub rewrite: Rewrite,
+    /// The conn's shift of sequence numbers; without it a sender would take the error for one
+    /// about a segment he never sent, and path MTU discovery would die silently.
+    pub shifts: Option<&'a Track>,
+    /// Replaces the error's own source.
+    pub new_src: Option<Addr>,
 }
 
-fn quoted(packet: &mut [u8], q: &Quoted, r: &Rewrite, family: Family) {
+/// Translates an error.
+pub fn translate(frame: &mut [u8], p: &Parsed, q: &Quoted, t: &Translation<'_>) {
+    let end = p.end as usize;
+    quoted(&mut frame[..end], q, t, p.family());
+    outer(&mut frame[..end], p, t.new_src.unwrap_or(p.tuple.src), t.rewrite.dst);
+}
+
+/// Turns an error about a tunnel packet of ours into the same error, from `src`, about the packet
+/// within, an IP packet at the same place. False where the headroom does not suffice.
+pub fn out_of_tunnel<F: Frame>(frame: &mut F, p: &Parsed, q: &Quoted, src: Addr) -> bool {
+    let (l3, l4) = (p.l3 as usize, p.l4 as usize);
+    let kind = [frame.data()[l4], frame.data()[l4 + 1]];
+    let mtu = |v6: bool| match v6 {
+        false => u32::from(get16(frame.data(), l4 + icmp::V4_MTU)),
+        true => get32(frame.data(), l4 + icmp::V6_MTU),
+    };
+    let less = |mtu: u32, least: usize| {
+        mtu.saturating_sub(tunnel::overhead(p.family()) as u32).max(least as u32)
+    };
+    let rest = match (p.family(), kind) {
+        (Family::V4, [icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED]) => {
+            less(mtu(false), 68)
+        }
+        (Family::V6, [icmp::v6::TOO_BIG, _]) => less(mtu(true), ipv6::MIN_MTU),
+        _ => 0,
+    };
+    let inner = Parsed { end: p.end - (q.l3 - l3) as u16, tuple: q.tuple, ..*p };
+    frame.trim_front(q.l3 - l3) && answer::error(frame, &inner, kind, rest, src)
+}
+
+fn quoted(packet: &mut [u8], q: &Quoted, t: &Translation<'_>, family: Family) {
+    let r = &t.rewrite;
     let ip = &mut packet[q.l3..];
     match family {
         Family::V4 => {
@@ -44,14 +89,14 @@ fn quoted(packet: &mut [u8], q: &Quoted, r: &Rewrite, family: Family) {
     let segment = &mut packet[q.l4..];
     put16(segment, 0, r.dport);
     put16(segment, 2, r.sport);
-    match q.tuple.proto {
-        Proto::Udp => udp_checksum(segment, r.l4),
-        // The quote may end before TCP's checksum.
-        _ if segment.len() >= tcp::CHECKSUM + 2 => {
-            let sum = r.l4.apply(get16(segment, tcp::CHECKSUM));
-            put16(segment, tcp::CHECKSUM, sum);
-        }
-        _ => {}
+    if q.tuple.proto == Proto::Udp {
+        return udp_checksum(segment, r.l4);
+    }
+    let shifted = t.shifts.map_or(Delta::NONE, |track| segment::quoted(segment, t.way, track));
+    // The quote may end before TCP's checksum.
+    if segment.len() >= tcp::CHECKSUM + 2 {
+        let sum = r.l4.and(shifted).apply(get16(segment, tcp::CHECKSUM));
+        put16(segment, tcp::CHECKSUM, sum);
     }
 }
 

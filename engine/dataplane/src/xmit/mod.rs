@@ -4,4 +4,6 @@ pub mod answer;
 pub mod fragment;
 pub mod icmp;
 pub mod rewrite;
+pub mod segment;
+pub mod syn;
 pub mod tunnel;

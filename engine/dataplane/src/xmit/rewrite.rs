@@ -21,6 +21,13 @@ const TTL_LESS: Delta = Delta(!0x0100);
 /// Applies a conn's rewrite to a packet of TCP or UDP. Its TTL must be at least 1.
 #[inline(always)]
 pub fn apply(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
+    addresses(frame, p, r);
+    transport(&mut frame[p.l4 as usize..], p.tuple.proto, r);
+}
+
+/// The part of it that a packet without ports, a later fragment, needs.
+#[inline(always)]
+pub fn addresses(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
     let ip = &mut frame[p.l3 as usize..];
     match p.family() {
         Family::V4 => {
@@ -36,7 +43,15 @@ pub fn apply(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
             ip[ipv6::HOP_LIMIT] = p.ttl - 1;
         }
     }
-    transport(&mut frame[p.l4 as usize..], p.tuple.proto, r);
+}
+
+/// Gives a fragment another identification: where many senders become one address, theirs would
+/// collide (RFC 6864 section 5.3, RFC 4963).
+pub fn set_fragment_id(frame: &mut [u8], p: &Parsed, id: u32) {
+    match p.family() {
+        Family::V4 => ipv4::set_word(&mut frame[p.l3 as usize..], ipv4::ID, id as u16),
+        Family::V6 => put32(frame, p.l4 as usize - 4, id),
+    }
 }
 
 #[inline(always)]

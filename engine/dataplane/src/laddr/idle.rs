@@ -1,0 +1,170 @@
+//! Idle ports of all pairs, each pair's in the order of their return: queues of 64-byte chunks in
+//! one arena, which grows by slabs.
+
+use hw::HugeSlice;
+use zerocopy::FromZeros;
+
+/// What a dest last saw on a tuple.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+pub struct Last {
+    /// The sequence number after the last one.
+    seq: u32,
+    tsval: u32,
+    known: u16,
+}
+
+const SEQ: u16 = 1;
+const TSVAL: u16 = 2;
+
+impl Last {
+    /// Nothing is remembered.
+    pub const NOTHING: Self = Self { seq: 0, tsval: 0, known: 0 };
+
+    /// The sequence number after the last one it saw, and its last TSval if it saw any.
+    pub fn new(seq: u32, tsval: Option<u32>) -> Self {
+        let known = SEQ | if tsval.is_some() { TSVAL } else { 0 };
+        Self { seq, tsval: tsval.unwrap_or(0), known }
+    }
+
+    /// The sequence number after the last one.
+    pub fn seq(self) -> Option<u32> {
+        (self.known & SEQ != 0).then_some(self.seq)
+    }
+
+    /// The last TSval.
+    pub fn tsval(self) -> Option<u32> {
+        (self.known & TSVAL != 0).then_some(self.tsval)
+    }
+}
+
+const PER_CHUNK: usize = 5;
+const NO_CHUNK: u32 = 0;
+
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C, packed(4))]
+struct Idle {
+    seq: u32,
+    tsval: u32,
+    port: u16,
+    known: u16,
+}
+
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C, align(64))]
+struct Chunk {
+    idle: [Idle; PER_CHUNK],
+    next: u32,
+}
+
+const _: () = assert!(size_of::<Chunk>() == 64);
+
+/// A queue of idle ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queue {
+    first: u32,
+    last: u32,
+    /// Place of the oldest in the first chunk, and of the next free place in the last.
+    out: u8,
+    into: u8,
+}
+
+impl Queue {
+    pub(super) const EMPTY: Self = Self { first: NO_CHUNK, last: NO_CHUNK, out: 0, into: 0 };
+}
+
+/// Chunks of a slab: 2 MiB.
+const SLAB: usize = 1 << 15;
+
+/// The arena.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    slabs: Vec<HugeSlice<Chunk>>,
+    /// Chunks given back, linked by `next`; those from `used` on were never in use.
+    free: u32,
+    used: u32,
+    in_use: usize,
+}
+
+impl Chunks {
+    /// For `queues` queues of up to `ports` ports.
+    pub(super) fn new(queues: usize, ports: usize) -> Self {
+        let most = queues * (ports.div_ceil(PER_CHUNK) + 2) + 1;
+        let slabs = Vec::with_capacity(most.div_ceil(SLAB));
+        Self { slabs, free: NO_CHUNK, used: 1, in_use: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.in_use * size_of::<Chunk>()
+    }
+
+    /// Adds a port. Where the system has no memory left it is forgotten until its pair is given
+    /// up.
+    pub(super) fn push(&mut self, q: &mut Queue, port: u16, last: Last) {
+        if q.last == NO_CHUNK || q.into as usize == PER_CHUNK {
+            let Some(chunk) = self.take() else { return };
+            match q.last {
+                NO_CHUNK => (q.first, q.out) = (chunk, 0),
+                last => self.at(last).next = chunk,
+            }
+            (q.last, q.into) = (chunk, 0);
+        }
+        let Last { seq, tsval, known } = last;
+        self.at(q.last).idle[q.into as usize] = Idle { seq, tsval, port, known };
+        q.into += 1;
+    }
+
+    pub(super) fn pop(&mut self, q: &mut Queue) -> Option<(u16, Last)> {
+        if q.first == NO_CHUNK {
+            return None;
+        }
+        let chunk = *self.at(q.first);
+        let Idle { seq, tsval, port, known } = chunk.idle[q.out as usize];
+        q.out += 1;
+        let emptied = if q.first == q.last { q.into } else { PER_CHUNK as u8 };
+        if q.out == emptied {
+            let empty = q.first;
+            if q.first == q.last {
+                *q = Queue::EMPTY;
+            } else {
+                (q.first, q.out) = (chunk.next, 0);
+            }
+            self.give(empty);
+        }
+        Some((port, Last { seq, tsval, known }))
+    }
+
+    pub(super) fn clear(&mut self, q: &mut Queue) {
+        while q.first != NO_CHUNK {
+            let next = if q.first == q.last { NO_CHUNK } else { self.at(q.first).next };
+            self.give(q.first);
+            q.first = next;
+        }
+        *q = Queue::EMPTY;
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        if self.free != NO_CHUNK {
+            let chunk = self.free;
+            self.free = self.at(chunk).next;
+            self.in_use += 1;
+            return Some(chunk);
+        }
+        // Number 0 stands for none.
+        if self.used as usize >= self.slabs.len() * SLAB {
+            self.slabs.push(HugeSlice::new(SLAB).ok()?);
+        }
+        self.in_use += 1;
+        self.used += 1;
+        Some(self.used - 1)
+    }
+
+    fn give(&mut self, chunk: u32) {
+        self.in_use -= 1;
+        self.at(chunk).next = self.free;
+        self.free = chunk;
+    }
+
+    fn at(&mut self, chunk: u32) -> &mut Chunk {
+        &mut self.slabs[chunk as usize / SLAB][chunk as usize % SLAB]
+    }
+}

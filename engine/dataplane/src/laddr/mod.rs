@@ -1,0 +1,424 @@
+//! Leases of local addresses and ports, for full-NAT.
+//!
+//! What must be unique is (protocol, laddr, lport, daddr, dport), so each local address has its
+//! whole port range toward each dest endpoint: 64,511 conns. Ports are dealt to the workers by
+//! `owner`; a worker hands out the ports it owns, so replies find their conn's worker by port.
+//!
+//! Toward one (laddr, dest endpoint), a pair, the port that has been idle longest goes first:
+//! those never used, in order, then those given back, in the order of their return. A port that
+//! comes back leaves a note of what the dest last saw on its tuple (`Last`), so that the next
+//! conn's numbers can begin past it.
+//!
+//! A pair costs 200 bytes while nothing has come back, 12 more for each idle port that was used,
+//! in chunks of 64, and at most 0.83 MB; it is given up when no port of it has been leased for
+//! `WHOLE`. Conns toward one dest take turns over a few of the pool's addresses (`SPREAD`) and
+//! reach for the others only when those are used up, so that large pools do not make as many pairs.
+
+mod idle;
+
+pub use idle::Last;
+
+use crate::tick::Stamp;
+use crate::tuple::Addr;
+use crate::tuple::Proto;
+use hashbrown::HashMap;
+use idle::Chunks;
+use idle::Queue;
+
+/// First port ever leased; those below are for well-known services.
+pub const FIRST_PORT: u16 = 1025;
+/// Ports per address toward one dest endpoint.
+pub const PORTS: u32 = 65_535 - FIRST_PORT as u32 + 1;
+/// A pair without leases is given up after this many milliseconds.
+pub const WHOLE: u32 = 120_000;
+
+/// Addresses over which conns toward one dest take turns.
+const SPREAD: usize = 16;
+/// Addresses looked at when those are used up.
+const REACH: usize = 256;
+
+/// The worker that may hand out a local port, and to which answers to it belong.
+#[inline]
+pub fn owner(lport: u16, workers: usize) -> usize {
+    lport as usize % workers
+}
+
+/// A (laddr, dest endpoint).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    laddr: Addr,
+    daddr: Addr,
+    dport: u16,
+    proto: Proto,
+}
+
+/// A pair's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PairId(pub(crate) u32);
+
+/// No conn.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// What a worker knows of a pair.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    /// None: this number is not in use.
+    key: Option<Key>,
+    /// Own ports that have ever been leased: the first so many.
+    fresh: u32,
+    held: u32,
+    idle: Queue,
+    /// When its last lease came back.
+    whole_since: Stamp,
+    /// Conns that would lend their port out again, oldest first: ends of a list through their
+    /// tracks.
+    oldest: u32,
+    newest: u32,
+}
+
+/// A leased port.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Lease {
+    /// The local address.
+    pub laddr: Addr,
+    /// The port.
+    pub lport: u16,
+    /// Toward which dest.
+    pub pair: PairId,
+    /// What the dest saw last on this tuple, if that is remembered.
+    pub last: Last,
+}
+
+/// One worker's leases.
+#[derive(Debug)]
+pub struct Leases {
+    worker: usize,
+    workers: usize,
+    numbers: HashMap<Key, u32>,
+    pairs: Vec<Pair>,
+    free: Vec<u32>,
+    chunks: Chunks,
+    held: usize,
+    /// Where `give_up` goes on.
+    cursor: usize,
+    /// Pairs there is room for.
+    max: usize,
+}
+
+impl Leases {
+    /// Room for `pairs` pairs. Memory for idle ports is taken from the system as they come back,
+    /// in large slabs.
+    pub fn new(worker: usize, workers: usize, pairs: usize) -> Self {
+        let ports = (PORTS as usize).div_ceil(workers);
+        Self {
+            worker,
+            workers,
+            max: pairs,
+            // Twice the room: a map that is never more than half full never has to grow, only to
+            // tidy up in place.
+            numbers: HashMap::with_capacity(pairs * 2),
+            pairs: Vec::with_capacity(pairs),
+            free: Vec::with_capacity(pairs),
+            chunks: Chunks::new(pairs, ports),
+            held: 0,
+            cursor: 0,
+        }
+    }
+
+    /// Leases held.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Leases a port of the first of `laddrs` that has an idle one toward the dest; `turn` says
+    /// with which to begin. None when all are in use, or when there are more pairs than room.
+    pub fn lease(
+        &mut self,
+        proto: Proto,
+        laddrs: &[Addr],
+        turn: usize,
+        daddr: Addr,
+        dport: u16,
+    ) -> Option<Lease> {
+        let len = laddrs.len();
+        let spread = len.min(SPREAD);
+        // Each dest's few are others of the pool.
+        let first = (daddr.bits() as usize).wrapping_mul(SPREAD);
+        let few = (0..spread).map(|i| first.wrapping_add(turn.wrapping_add(i) % spread));
+        let rest = (spread..len.min(REACH)).map(|i| first.wrapping_add(i));
+        few.chain(rest).find_map(|i| {
+            let laddr = laddrs[i % len];
+            let pair = self.pair(Key { laddr, daddr, dport, proto })?;
+            let p = &mut self.pairs[pair.0 as usize];
+            let (lport, last) = match never_used(p.fresh, self.worker, self.workers) {
+                Some(port) => {
+                    p.fresh += 1;
+                    (port, Last::NOTHING)
+                }
+                None => self.chunks.pop(&mut p.idle)?,
+            };
+            p.held += 1;
+            self.held += 1;
+            Some(Lease { laddr, lport, pair, last })
+        })
+    }
+
+    /// Gives a lease back; its port is the last to be leased again.
+    pub fn give_back(&mut self, pair: PairId, lport: u16, last: Last, now: Stamp) {
+        let p = &mut self.pairs[pair.0 as usize];
+        p.held -= 1;
+        self.held -= 1;
+        self.chunks.push(&mut p.idle, lport, last);
+        if p.held == 0 {
+            p.whole_since = now;
+        }
+    }
+
+    /// The conn that has been ready longest to lend its port toward the dest, over all of
+    /// `laddrs`; `since` tells for how long. The caller moves the lease.
+    pub fn lender(
+        &self,
+        proto: Proto,
+        laddrs: &[Addr],
+        daddr: Addr,
+        dport: u16,
+        since: impl Fn(u32) -> Stamp,
+        now: Stamp,
+    ) -> Option<u32> {
+        let pairs = laddrs.iter().filter_map(|laddr| {
+            let number = self.numbers.get(&Key { laddr: *laddr, daddr, dport, proto })?;
+            let oldest = self.pairs[*number as usize].oldest;
+            (oldest != NOBODY).then_some(oldest)
+        });
+        pairs.max_by_key(|conn| now.0.wrapping_sub(since(*conn).0))
+    }
+
+    /// Ends of the list of conns that would lend, as (oldest, newest).
+    pub(crate) fn lenders(&mut self, pair: PairId) -> (&mut u32, &mut u32) {
+        let p = &mut self.pairs[pair.0 as usize];
+        (&mut p.oldest, &mut p.newest)
+    }
+
+    /// Looks at up to `quota` pairs and gives up those that have been whole for `WHOLE`.
+    pub fn give_up(&mut self, now: Stamp, quota: usize) {
+        for _ in 0..quota.min(self.pairs.len()) {
+            self.cursor = if self.cursor + 1 < self.pairs.len() { self.cursor + 1 } else { 0 };
+            let pair = &mut self.pairs[self.cursor];
+            let rested = pair.held == 0 && pair.whole_since.after(WHOLE).is_due(now);
+            let Some(key) = pair.key.filter(|_| rested) else { continue };
+            self.chunks.clear(&mut pair.idle);
+            pair.key = None;
+            self.numbers.remove(&key);
+            self.free.push(self.cursor as u32);
+        }
+    }
+
+    /// Pairs that there is something to know of.
+    pub fn pairs(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Bytes that pairs and idle ports take up.
+    pub fn bytes(&self) -> usize {
+        let per_pair = size_of::<Pair>() + size_of::<(Key, u32)>() + 1 + size_of::<u32>();
+        self.pairs() * per_pair + self.chunks.bytes()
+    }
+
+    fn pair(&mut self, key: Key) -> Option<PairId> {
+        if let Some(number) = self.numbers.get(&key) {
+            return Some(PairId(*number));
+        }
+        let pair = Pair {
+            key: Some(key),
+            fresh: 0,
+            held: 0,
+            idle: Queue::EMPTY,
+            whole_since: Stamp(0),
+            oldest: NOBODY,
+            newest: NOBODY,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.pairs[number as usize] = pair;
+                number
+            }
+            // Beyond this the tables would grow.
+            None if self.pairs.len() == self.max => return None,
+            None => {
+                self.pairs.push(pair);
+                self.pairs.len() as u32 - 1
+            }
+        };
+        self.numbers.insert(key, number);
+        Some(PairId(number))
+    }
+}
+
+/// The `fresh`-th own port.
+fn never_used(fresh: u32, worker: usize, workers: usize) -> Option<u16> {
+    let first = FIRST_PORT as usize;
+    let first_own = first + (worker + workers - first % workers) % workers;
+    u16::try_from(first_own + fresh as usize * workers).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hashbrown::HashSet;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    const DEST: Addr = Addr::v4(9);
+    const POOL: [Addr; 1] = [Addr::v4(1)];
+    const NOW: Stamp = Stamp(0);
+
+    fn lease(l: &mut Leases) -> Option<Lease> {
+        l.lease(Proto::Tcp, &POOL, 0, DEST, 80)
+    }
+
+    #[test]
+    fn every_port_is_leased_once_and_the_pool_is_whole_again() {
+        for workers in [1, 2, 3, 7] {
+            let mut all = HashSet::new();
+            for worker in 0..workers {
+                let mut l = Leases::new(worker, workers, 4);
+                for round in 0..2 {
+                    let leases: Vec<_> = std::iter::from_fn(|| lease(&mut l)).collect();
+                    assert_eq!(l.held(), leases.len());
+                    for p in &leases {
+                        assert_eq!(owner(p.lport, workers), worker);
+                        assert!(p.lport >= FIRST_PORT);
+                        assert!(all.insert(p.lport) || round == 1);
+                        l.give_back(p.pair, p.lport, Last::NOTHING, NOW);
+                    }
+                }
+                assert_eq!(l.held(), 0);
+            }
+            assert_eq!(all.len(), PORTS as usize);
+        }
+    }
+
+    #[test]
+    fn each_dest_endpoint_has_its_own_ports() {
+        let mut l = Leases::new(0, 1, 8);
+        let mut port = |proto, dport| l.lease(proto, &POOL, 0, DEST, dport).unwrap().lport;
+        let a = port(Proto::Tcp, 80);
+        assert_eq!((a, a), (port(Proto::Tcp, 81), port(Proto::Udp, 80)));
+    }
+
+    #[test]
+    fn the_next_address_serves_when_one_is_used_up() {
+        let pool = [Addr::v4(1), Addr::v4(2)];
+        let mut l = Leases::new(0, 1, 8);
+        let mut by_addr = [0; 2];
+        while let Some(lease) = l.lease(Proto::Tcp, &pool, 0, DEST, 80) {
+            by_addr[(lease.laddr == pool[1]) as usize] += 1;
+        }
+        assert_eq!(by_addr, [PORTS, PORTS]);
+    }
+
+    #[test]
+    fn too_many_pairs_are_refused() {
+        let mut l = Leases::new(0, 1, 4);
+        let got = (0..1000).filter(|d| l.lease(Proto::Tcp, &POOL, 0, DEST, *d).is_some()).count();
+        assert_eq!(got, 4);
+    }
+
+    /// Every port of every pair can come back.
+    #[test]
+    fn there_is_room_for_all_idle_ports_of_all_pairs() {
+        let mut l = Leases::new(0, 1, 6);
+        for dport in 1..=6 {
+            let all = || l.lease(Proto::Tcp, &POOL, 0, DEST, dport);
+            let leases: Vec<_> = std::iter::from_fn(all).collect();
+            assert_eq!(leases.len(), PORTS as usize);
+            leases.iter().for_each(|a| l.give_back(a.pair, a.lport, Last::NOTHING, NOW));
+        }
+        assert_eq!(l.lease(Proto::Tcp, &POOL, 0, DEST, 7), None);
+        l.give_up(NOW.after(WHOLE), 10);
+        assert_eq!(l.bytes(), 0);
+    }
+
+    #[test]
+    fn a_large_pool_does_not_make_a_pair_of_every_address() {
+        let pool: Vec<_> = (0..200).map(Addr::v4).collect();
+        let mut l = Leases::new(0, 1, 1000);
+        for turn in 0..1000 {
+            l.lease(Proto::Tcp, &pool, turn, DEST, 80).unwrap();
+        }
+        assert_eq!(l.pairs(), SPREAD);
+    }
+
+    #[test]
+    fn what_the_dest_saw_last_is_remembered_by_port() {
+        let mut l = Leases::new(0, 64_511, 4);
+        let first = lease(&mut l).unwrap();
+        assert_eq!(first.last, Last::NOTHING);
+        assert_eq!(lease(&mut l), None);
+        let last = Last::new(7, Some(9));
+        l.give_back(first.pair, first.lport, last, NOW);
+        assert_eq!(lease(&mut l).unwrap().last, last);
+    }
+
+    #[test]
+    fn a_pair_whole_for_120_s_is_given_up() {
+        let mut l = Leases::new(0, 1, 4);
+        let a = lease(&mut l).unwrap();
+        l.give_back(a.pair, a.lport, Last::NOTHING, Stamp(5));
+        l.give_up(Stamp(4).after(WHOLE), 10);
+        assert_eq!(l.pairs(), 1);
+        l.give_up(Stamp(5).after(WHOLE), 10);
+        assert_eq!((l.pairs(), l.bytes()), (0, 0));
+        // Its number serves another pair, and a held one is never given up.
+        let b = l.lease(Proto::Udp, &POOL, 0, DEST, 80).unwrap();
+        assert_eq!(b.pair, a.pair);
+        l.give_up(Stamp(0).after(u32::MAX / 2), 10);
+        assert_eq!(l.pairs(), 1);
+    }
+
+    /// 1,000 dests x 16 laddrs with 60 conns each, opened and closed.
+    #[test]
+    fn a_million_used_ports_fit_in_256_mb() {
+        let laddrs: Vec<_> = (0..16).map(Addr::v4).collect();
+        let mut l = Leases::new(0, 1, 16_384);
+        let mut held = Vec::new();
+        for dest in 0..1000 {
+            for i in 0..16 * 60 {
+                let daddr = Addr::v4(0x0a00_0000 + dest);
+                held.push(l.lease(Proto::Tcp, &laddrs, i, daddr, 80).unwrap());
+            }
+        }
+        assert_eq!(l.pairs(), 16_000);
+        for h in held {
+            l.give_back(h.pair, h.lport, Last::new(1, Some(1)), NOW);
+        }
+        assert!(l.bytes() < 256 << 20, "{}", l.bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn idle_longest_first(steps in proptest::collection::vec((any::<bool>(), any::<u16>()), 1..2000), worker in 0usize..3) {
+            let mut l = Leases::new(worker, 3, 4);
+            let mut fresh = (FIRST_PORT..=u16::MAX).filter(|p| owner(*p, 3) == worker);
+            let (mut idle, mut held) = (VecDeque::new(), Vec::new());
+            // Begin near the end of the fresh ports, so that the queue comes into play.
+            for p in fresh.by_ref().take(21_400) {
+                held.push(lease(&mut l).unwrap());
+                prop_assert_eq!(held[held.len() - 1].lport, p);
+            }
+            for (take, which) in steps {
+                if take {
+                    let expected = fresh.next().or_else(|| idle.pop_front());
+                    let got = lease(&mut l);
+                    prop_assert_eq!(got.map(|l| l.lport), expected);
+                    held.extend(got);
+                } else if !held.is_empty() {
+                    let p = held.swap_remove(which as usize % held.len());
+                    l.give_back(p.pair, p.lport, Last::NOTHING, NOW);
+                    idle.push_back(p.lport);
+                }
+                prop_assert_eq!(l.held(), held.len());
+            }
+        }
+    }
+}

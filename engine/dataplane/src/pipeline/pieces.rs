@@ -1,0 +1,304 @@
+//! Cold: fragments. Gathered by the worker that the hash of the datagram names, followed by the
+//! owner of its conn (see `fragments`).
+
+use super::Core;
+use super::Handed;
+use super::Turn;
+use crate::conn::ConnId;
+use crate::conn::Direction;
+use crate::fragments::Key;
+use crate::fragments::Known;
+use crate::fragments::Piece;
+use crate::fragments::Step;
+use crate::frame::Frame;
+use crate::frame::Pool;
+use crate::parse::Parsed;
+use crate::parse::parse;
+use crate::parse::parse_first;
+use crate::service::Forward;
+use crate::steer::Owner;
+use crate::steer::steer;
+use crate::tuple::Family;
+use crate::verdict::DropReason;
+use crate::wire::get16;
+use crate::wire::get32;
+use crate::wire::ipv4;
+use crate::wire::ipv6;
+use crate::xmit::rewrite;
+use crate::xmit::tunnel;
+
+/// `Handed::visited` of a fragment that goes to the gathering worker.
+const TO_GATHER: u16 = 1;
+/// And of one that has been gathered, at the first worker asked whether it owns the conn.
+const GATHERED: u16 = 2;
+/// And of one whose owner is known.
+pub(super) const SETTLED: u16 = u16::MAX;
+
+impl<F: Frame> Core<F> {
+    /// A fragment of TCP or UDP.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn piece<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        visited: u16,
+    ) {
+        let (key, piece) = match read(frame.data(), p) {
+            Ok(read) => read,
+            Err(reason) => return t.stats.drop(reason),
+        };
+        if visited >= GATHERED {
+            return self.follow_piece(t, frame, p, (key, piece), visited);
+        }
+        let gatherer = self.gatherer(&key);
+        if gatherer != self.worker {
+            let handed = Handed { port: t.port, frame, visited: TO_GATHER, seeks: None };
+            return t.out.hand_over(gatherer, handed, t.stats);
+        }
+        match self.fragments.arrive(key, piece, t.stamp) {
+            Err(reason) => t.stats.drop(reason),
+            Ok(Step::To(owner)) => self.give_to_owner(t, frame, p, (key, piece), owner),
+            Ok(Step::Hold) => {
+                if self.fragments.hold(key, frame).is_some() {
+                    t.stats.drop(DropReason::FragmentFlood);
+                }
+                self.count_held(t);
+            }
+            Ok(Step::First) => self.first_piece(t, frame, p, (key, piece)),
+        }
+    }
+
+    /// The first fragment has come: it names the owner, and those held follow it.
+    fn first_piece<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        (key, piece): (Key, Piece),
+    ) {
+        let first = match parse_first(frame.data(), p) {
+            Ok(first) => first,
+            Err(reason) => {
+                self.fragments.condemn(key);
+                return t.stats.drop(reason);
+            }
+        };
+        let owner = match steer(t.snap, &self.hasher, self.workers, t.port, &first.tuple) {
+            Owner::Worker(worker) => worker,
+            // Nobody knows: it goes round, beginning here.
+            Owner::Arrival | Owner::Nobody => self.worker,
+        };
+        self.fragments.named(key, owner);
+        self.give_to_owner(t, frame, p, (key, piece), owner);
+        while let Some(held) = self.fragments.release(&key) {
+            let p = parse(held.data(), t.snap.port(t.port));
+            if let Ok(read) = read(held.data(), &p) {
+                self.give_to_owner(t, held, &p, read, owner);
+            }
+        }
+        self.count_held(t);
+    }
+
+    fn give_to_owner<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        what: (Key, Piece),
+        owner: usize,
+    ) {
+        if owner == self.worker {
+            return self.follow_piece(t, frame, p, what, GATHERED);
+        }
+        let handed = Handed { port: t.port, frame, visited: GATHERED, seeks: None };
+        t.out.hand_over(owner, handed, t.stats);
+    }
+
+    /// A gathered fragment at a worker that may own its conn. Where arrival decides about conns it
+    /// goes round the workers; rings keep the order, so later ones find what the first one left.
+    fn follow_piece<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        (key, piece): (Key, Piece),
+        visited: u16,
+    ) {
+        let tuple = match piece.from {
+            0 => match parse_first(frame.data(), p) {
+                Ok(first) => Some(first.tuple),
+                Err(reason) => return t.stats.drop(reason),
+            },
+            _ => self.fragments.known(&key).map(|known| known.tuple),
+        };
+        let conn = tuple.and_then(|tuple| self.conns.find(self.conns.hash(&tuple), &tuple));
+        let alive = conn.filter(|(id, _)| {
+            let conn = self.conns.get(*id);
+            !conn.expires().is_due(t.stamp) && (piece.from == 0 || !conn.is_odd())
+        });
+        let elsewhere = conn.and_then(|(id, _)| self.conns.get(id).elsewhere());
+        if let Some(worker) = elsewhere.filter(|_| piece.from > 0) {
+            let handed = Handed { port: t.port, frame, visited: SETTLED, seeks: None };
+            return t.out.hand_over(worker, handed, t.stats);
+        }
+        let asked = usize::from(visited - GATHERED) + 1;
+        let goes_round = self.workers > 1
+            && tuple.is_none_or(|tuple| {
+                steer(t.snap, &self.hasher, self.workers, t.port, &tuple) == Owner::Arrival
+            });
+        match (alive, tuple) {
+            (Some((id, way)), Some(_)) if piece.from > 0 => {
+                self.later_piece(t, frame, p, key, id, way);
+            }
+            (None, _) if goes_round && asked < self.workers => {
+                let next = (self.worker + 1) % self.workers;
+                let handed = Handed { port: t.port, frame, visited: visited + 1, seeks: None };
+                t.out.hand_over(next, handed, t.stats);
+            }
+            (_, Some(tuple)) if piece.from == 0 => {
+                self.ip_id = self.ip_id.wrapping_add(1);
+                let id = self.own_id();
+                self.fragments.learn(key, Known { tuple, id }, t.stamp);
+                self.leading_piece(t, frame, p, id);
+            }
+            _ => t.stats.drop(DropReason::FragmentOrphan),
+        }
+    }
+
+    /// The first fragment takes a flow's way, and may open a conn.
+    fn leading_piece<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        p: &Parsed,
+        fragment_id: u32,
+    ) {
+        let Ok(first) = parse_first(frame.data(), p) else {
+            return t.stats.drop(DropReason::FragmentTiny);
+        };
+        let hash = self.conns.hash(&first.tuple);
+        let forward = match self.conns.find(hash, &first.tuple) {
+            Some((id, way)) => Some((self.conns.get(id).forward(), way)),
+            None => {
+                let service = t.snap.service(first.tuple.proto, first.tuple.dst, first.tuple.dport);
+                service.map(|s| (s.forward, Direction::Original))
+            }
+        };
+        if forward.is_some_and(|(forward, way)| source_changes(forward, way)) {
+            rewrite::set_fragment_id(frame.data_mut(), p, fragment_id);
+        }
+        self.flow(t, frame, &first, hash, SETTLED);
+    }
+
+    /// A later fragment of a known datagram: what its conn does to addresses.
+    fn later_piece<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        key: Key,
+        id: ConnId,
+        way: Direction,
+    ) {
+        let conn = self.conns.get_mut(id);
+        if !conn.is_tcp() {
+            let timeout = t.snap.dest(conn.dest()).traits.udp_timeout;
+            conn.step_udp(way, t.stamp, timeout);
+        }
+        let (dest_id, forward) = (conn.dest(), conn.forward());
+        let (dest, stats) = (t.snap.dest(dest_id), &t.dests[dest_id.0 as usize]);
+        let (packets, bytes) = match way {
+            Direction::Original => (&stats.in_packets, &stats.in_bytes),
+            Direction::Reply => (&stats.out_packets, &stats.out_bytes),
+        };
+        packets.add(1);
+        bytes.add(p.ip_len() as u64);
+        let r = self.conns.rewrite(id, way);
+        let mtu = match way {
+            Direction::Original => dest.mtu,
+            Direction::Reply => match t.snap.routes.find(r.dst) {
+                Some((port, _)) => t.snap.port(port).mtu,
+                None => return t.stats.drop(DropReason::NoRoute),
+            },
+        };
+        let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
+        if source_changes(forward, way)
+            && let Some(known) = self.fragments.known(&key)
+        {
+            rewrite::set_fragment_id(frame.data_mut(), p, known.id);
+        }
+        match forward {
+            Forward::Nat | Forward::FullNat => rewrite::addresses(frame.data_mut(), p, &r),
+            Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
+            Forward::Tunnel => {
+                let (src, dst) = (dest.tunnel_source, dest.addr);
+                self.ip_id = self.ip_id.wrapping_add(1);
+                if !tunnel::encapsulate(&mut frame, p, src, dst, self.ip_id) {
+                    return t.stats.drop(DropReason::NoHeadroom);
+                }
+            }
+        }
+        match way {
+            Direction::Original => self.emit_fitting(t, frame, p.l3 as usize, dest.hop),
+            Direction::Reply => self.send_toward(t, frame, p.l3 as usize, r.dst),
+        }
+    }
+
+    /// The first fragment of a datagram whose conn is sought here: its tuple, for those that follow.
+    pub(super) fn learn_piece<P>(&mut self, t: &Turn<'_, F, P>, frame: &[u8], p: &Parsed) {
+        if let (Ok((key, _)), Ok(first)) = (read(frame, p), parse_first(frame, p)) {
+            self.ip_id = self.ip_id.wrapping_add(1);
+            let known = Known { tuple: first.tuple, id: self.own_id() };
+            self.fragments.learn(key, known, t.stamp);
+        }
+    }
+
+    /// Held frames: those that wait for a next hop, and fragments that wait for their first.
+    pub(super) fn count_held<P>(&self, t: &Turn<'_, F, P>) {
+        t.stats.held.set((self.held.len() + self.fragments.held()) as u64);
+    }
+
+    fn gatherer(&self, key: &Key) -> usize {
+        let hash = self.hasher.addr(key.src) ^ self.hasher.addr(key.dst).rotate_left(17);
+        let mixed = (hash ^ u64::from(key.id) << 8 ^ u64::from(key.proto)) as u128
+            * 0x9e37_79b9_7f4a_7c15_u128;
+        ((mixed >> 64) as u64 ^ mixed as u64) as usize % self.workers
+    }
+
+    /// An identification no other worker gives: each counts in a range of its own.
+    fn own_id(&self) -> u32 {
+        let range = 65_536 / self.workers;
+        (self.worker * range + usize::from(self.ip_id) % range) as u32
+    }
+}
+
+fn source_changes(forward: Forward, way: Direction) -> bool {
+    matches!((forward, way), (Forward::FullNat, _) | (Forward::Nat, Direction::Reply))
+}
+
+/// A fragment's datagram and its place in it.
+fn read(frame: &[u8], p: &Parsed) -> Result<(Key, Piece), DropReason> {
+    let (src, dst) = (p.tuple.src, p.tuple.dst);
+    let len = u32::from(p.end - p.l4);
+    let (id, proto, from, more) = match p.family() {
+        Family::V4 => {
+            let ip = &frame[p.l3 as usize..];
+            let flags = get16(ip, ipv4::FRAGMENT);
+            let from = u32::from(flags & ipv4::OFFSET) * 8;
+            (u32::from(get16(ip, ipv4::ID)), p.tuple.proto as u8, from, flags & ipv4::MF != 0)
+        }
+        Family::V6 => {
+            let header = p.l4 as usize - 8;
+            let flags = get16(frame, header + 2);
+            let more = flags & ipv6::MORE != 0;
+            (get32(frame, header + 4), 0, u32::from(flags & ipv6::OFFSET), more)
+        }
+    };
+    // All but the last one are whole units of eight bytes, and no datagram exceeds 65,535.
+    if (more && len % 8 != 0) || from + len > 65_535 {
+        return Err(DropReason::IpHeader);
+    }
+    Ok((Key { src, dst, id, proto }, Piece { from, to: from + len, more }))
+}

@@ -1,0 +1,183 @@
+//! Full-NAT's shift of sequence numbers and timestamps, both ways: the client and the dest each
+//! count from where they believe the conn began.
+
+use crate::conn::Direction;
+use crate::conn::Track;
+use crate::wire::checksum;
+use crate::wire::checksum::Delta;
+use crate::wire::get32;
+use crate::wire::options;
+use crate::wire::put32;
+use crate::wire::tcp;
+
+/// The sequence number after a segment's last one, and what it acknowledges. `segment` ends where
+/// the IP packet does.
+#[inline(always)]
+pub fn extent(segment: &[u8]) -> (u32, u32) {
+    let flags = segment[tcp::FLAGS];
+    // SYN and FIN take one number each.
+    let controls = (flags & tcp::FIN) as u32 + (flags >> 1 & 1) as u32;
+    let payload = (segment.len() - tcp::header_len(segment)) as u32;
+    let end = get32(segment, tcp::SEQ).wrapping_add(payload + controls);
+    (end, get32(segment, tcp::ACK))
+}
+
+/// A segment from the client: its sequence number and TSval move by the conn's shifts. Gives what
+/// that does to the checksum.
+#[inline(always)]
+pub fn to_dest(segment: &mut [u8], track: &mut Track) -> Delta {
+    let mut delta = shift(segment, tcp::SEQ, track.seq_shift);
+    if let Some(at) = options::timestamps(segment) {
+        delta = delta.and(shift_anywhere(segment, at, track.ts_shift));
+        track.tsval = get32(segment, at);
+    }
+    delta
+}
+
+/// A segment from the dest: what it acknowledges moves back, in the header, in SACK blocks and in
+/// TSecr.
+#[inline(always)]
+pub fn to_client(segment: &mut [u8], track: &Track) -> Delta {
+    let mut delta = Delta::NONE;
+    if segment[tcp::FLAGS] & tcp::ACK_BIT != 0 {
+        delta = shift(segment, tcp::ACK, track.seq_shift.wrapping_neg());
+    }
+    let header_len = tcp::header_len(segment);
+    if header_len == tcp::LEN {
+        return delta;
+    }
+    if let Some(at) = options::timestamps(segment) {
+        // 0 where there is nothing to echo yet (RFC 7323 section 3.2).
+        if get32(segment, at + 4) != 0 {
+            delta = delta.and(shift_anywhere(segment, at + 4, track.ts_shift.wrapping_neg()));
+        }
+        // Nothing but the usual timestamps.
+        if header_len == 32 {
+            return delta;
+        }
+    }
+    delta.and(sack_blocks(segment, track.seq_shift.wrapping_neg()))
+}
+
+/// SACK blocks are pairs of sequence numbers of the other side (RFC 2018 section 3).
+#[cold]
+fn sack_blocks(segment: &mut [u8], by: u32) -> Delta {
+    let sack = options::walk(segment).find(|(kind, ..)| *kind == options::SACK);
+    let Some((_, at, len)) = sack else { return Delta::NONE };
+    let edges = (len - 2) / 4;
+    (0..edges).fold(Delta::NONE, |delta, i| delta.and(shift_anywhere(segment, at + 2 + 4 * i, by)))
+}
+
+/// Moves a number at an even place.
+#[inline(always)]
+fn shift(segment: &mut [u8], at: usize, by: u32) -> Delta {
+    let old = get32(segment, at);
+    let new = old.wrapping_add(by);
+    put32(segment, at, new);
+    Delta::between((old >> 16) + (old & 0xffff), (new >> 16) + (new & 0xffff))
+}
+
+/// Moves a number at any place.
+#[inline(always)]
+fn shift_anywhere(segment: &mut [u8], at: usize, by: u32) -> Delta {
+    if at.is_multiple_of(2) {
+        return shift(segment, at, by);
+    }
+    let new = get32(segment, at).wrapping_add(by);
+    patch(segment, at, &new.to_be_bytes())
+}
+
+/// Writes bytes at any place (at an odd one they stand crosswise in the checksum's words) and
+/// gives what that does to the checksum.
+pub(super) fn patch(segment: &mut [u8], at: usize, bytes: &[u8]) -> Delta {
+    let words = at & !1..((at + bytes.len() + 1) & !1).min(segment.len());
+    let before = checksum::sum(&segment[words.clone()], 0);
+    segment[at..at + bytes.len()].copy_from_slice(bytes);
+    Delta::between(before, checksum::sum(&segment[words], 0))
+}
+
+/// A segment that an ICMP error quotes, of which at least 8 bytes are there. The error travels
+/// `way`, so the segment travelled the other: its numbers move back to what its sender wrote.
+pub(super) fn quoted(segment: &mut [u8], way: Direction, track: &Track) -> Delta {
+    match way {
+        Direction::Reply => shift(segment, tcp::SEQ, track.seq_shift.wrapping_neg()),
+        Direction::Original if segment.len() >= tcp::ACK + 4 => {
+            shift(segment, tcp::ACK, track.seq_shift)
+        }
+        Direction::Original => Delta::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::get16;
+    use crate::wire::put16;
+    use proptest::prelude::*;
+
+    fn track(seq_shift: u32, ts_shift: u32) -> Track {
+        Track { seq_shift, ts_shift, ..Track::NEW }
+    }
+
+    /// A segment with these options and a right checksum (without pseudo-header).
+    fn segment(options: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut s = vec![0; tcp::LEN];
+        put32(&mut s, tcp::SEQ, 0xffff_fff0);
+        put32(&mut s, tcp::ACK, 5);
+        s[tcp::FLAGS] = tcp::ACK_BIT;
+        s.extend_from_slice(options);
+        s[tcp::OFFSET] = ((s.len() / 4) as u8) << 4;
+        s.extend_from_slice(payload);
+        let sum = checksum::finish(checksum::sum(&s, 0));
+        put16(&mut s, tcp::CHECKSUM, sum);
+        s
+    }
+
+    fn right(s: &mut [u8], delta: Delta) -> bool {
+        let sum = delta.apply(get16(s, tcp::CHECKSUM));
+        put16(s, tcp::CHECKSUM, sum);
+        checksum::fold(checksum::sum(s, 0)) == 0xffff
+    }
+
+    #[test]
+    fn sack_edges_move_and_the_rest_stays() {
+        let options = [1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12];
+        let mut s = segment(&options, b"x");
+        let delta = to_client(&mut s, &track(3, 100));
+        assert_eq!((get32(&s, tcp::ACK), get32(&s, 24), get32(&s, 28)), (2, 6, 9));
+        assert!(right(&mut s, delta));
+    }
+
+    #[test]
+    fn a_tsecr_of_nothing_stays_nothing() {
+        let mut s = segment(&[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0], &[]);
+        to_client(&mut s, &track(3, 100));
+        assert_eq!((get32(&s, 24), get32(&s, 28)), (7, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back_with_right_checksums(seq in any::<u32>(), ts in any::<u32>(), odd in any::<bool>(), payload in proptest::collection::vec(any::<u8>(), 0..9)) {
+            // Timestamps at an odd place, behind a single NOP, or at the usual one.
+            let options: &[u8] = if odd {
+                &[1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]
+            } else {
+                &[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8]
+            };
+            let original = segment(options, &payload);
+            let mut s = original.clone();
+            let at = if odd { 23 } else { 24 };
+            let mut t = track(seq, ts);
+            let delta = to_dest(&mut s, &mut t);
+            prop_assert_eq!(get32(&s, tcp::SEQ), 0xffff_fff0u32.wrapping_add(seq));
+            prop_assert_eq!(get32(&s, at), 0x0102_0304u32.wrapping_add(ts));
+            prop_assert_eq!(t.tsval, get32(&s, at));
+            prop_assert!(right(&mut s, delta));
+            let mut s = original;
+            let delta = to_client(&mut s, &track(seq, ts));
+            prop_assert_eq!(get32(&s, tcp::ACK), 5u32.wrapping_sub(seq));
+            prop_assert_eq!(get32(&s, at + 4), 0x0506_0708u32.wrapping_sub(ts));
+            prop_assert!(right(&mut s, delta));
+        }
+    }
+}

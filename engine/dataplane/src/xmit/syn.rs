@@ -1,0 +1,86 @@
+//! What nat and full-NAT change in the options of SYN and SYN-ACK, and which they cannot carry.
+
+use super::segment::patch;
+use crate::wire::checksum::Delta;
+use crate::wire::get16;
+use crate::wire::options;
+
+/// Whether a segment is signed over the very addresses and numbers that a rewrite changes
+/// (RFC 2385, RFC 5925).
+pub fn is_signed(segment: &[u8]) -> bool {
+    options::walk(segment).any(|(kind, ..)| matches!(kind, options::MD5 | options::AO))
+}
+
+/// Lowers the maximum segment size to `mss` where the option says more. A segment without the
+/// option stands for 536 or 1,220 bytes (RFC 9293 section 3.7.1), which every path carries.
+pub fn clamp(segment: &mut [u8], mss: u16) -> Delta {
+    let option = options::walk(segment).find(|(kind, _, len)| (*kind, *len) == (options::MSS, 4));
+    match option {
+        Some((_, at, _)) if get16(segment, at + 2) > mss => {
+            patch(segment, at + 2, &mss.to_be_bytes())
+        }
+        _ => Delta::NONE,
+    }
+}
+
+/// Turns a fast open cookie (RFC 7413) into no-operations: it was made for another address, and
+/// data in a SYN would reach a dest that may yet be exchanged for another.
+pub fn blank_fast_open(segment: &mut [u8]) -> Delta {
+    let option = options::walk(segment).find(|(kind, ..)| *kind == options::FAST_OPEN);
+    let Some((_, at, len)) = option else { return Delta::NONE };
+    let nops = [options::NOP; 40];
+    patch(segment, at, &nops[..len.min(nops.len())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::checksum;
+    use crate::wire::tcp;
+
+    fn segment(options: &[u8]) -> Vec<u8> {
+        let mut s = vec![0; tcp::LEN];
+        s.extend_from_slice(options);
+        s[tcp::OFFSET] = ((s.len() / 4) as u8) << 4;
+        s
+    }
+
+    /// Applies a change and tells whether it gave the right delta.
+    fn right(s: &mut [u8], change: impl Fn(&mut [u8]) -> Delta) -> bool {
+        let before = checksum::finish(checksum::sum(s, 0));
+        let after = change(s).apply(before);
+        let full = checksum::finish(checksum::sum(s, 0));
+        after == full || after ^ full == 0xffff
+    }
+
+    #[test]
+    fn a_larger_mss_is_lowered_wherever_it_stands() {
+        let mut s = segment(&[2, 4, 0x05, 0xb4]);
+        assert!(right(&mut s, |s| clamp(s, 1360)));
+        assert_eq!(get16(&s, 22), 1360);
+        let mut s = segment(&[1, 2, 4, 0x05, 0xb4, 1, 1, 1]);
+        assert!(right(&mut s, |s| clamp(s, 1360)));
+        assert_eq!(get16(&s, 23), 1360);
+    }
+
+    #[test]
+    fn a_smaller_mss_stays() {
+        let mut s = segment(&[2, 4, 0x02, 0x18]);
+        assert_eq!(clamp(&mut s, 1360), Delta::NONE);
+    }
+
+    #[test]
+    fn fast_open_becomes_no_operations() {
+        let mut s = segment(&[34, 4, 9, 9, 2, 4, 5, 0xb4]);
+        assert!(right(&mut s, blank_fast_open));
+        assert_eq!(&s[20..], &[1, 1, 1, 1, 2, 4, 5, 0xb4]);
+    }
+
+    #[test]
+    fn signatures_are_seen() {
+        let mut md5 = vec![19, 18];
+        md5.resize(20, 1);
+        assert!(is_signed(&segment(&md5)));
+        assert!(!is_signed(&segment(&[2, 4, 5, 0xb4])));
+    }
+}
