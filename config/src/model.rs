@@ -61,6 +61,8 @@ pub struct Director {
     pub neighbours: u32,
     /// Absolute path of the control socket.
     pub socket: PathBuf,
+    /// Absolute path of the file that keeps the key of initial sequence numbers.
+    pub secret: PathBuf,
     /// Whether DPDK's memory is in huge pages.
     pub hugepages: Hugepages,
     /// Memory given to DPDK, in MiB.
@@ -199,6 +201,16 @@ pub struct Service {
     pub forward: Forward,
     /// Index in [`Config::pools`]: given for full-NAT, and for nothing else.
     pub pool: Option<usize>,
+    /// Other dests a SYN is offered that one refuses or does not answer.
+    pub retries: u8,
+    /// Largest TCP segment that SYN and SYN-ACK may announce; none: what the ports carry.
+    pub mss: Option<u16>,
+    /// Seconds a UDP conn lives without a packet; none: by method.
+    pub udp_timeout: Option<u32>,
+    /// Datagrams from the dest after which a UDP conn ends; 0: no such number.
+    pub replies: u16,
+    /// Whether full-NAT shifts sequence numbers and timestamps.
+    pub rewrite: bool,
     /// Index of its VIP in [`Config::vips`].
     pub vip: usize,
     /// Real servers, in the order of the file; may be empty.

@@ -110,6 +110,8 @@ pub(super) fn check(
         if let (Some(pool), Some(at)) = (pool, &service.pool) {
             pairs.add(report, at.span, service.protocol, pool, &dests, pools);
         }
+        let rewritten = matches!(forward.value, Forward::Nat | Forward::FullNat);
+        let by_default = u8::from(rewritten && service.protocol == Protocol::Tcp);
         services.push(Service {
             name,
             address: address.value,
@@ -117,6 +119,11 @@ pub(super) fn check(
             scheduler: service.scheduler,
             forward: forward.value,
             pool,
+            retries: service.retries.unwrap_or(by_default),
+            mss: service.mss,
+            udp_timeout: service.udp_timeout,
+            replies: service.replies,
+            rewrite: service.rewrite,
             vip,
             dests,
         });

@@ -48,6 +48,7 @@ impl RawDirector {
                 defaults.neighbours,
             ),
             socket: or(table.parsed(report, "socket", parse_socket), defaults.socket),
+            secret: or(table.parsed(report, "secret", parse_file), defaults.secret),
             hugepages: or(table.word::<Hugepages>(report, "hugepages"), defaults.hugepages),
             memory: or(table.number(report, "memory", 64..=1 << 20, "MiB"), defaults.memory),
             mbufs: mbufs.map(|mbufs| mbufs.value),
@@ -76,6 +77,7 @@ fn defaults() -> Director {
         conns: 1 << 20,
         neighbours: 4096,
         socket: PathBuf::from("/run/pointsman/pointsman.sock"),
+        secret: PathBuf::from("/var/lib/pointsman/secret"),
         hugepages: Hugepages::Auto,
         memory: 512,
         mbufs: None,
@@ -124,6 +126,14 @@ fn parse_socket(text: &str) -> Result<PathBuf, Fault> {
     if text.len() > MAX_SOCKET {
         let message = format!("a socket path of {} bytes", text.len());
         return Err(Fault::new(message, format!("the kernel takes at most {MAX_SOCKET}: unix(7)")));
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn parse_file(text: &str) -> Result<PathBuf, Fault> {
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        let help = "expected an absolute path, such as /var/lib/pointsman/secret";
+        return Err(Fault::new(format!("{} is not the path of a file", quote(text)), help));
     }
     Ok(PathBuf::from(text))
 }

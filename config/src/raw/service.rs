@@ -47,6 +47,11 @@ pub(crate) struct RawService {
     pub(crate) scheduler: Scheduler,
     pub(crate) forward: Option<At<Forward>>,
     pub(crate) pool: Option<At<String>>,
+    pub(crate) retries: Option<u8>,
+    pub(crate) mss: Option<u16>,
+    pub(crate) udp_timeout: Option<u32>,
+    pub(crate) replies: u16,
+    pub(crate) rewrite: bool,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -124,6 +129,11 @@ impl RawService {
             scheduler: or(table.word(report, "scheduler"), Scheduler::Wlc),
             forward: table.word(report, "forward"),
             pool: reference(report, table, "pool"),
+            retries: table.number(report, "retries", 0..=8, "").map(|at| at.value),
+            mss: table.number(report, "mss", 88..=8960, "bytes").map(|at| at.value),
+            udp_timeout: table.number(report, "udp_timeout", 1..=1_987_200, "s").map(|at| at.value),
+            replies: or(table.number(report, "replies", 0..=65_535, ""), 0),
+            rewrite: or(table.boolean(report, "rewrite"), true),
             dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
             whole: false,
         };

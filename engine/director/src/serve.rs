@@ -13,6 +13,7 @@ use crossbeam::channel::Receiver;
 use crossbeam::channel::Sender;
 use hw::TscClock;
 use pointsman_config::Config;
+use pointsman_dataplane::isn::Numbers;
 use pointsman_dataplane::neigh::Neighbours;
 use pointsman_dataplane::pipeline::Pipeline;
 use pointsman_dataplane::pipeline::Setup;
@@ -20,11 +21,20 @@ use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::DestBlocks;
 use pointsman_dataplane::stats::WorkerStats;
+use std::fs::DirBuilder;
 use std::fs::File;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 use tracing::info;
 use tracing::warn;
 
@@ -76,6 +86,7 @@ pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), Stri
         pointsman_config::Idle::Adaptive => Idle::Adaptive,
     };
     let control_core = config.director.control_core;
+    let numbers = numbers(&config.director.secret, &clock)?;
     let mut control = Control::<D>::new(Parts {
         config,
         file,
@@ -95,7 +106,7 @@ pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), Stri
     let seats = queues.into_iter().zip(cores).enumerate().map(|(worker, (queues, core))| Seat {
         queues,
         core,
-        setup: Setup { worker, workers, conns, secret },
+        setup: Setup { worker, workers, conns, secret, numbers },
         snapshot: control.snapshot(),
     });
     let threads = crew.start(seats)?;
@@ -228,11 +239,53 @@ fn secret() -> Result<[u64; 4], String> {
     let mut bytes = [0; 32];
     let read = File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
     read.map_err(|e| format!("/dev/urandom: {e}"))?;
+    Ok(words(bytes))
+}
+
+fn words(bytes: [u8; 32]) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
     }
-    Ok(words)
+    words
+}
+
+/// What full-NAT's initial sequence numbers are made from: a key that survives restarts, in a file
+/// that is made where it is missing, and the wall clock.
+fn numbers(file: &Path, clock: &TscClock) -> Result<Numbers, String> {
+    let [a, b, ..] = match lasting_secret(file) {
+        Ok(words) => words,
+        Err(e) => {
+            let path = file.display();
+            warn!("{path}: {e}: servers may refuse reused ports for a minute after a restart");
+            secret()?
+        }
+    };
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = (since_1970.as_nanos() as u64).wrapping_sub(clock.now_ns());
+    Ok(Numbers::new([a, b], wall))
+}
+
+fn lasting_secret(file: &Path) -> Result<[u64; 4], String> {
+    let text = |e: std::io::Error| e.to_string();
+    match std::fs::read(file) {
+        Ok(bytes) => match <[u8; 32]>::try_from(bytes) {
+            Ok(bytes) => Ok(words(bytes)),
+            Err(_) => Err("not 32 bytes long; remove it, and a new one is made".into()),
+        },
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let words = secret()?;
+            if let Some(dir) = file.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(text)?;
+            }
+            let mut new = OpenOptions::new();
+            let new = new.write(true).create_new(true).mode(0o600).open(file);
+            let bytes = words.map(u64::to_be_bytes).concat();
+            new.and_then(|mut f| f.write_all(&bytes)).map_err(text)?;
+            Ok(words)
+        }
+        Err(e) => Err(text(e)),
+    }
 }
 
 fn log_balance<F>(links: &Links<F>) {

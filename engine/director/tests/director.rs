@@ -53,6 +53,8 @@ fn config(dests: &[u8]) -> String {
         forward = 'fullnat'
         scheduler = 'rr'
         pool = 'p'
+        # A conn that its dest never answers stays where it is.
+        retries = 0
         "
     .to_owned();
     for host in dests {
@@ -114,7 +116,8 @@ impl Lab {
 
     fn write(&self, dests: &[u8]) {
         let head = format!(
-            "[director]\nidle = 'adaptive'\nconns = 4096\nsocket = '{}'\n",
+            "[director]\nidle = 'adaptive'\nconns = 4096\nsecret = '{}'\nsocket = '{}'\n",
+            self.dir.join("secret").display(),
             self.socket().display()
         );
         let cores = (0..self.workers).map(|c| c.to_string()).collect::<Vec<_>>().join(", ");

@@ -18,6 +18,7 @@ use pointsman::worker::Worker;
 use pointsman::worker::links::CONTROL_RING;
 use pointsman::worker::links::HANDOVER_RING;
 use pointsman::worker::links::Links;
+use pointsman_dataplane::isn::Numbers;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Pipeline;
 use pointsman_dataplane::pipeline::Setup;
@@ -75,7 +76,13 @@ impl Bench {
         let pool = MemPool::new(8192, 2048);
         let links = Links::new(workers);
         let make = |(worker, (rx, tx))| {
-            let setup = Setup { worker, workers, conns: 4096, secret: [1, 2, 3, 4] };
+            let setup = Setup {
+                worker,
+                workers,
+                conns: 4096,
+                secret: [1, 2, 3, 4],
+                numbers: Numbers::new([1, 2], 0),
+            };
             let pipeline = Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot));
             let queues = vec![Queues { rx, tx }];
             Worker::new(worker, queues, pipeline.unwrap(), pool.clone(), Arc::clone(&links))

@@ -15,6 +15,7 @@ use pointsman_dataplane::sched::SourceTable;
 use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::PortInfo;
@@ -172,4 +173,26 @@ pub(crate) fn locals(config: &Config, next: &Snapshot) -> HashMap<Addr, Local> {
         local.ports |= if covered == 0 { mask(next.ports.len()) } else { covered };
     }
     locals
+}
+/// What a service says of its conns. Without `mss` SYNs are clamped to what the smallest port
+/// carries; UDP conns under full-NAT hold a port and so live shorter than elsewhere (RFC 4787
+/// section 4.3).
+pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Traits {
+    use pointsman_config::Forward;
+    let headers = if service.address.is_ipv4() { 40 } else { 60 };
+    let smallest = next.ports.iter().map(|p| p.mtu).min().unwrap_or(u16::MAX);
+    let well_known = service.address.port() < 1024;
+    let udp = match service.forward {
+        Forward::FullNat if well_known => 30,
+        Forward::FullNat => 120,
+        _ => 0,
+    };
+    let by_default = if udp == 0 { next.timeouts.of(State::Udp) } else { udp * 1000 };
+    Traits {
+        mss: service.mss.unwrap_or(smallest.saturating_sub(headers)),
+        udp_timeout: service.udp_timeout.map_or(by_default, |secs| secs * 1000),
+        replies: service.replies,
+        retries: service.retries,
+        rewrite: service.rewrite,
+    }
 }

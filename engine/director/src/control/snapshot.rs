@@ -20,6 +20,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tick::Tick;
@@ -215,7 +216,8 @@ impl Builder {
                 fresh.push(dest_id);
             }
             let weight = u32::from(dest.weight);
-            let built = build_dest(next, inputs, forward, dest.address, weight)?;
+            let mut built = build_dest(next, inputs, forward, dest.address, weight)?;
+            built.traits = convert::traits(service, next);
             if plan.len() <= dest_id.0 as usize {
                 plan.resize(dest_id.0 as usize + 1, None);
             }
@@ -262,7 +264,8 @@ impl Builder {
             }
             let address = SocketAddr::new(before.addr.into(), before.port);
             let rebuilt = build_dest(next, inputs, before.forward, address, 0);
-            plan[id] = Some(Dest { removed: true, ..rebuilt.unwrap_or_else(|_| before.clone()) });
+            let rebuilt = rebuilt.unwrap_or_else(|_| before.clone());
+            plan[id] = Some(Dest { removed: true, traits: before.traits, ..rebuilt });
         }
     }
 
@@ -355,7 +358,8 @@ fn build_dest(
         (port.mtu, Addr::UNSPECIFIED)
     };
     let port = address.port();
-    Ok(Dest { addr, port, weight, forward, out, hop, mtu, tunnel_source, removed: false })
+    let (traits, removed) = (Traits::default(), false);
+    Ok(Dest { addr, port, weight, forward, out, hop, mtu, traits, tunnel_source, removed })
 }
 
 fn next_hop(
@@ -380,6 +384,7 @@ fn nobody() -> Dest {
         out: PortId(0),
         hop: Hop(u32::MAX),
         mtu: 0,
+        traits: Traits::default(),
         tunnel_source: Addr::UNSPECIFIED,
         removed: true,
     }

@@ -6,6 +6,7 @@ use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Handed;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
+use pointsman_dataplane::tuple::Tuple;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,6 +24,9 @@ const RESOLVE_RING: usize = 256;
 pub struct Links<F> {
     /// Frames handed over, by receiving worker.
     pub handover: Box<[ArrayQueue<Handed<F>>]>,
+    /// Conns that have ended elsewhere, by the worker that knew where they lived. Lossy: such an
+    /// entry ends by its timeout too.
+    pub ended: Box<[ArrayQueue<Tuple>]>,
     /// Frames for the control thread, with the port they came by.
     pub control: ArrayQueue<(PortId, F)>,
     /// Next hops for the control thread to resolve. Lossy: who still needs one asks again.
@@ -38,6 +42,7 @@ impl<F> Links<F> {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             handover: (0..workers).map(|_| ArrayQueue::new(HANDOVER_RING)).collect(),
+            ended: (0..workers).map(|_| ArrayQueue::new(HANDOVER_RING)).collect(),
             control: ArrayQueue::new(CONTROL_RING),
             resolve: ArrayQueue::new(RESOLVE_RING),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),

@@ -153,6 +153,10 @@ impl<D: Driver> Worker<D> {
             // here.
             drop(self.pipeline.swap(snapshot));
         }
+        for _ in 0..BURST {
+            let Some(tuple) = links.ended[self.index].pop() else { break };
+            self.pipeline.forget(&tuple);
+        }
         let mut sent = 0;
         while sent < BURST {
             let Some((port, frame)) = mailbox.frame() else { break };
@@ -191,6 +195,10 @@ impl<D: Driver> Worker<D> {
                 Ok(()) => stats.to_control.add(1),
                 Err(_) => stats.drop(DropReason::ControlFull),
             }
+        }
+        for (worker, tuple) in self.out.ended.drain(..) {
+            // Lossy on purpose: the entry it would end has a timeout.
+            let _ = self.links.ended[usize::from(worker)].push(tuple);
         }
         for ask in self.out.resolve.drain(..) {
             // Lossy on purpose: the next frame for that hop asks again.

@@ -61,6 +61,7 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
         conns,
         opened,
         leases,
+        lent,
         turns,
         busy_turns,
         busy_nanos,
@@ -81,6 +82,7 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
     one(&to.conns, conns);
     one(&to.opened, opened);
     one(&to.leases, leases);
+    one(&to.lent, lent);
     one(&to.turns, turns);
     one(&to.busy_turns, busy_turns);
     one(&to.busy_nanos, busy_nanos);

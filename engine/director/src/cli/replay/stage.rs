@@ -21,6 +21,7 @@ use crate::worker::links::Links;
 use pointsman_config::Config;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
+use pointsman_dataplane::isn::Numbers;
 use pointsman_dataplane::neigh::Hop;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Mac;
@@ -107,7 +108,8 @@ impl Stage {
         }
         let conns = (config.director.conns as usize).div_ceil(workers);
         let worker = |(worker, queues): (usize, Vec<Queues<Mem>>)| {
-            let setup = Setup { worker, workers, conns, secret: KEYS };
+            let setup =
+                Setup { worker, workers, conns, secret: KEYS, numbers: Numbers::new([1, 2], 0) };
             let pipeline = Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot));
             let pipeline = pipeline
                 .map_err(|e| format!("no memory for {conns} conns (director.conns): {e}"))?;

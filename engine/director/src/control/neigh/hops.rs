@@ -50,6 +50,8 @@ const EVICT: usize = 16;
 /// At most one "table full", and per hop one "changed", in this time.
 const QUIET_FULL: Duration = Duration::from_secs(10);
 const QUIET_CHANGED: Duration = Duration::from_secs(1);
+/// Between two tidyings of the table, which look at all of it.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// How we know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +125,9 @@ pub(super) struct Hops {
     /// Given-up places, in order of time, that must not serve another address yet.
     resting: VecDeque<(Tick, u32)>,
     resting_set: BTreeSet<u32>,
+    /// Places have rested since the table was tidied last.
+    untidy: bool,
+    tidied: Tick,
     strangers: usize,
     refused: Option<Tick>,
 }
@@ -138,6 +143,8 @@ impl Hops {
             stale: BTreeSet::new(),
             resting: VecDeque::new(),
             resting_set: BTreeSet::new(),
+            untidy: false,
+            tidied: Tick::default(),
             strangers: 0,
             refused: None,
         }
@@ -468,6 +475,14 @@ impl Hops {
         {
             self.resting.pop_front();
             self.resting_set.remove(&id);
+            self.untidy = true;
+        }
+        // Without it given-up places would end by filling every gap, and look-ups that miss walk
+        // all of the table.
+        if self.untidy && now.since(self.tidied) >= TIDY {
+            let resting = &self.resting_set;
+            self.table.tidy(|hop| !resting.contains(&hop.0));
+            (self.untidy, self.tidied) = (false, now);
         }
     }
 }
