@@ -254,3 +254,45 @@ pub fn pseudo(src: IpAddr, dst: IpAddr, number: u8, len: usize) -> Sum16BitWords
         .add_2bytes([0, number])
         .add_2bytes((len as u16).to_be_bytes())
 }
+
+/// What may be done to a packet before it is written.
+impl Packet {
+    /// A TCP segment with options (a multiple of four bytes, at most 40): the body becomes the
+    /// whole segment as bytes, so this is the last change but for those of the IP header.
+    #[must_use]
+    pub fn tcp_options(mut self, options: &[u8]) -> Self {
+        assert!(options.len().is_multiple_of(4) && options.len() <= 40, "{options:02x?}");
+        let mut t = self.transport();
+        t.splice(20..20, options.iter().copied());
+        t[12] = ((5 + options.len() / 4) as u8) << 4;
+        t[16..18].fill(0);
+        let sum = pseudo(self.src.ip(), self.dst.ip(), 6, t.len()).add_slice(&t);
+        t[16..18].copy_from_slice(&sum.ones_complement().to_ne_bytes());
+        (self.body, self.payload) = (Body::Raw(6), t);
+        self
+    }
+
+    /// The packet in fragments under identification `id`, cut behind these offsets of what follows
+    /// the IP header (multiples of eight).
+    pub fn cut(&self, id: u32, cuts: &[usize]) -> Vec<Self> {
+        let whole = self.transport();
+        let ends = cuts.iter().copied().chain([whole.len()]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        starts
+            .zip(ends)
+            .map(|(from, to)| {
+                let more = u16::from(to < whole.len());
+                let mut piece = Self { payload: whole[from..to].to_vec(), ..self.clone() };
+                piece.body = Body::Raw(self.number());
+                if self.dst.is_ipv4() {
+                    piece.id = id as u16;
+                    piece.fragment = more << 13 | (from / 8) as u16;
+                } else {
+                    let place = (from as u16 | more).to_be_bytes();
+                    piece.extensions.push((44, [&place[..], &id.to_be_bytes()].concat()));
+                }
+                piece
+            })
+            .collect()
+    }
+}

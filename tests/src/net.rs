@@ -25,6 +25,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::PortInfo;
@@ -246,6 +247,8 @@ fn add_service(
             out: LAN,
             hop: reachable(neighbours, LAN, addr, dest_mac(n)),
             mtu: s.ports[LAN.0 as usize].mtu - tunnel,
+            // What the golden frames were made with: numbers as they are.
+            traits: Traits { rewrite: false, ..Traits::default() },
             tunnel_source: lan_addr(family).into(),
             removed: false,
         });

@@ -11,6 +11,7 @@ use pointsman::io::mem::MemPool;
 use pointsman_dataplane::conn::Conn;
 use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::frame::Burst;
+use pointsman_dataplane::isn::Numbers;
 use pointsman_dataplane::neigh::Hop;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Neighbours;
@@ -21,13 +22,13 @@ use pointsman_dataplane::pipeline::Pipeline;
 use pointsman_dataplane::pipeline::Setup;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::service::DestId;
-use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::Balance;
 use pointsman_dataplane::stats::Counter;
 use pointsman_dataplane::stats::DestBlocks;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
+use pointsman_dataplane::tuple::Tuple;
 use pointsman_dataplane::verdict::Consumed;
 use pointsman_dataplane::verdict::DropReason;
 use pointsman_dataplane::verdict::Made;
@@ -119,6 +120,8 @@ pub struct Rig {
     workers: Vec<Pipeline<MemFrame>>,
     outs: Vec<Outbox<MemFrame>>,
     rings: Vec<VecDeque<Handed<MemFrame>>>,
+    /// Conns that have ended, for the workers that knew where they lived.
+    ended: VecDeque<(u16, Tuple)>,
     /// Frames the test itself holds.
     kept: usize,
 }
@@ -158,7 +161,8 @@ impl Rig {
         });
         let pipeline = |worker| {
             let Options { workers, conns, .. } = options;
-            let setup = Setup { worker, workers, conns, secret: SECRET };
+            let numbers = Numbers::new([1, 2], 0);
+            let setup = Setup { worker, workers, conns, secret: SECRET, numbers };
             Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot))
                 .expect("a table this small fits in any address space")
         };
@@ -170,6 +174,7 @@ impl Rig {
                 .map(|_| Outbox::new(snapshot.ports.len(), options.workers))
                 .collect(),
             rings: (0..options.workers).map(|_| VecDeque::new()).collect(),
+            ended: VecDeque::new(),
             shared,
             kept: 0,
         }
@@ -386,6 +391,7 @@ impl Rig {
         for (port, frame) in outbox.control.drain(..) {
             out.control.push(sent(worker, port, frame));
         }
+        self.ended.extend(outbox.ended.drain(..));
         out.asked.extend(outbox.resolve.drain(..).map(|(p, a)| (p, IpAddr::from(a))));
     }
 
@@ -399,6 +405,9 @@ impl Rig {
             let (pool, outbox) = (&mut self.pool, &mut self.outs[worker]);
             self.workers[worker].take_over(handed, self.now, pool, outbox);
             self.flush(worker, out);
+        }
+        for (worker, tuple) in self.ended.drain(..) {
+            self.workers[usize::from(worker)].forget(&tuple);
         }
         self.check();
         self.check_sent(out);
@@ -427,10 +436,11 @@ impl Rig {
             let (conns, mut leases) = (pipeline.conns(), 0);
             assert_eq!(self.stats(w).conns.get(), conns.len() as u64, "conns of worker {w}");
             assert_eq!(conns.iter().count(), conns.len(), "conns of worker {w}");
-            for id in conns.iter() {
+            // An entry of a conn that lives elsewhere counts where it lives.
+            for id in conns.iter().filter(|id| conns.get(*id).elsewhere().is_none()) {
                 let conn = conns.get(id);
                 by_dest[conn.dest().0 as usize][usize::from(conn.is_inactive())] += 1;
-                leases += u64::from(conn.forward() == Forward::FullNat);
+                leases += u64::from(conn.has_lease());
             }
             assert_eq!(self.stats(w).leases.get(), leases, "leases of worker {w}");
         }

@@ -11,6 +11,7 @@ use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::frame::Frame as _;
 use pointsman_dataplane::frame::HEADROOM;
 use pointsman_dataplane::frame::Pool as _;
+use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::pipeline::HELD_PER_NEIGHBOUR;
 use pointsman_dataplane::service::DestId;
@@ -30,7 +31,9 @@ use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use pointsman_tests::talk::Talk;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 macro_rules! cases {
     ($list:ident, $enum:ident, $count:ident, [$($variant:ident $name:ident)*]) => {
@@ -56,7 +59,10 @@ cases!(DROPS, DropReason, dropped, [
     IpOptions ip_options
     ExtensionHeaders extension_headers
     Martian martian
-    Fragment fragment
+    FragmentOverlap fragment_overlap
+    FragmentTiny fragment_tiny
+    FragmentFlood fragment_flood
+    FragmentOrphan fragment_orphan
     Protocol protocol
     TransportHeader transport_header
     NoChecksum no_checksum
@@ -68,8 +74,11 @@ cases!(DROPS, DropReason, dropped, [
     ClosedPort closed_port
     NotSyn not_syn
     IcmpUnknown icmp_unknown
+    Signed signed
+    SecondChoice second_choice
     NoDest no_dest
     NoLease no_lease
+    LateSegment late_segment
     ReplyClash reply_clash
     TableFull table_full
     TtlExceeded ttl_exceeded
@@ -240,12 +249,51 @@ mod case {
         silent(WAN, &sources.map(from))
     }
 
-    pub(super) fn fragment() -> Rig {
-        let v4 = |fragment| Packet { fragment, ..syn(Forward::Nat) }.bytes();
-        let dst = net::service_addr(V6, Forward::Nat);
-        let extensions = vec![(44, vec![0, 1, 0, 0, 0, 9])];
-        let v6 = Packet { extensions, ..Packet::udp(net::client(V6, 1, 9), dst) }.bytes();
-        silent(WAN, &[v4(0x2000), v4(0x0010), v6])
+    /// A piece of a datagram to the full-NAT service, 24 bytes long.
+    fn piece(id: u16, fragment: u16) -> Vec<u8> {
+        let dst = net::service_addr(V4, Forward::FullNat);
+        let whole = Packet::udp(client(), dst).payload(&[7; 16]);
+        Packet { id, fragment, ..whole }.bytes()
+    }
+
+    pub(super) fn fragment_overlap() -> Rig {
+        let mut rig = Rig::new();
+        assert_eq!(rig.feed(WAN, &piece(9, 0x2000)).sent.len(), 1);
+        // Its first eight bytes are the first piece's last.
+        assert!(rig.feed(WAN, &piece(9, 0x2002)).sent.is_empty());
+        // Nor does anything else of that datagram pass any more.
+        assert!(rig.feed(WAN, &piece(9, 0x0009)).sent.is_empty());
+        assert_eq!(rig.drops(), [(DropReason::FragmentOverlap, 2)]);
+        rig
+    }
+
+    pub(super) fn fragment_tiny() -> Rig {
+        let dst = net::service_addr(V4, Forward::FullNat);
+        let tiny = Packet::new(client(), dst, Body::Raw(6)).payload(&[0; 16]);
+        silent(WAN, &[Packet { fragment: 0x2000, ..tiny }.bytes()])
+    }
+
+    pub(super) fn fragment_flood() -> Rig {
+        let mut rig = Rig::new();
+        let held = pointsman_dataplane::fragments::HELD as u16;
+        for id in 0..=held {
+            assert!(rig.feed(WAN, &piece(id, 0x2003)).sent.is_empty());
+        }
+        assert_eq!(rig.drops(), [(DropReason::FragmentFlood, 1)]);
+        for _ in 0..=held {
+            rig.pass(Duration::from_secs(31));
+        }
+        rig
+    }
+
+    pub(super) fn fragment_orphan() -> Rig {
+        let mut rig = Rig::new();
+        assert!(rig.feed(WAN, &piece(9, 0x0003)).sent.is_empty());
+        rig.pass(Duration::from_secs(29));
+        assert_eq!(rig.drops(), []);
+        rig.pass(Duration::from_secs(2));
+        assert_eq!(rig.drops(), [(DropReason::FragmentOrphan, 1)]);
+        rig
     }
 
     pub(super) fn protocol() -> Rig {
@@ -390,6 +438,66 @@ mod case {
         let seen = rig.feed(WAN, &syn(Forward::Nat).bytes()).seen();
         assert_eq!(seen.icmp.map(|i| i.0), Some([3, 3]));
         assert_eq!(rig.drops(), [(DropReason::NoDest, 1)]);
+        rig
+    }
+
+    pub(super) fn signed() -> Rig {
+        // The payload becomes options: an MD5 signature and two no-operations.
+        let mut options = vec![19, 18];
+        options.resize(18, 0xaa);
+        options.extend([1, 1]);
+        let with_options = |forward| {
+            let mut frame = syn(forward).payload(&options).bytes();
+            frame[34 + 12] = 0xa0;
+            frame
+        };
+        let mut rig = silent(WAN, &[with_options(Forward::Nat), with_options(Forward::FullNat)]);
+        assert_eq!(rig.feed(WAN, &with_options(Forward::Dr)).sent.len(), 1, "dr leaves it alone");
+        rig
+    }
+
+    pub(super) fn second_choice() -> Rig {
+        let mut rig = Rig::with(|s| s.dests.iter_mut().for_each(|d| d.traits.retries = 1));
+        for (refusals, forward) in [(1, Forward::Nat), (2, Forward::FullNat)] {
+            let talk = Talk::tcp(&mut rig, V4, forward);
+            assert!(talk.answer(&mut rig, flag::RST | flag::ACK).sent.is_empty());
+            assert_eq!(rig.drops(), [(DropReason::SecondChoice, refusals)]);
+            let again = talk.say(&mut rig, flag::SYN).seen();
+            assert_ne!(again.dst, talk.at_dest.dst, "another dest");
+            // That one's refusal is the client's to know.
+            let other = Talk { at_dest: again, ..talk };
+            assert_eq!(other.answer(&mut rig, flag::RST | flag::ACK).sent.len(), 1);
+        }
+        rig
+    }
+
+    pub(super) fn late_segment() -> Rig {
+        let options = Options { conns: 70_000, ..Options::default() };
+        let mut rig = Rig::build(options, |s, _| {
+            let service = net::service_index(V4, Proto::Tcp, Forward::FullNat);
+            s.services[service].dests.truncate(1);
+        });
+        let first = Talk::tcp(&mut rig, V4, Forward::FullNat);
+        first.finish(&mut rig);
+        // All other ports, and one more conn: it gets the port of the one in TIME_WAIT.
+        let syn = |n: u32| {
+            let client = net::client(V4, 100 + (n / 50_000) as u8, 10_000 + (n % 50_000) as u16);
+            Packet::tcp(client, net::service_addr(V4, Forward::FullNat), flag::SYN).bytes()
+        };
+        let mut last = None;
+        let all: Vec<u32> = (0..PORTS).collect();
+        for chunk in all.chunks(BURST) {
+            let frames: Vec<_> = chunk.iter().map(|n| syn(*n)).collect();
+            let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+            last = rig.feed_at(0, WAN, &frames).sent.pop();
+        }
+        let seen = pointsman_tests::see::see(&last.expect("the last one leaves").bytes);
+        assert_eq!(seen.src, first.at_dest.src, "the lent port");
+        assert!(first.say(&mut rig, flag::ACK).sent.is_empty());
+        assert_eq!(rig.drops(), [(DropReason::LateSegment, 1)]);
+        // Now there is none left.
+        rig.feed(WAN, &syn(PORTS));
+        assert_eq!(rig.dropped(DropReason::NoLease), 1);
         rig
     }
 

@@ -44,6 +44,7 @@ config_head() { # DRIVER WORKERS
 	idle = "${LAB_IDLE:-adaptive}"
 	conns = 262144
 	socket = "$LAB_DIR/pointsman.sock"
+	secret = "$LAB_DIR/secret"
 	hugepages = "${HUGEPAGES:-auto}"
 	memory = 256
 	${LAB_DIRECTOR:-}
