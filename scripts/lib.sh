@@ -149,31 +149,30 @@ build_pointsman() {
 }
 
 HUGE_DIR=/sys/kernel/mm/hugepages/hugepages-2048kB
-HUGE_BEFORE=
+HUGE_ADDED=0
 
 # hugepages_reserve MIB: sets HUGEPAGES to "auto" when that much is free now, else to "never".
-# What we added is given back by hugepages_restore; a reservation that was there is left alone.
+# What we added is given back by hugepages_restore; what was there, or others add meanwhile, is left alone.
 hugepages_reserve() {
-    local want=$(($1 / 2)) free total
+    local want=$(($1 / 2)) free before after
     HUGEPAGES=never
-    [ -w "$HUGE_DIR/nr_hugepages" ] || { export HUGEPAGES; return 0; }
+    export HUGEPAGES
+    [ -w "$HUGE_DIR/nr_hugepages" ] || return 0
     read -r free <"$HUGE_DIR/free_hugepages"
     if [ "$free" -lt "$want" ]; then
-        read -r total <"$HUGE_DIR/nr_hugepages"
-        HUGE_BEFORE=$total
-        echo $((total + want - free)) >"$HUGE_DIR/nr_hugepages" 2>/dev/null
+        read -r before <"$HUGE_DIR/nr_hugepages"
+        echo $((before + want - free)) >"$HUGE_DIR/nr_hugepages" 2>/dev/null
+        read -r after <"$HUGE_DIR/nr_hugepages"
+        HUGE_ADDED=$((after - before))
         read -r free <"$HUGE_DIR/free_hugepages"
     fi
-    if [ "$free" -ge "$want" ]; then
-        HUGEPAGES=auto
-    else
-        hugepages_restore
-    fi
-    export HUGEPAGES
+    if [ "$free" -ge "$want" ]; then HUGEPAGES=auto; else hugepages_restore; fi
 }
 
 hugepages_restore() {
-    [ -n "$HUGE_BEFORE" ] || return 0
-    echo "$HUGE_BEFORE" >"$HUGE_DIR/nr_hugepages" 2>/dev/null
-    HUGE_BEFORE=
+    local now
+    [ "$HUGE_ADDED" -gt 0 ] || return 0
+    read -r now <"$HUGE_DIR/nr_hugepages"
+    [ "$now" -lt "$HUGE_ADDED" ] || echo $((now - HUGE_ADDED)) >"$HUGE_DIR/nr_hugepages" 2>/dev/null
+    HUGE_ADDED=0
 }

@@ -262,6 +262,8 @@ impl Drop for Device {
     fn drop(&mut self) {
         // SAFETY: the port and all its queues are gone: nothing polls it or will call it again.
         unsafe {
+            // A kernel interface would keep it; nothing happens where it was never enabled.
+            raw::rte_eth_promiscuous_disable(self.id);
             if *self.running.get_mut() {
                 raw::rte_eth_dev_stop(self.id);
             }

@@ -93,6 +93,7 @@ unsafe extern "C" {
     pub(crate) fn rte_eth_dev_close(port: u16) -> c_int;
     pub(crate) fn rte_eth_dev_set_mtu(port: u16, mtu: u16) -> c_int;
     pub(crate) fn rte_eth_promiscuous_enable(port: u16) -> c_int;
+    pub(crate) fn rte_eth_promiscuous_disable(port: u16) -> c_int;
     pub(crate) fn rte_eth_allmulticast_enable(port: u16) -> c_int;
 
     pub(crate) fn shim_errno() -> c_int;

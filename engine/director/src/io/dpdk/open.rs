@@ -111,6 +111,9 @@ fn devices(port: &pointsman_config::Port, workers: usize) -> Vec<String> {
         let one = |queue| format!("{name}q{queue},{args},start_queue={queue},queue_count=1");
         return (0..workers).map(one).collect();
     }
+    if text.starts_with("net_af_packet") && port.mtu > AF_PACKET_MTU {
+        return dpdk_sys::devices_for(text, port.mtu, workers as u16);
+    }
     let mut text = text.to_owned();
     if text.starts_with("net_af_packet") {
         if !has("qpairs") {
@@ -118,8 +121,7 @@ fn devices(port: &pointsman_config::Port, workers: usize) -> Vec<String> {
         }
         if !["framesz", "blocksz", "framecnt"].iter().any(|key| has(key)) {
             // A ring of 2048 frames: with the driver's 512 a burst for a sleeping worker is lost.
-            let frame = if port.mtu > AF_PACKET_MTU { 16_384 } else { 2048 };
-            text += &format!(",framesz={frame},blocksz={AF_PACKET_BLOCK},framecnt=2048");
+            text += &format!(",framesz=2048,blocksz={AF_PACKET_BLOCK},framecnt=2048");
         }
     }
     vec![text]
@@ -184,7 +186,7 @@ mod tests {
             device("net_af_packet0,iface=d0,framecnt=512,qpairs=1", 1500, 2),
             "net_af_packet0,iface=d0,framecnt=512,qpairs=1"
         );
-        assert!(device("net_af_packet0,iface=d0", 9000, 1).contains("framesz=16384"));
+        assert!(device("net_af_packet0,iface=d0", 9000, 1).contains("framesz=9216"));
         assert_eq!(device("net_af_xdp0,iface=d0", 1500, 1), "net_af_xdp0,iface=d0");
         assert_eq!(
             device("net_af_xdp0,iface=d0", 1500, 2),
