@@ -1,13 +1,24 @@
 #!/bin/bash
-# A server side of smaller MTU: with DF and v6 the client learns it; a v4 datagram without DF is fragmented for the server.
+# A server side of smaller MTU: SYNs are clamped to it; where mss forbids that, the client learns it, with DF and v6; a v4
+# datagram without DF is fragmented for the server.
 LAB_SERVERS="fn1 nat1"
 . "$(dirname "$0")/../lab.sh"
 
 lab_up
 LAB_LAN_MTU=1400
+head -c 3000000 /dev/urandom >"$LAB_DIR/upload"
 lab_config "fullnat nat" all
 director_start
-head -c 3000000 /dev/urandom >"$LAB_DIR/upload"
+for m in fullnat nat; do for f in 4 6; do
+    same "$m v$f: status of an upload, clamped" 201 "$(in_ns cl curl -sS --max-time 10 -o /dev/null -w '%{http_code}' \
+        -T "$LAB_DIR/upload" "$(url $m $f)/up/clamped-$f")"
+    same "$m v$f: MTU the client had to learn" "" \
+        "$(ip -n "$LAB_P-cl" route get "$(vip $m $f)" | grep -o 'mtu [0-9]*' | cut -d ' ' -f 2)"
+done; done
+director_stop
+
+sed -i 's/^\(forward = .*\)$/\1\nmss = 8960/' "$LAB_DIR/pointsman.toml"
+director_start
 for m in fullnat nat; do
     s=$(servers_of $m)
     for f in 4 6; do
