@@ -96,21 +96,23 @@ pub struct Opening {
 }
 
 /// The client's side is IPv6.
-const CLIENT_V6: u8 = 1;
+const CLIENT_V6: u16 = 1;
 /// The dest's side is IPv6.
-const DEST_V6: u8 = 2;
+const DEST_V6: u16 = 2;
 /// In use; otherwise the line is free and `expires` links to the next free one.
-const LIVE: u8 = 4;
+const LIVE: u16 = 4;
 /// Counted as inactive (IP_VS_CONN_F_INACTIVE).
-const INACTIVE: u8 = 8;
+const INACTIVE: u16 = 8;
 /// No reply has been seen nor is one to be expected (IP_VS_CONN_F_NOOUTPUT).
-const NO_OUTPUT: u8 = 16;
+const NO_OUTPUT: u16 = 16;
 /// Sequence numbers and timestamps are shifted (`Track`).
-const SHIFTS: u8 = 32;
+const SHIFTS: u16 = 32;
 /// Its local port serves a newer conn: it is only listed.
-const LENT: u8 = 64;
+const LENT: u16 = 64;
 /// It lives with another worker, whose number stands for the dest.
-const ELSEWHERE: u8 = 128;
+const ELSEWHERE: u16 = 128;
+/// The dest has answered the SYN.
+const ANSWERED: u16 = 256;
 
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -125,10 +127,9 @@ pub struct Conn {
     vport: u16,
     lport: u16,
     dport: u16,
+    flags: u16,
     proto: u8,
     state: u8,
-    forward: u8,
-    flags: u8,
     expires: u32,
     l3_delta: u16,
     l4_delta: u16,
@@ -143,8 +144,7 @@ pub struct Conn {
     replies: u16,
     /// Dests tried before this one.
     tries: u8,
-    /// 1 once the dest has answered the SYN.
-    answered: u8,
+    forward: u8,
 }
 
 const _: () = assert!(size_of::<Conn>() == 64);
@@ -308,12 +308,12 @@ impl Conn {
 
     /// Whether its dest has yet to answer the client's SYN.
     pub fn is_unanswered(&self) -> bool {
-        self.state() == State::SynRecv && self.answered == 0
+        self.state() == State::SynRecv && self.flags & ANSWERED == 0
     }
 
     /// The dest has answered the SYN.
     pub fn set_answered(&mut self) {
-        self.answered = 1;
+        self.flags |= ANSWERED;
     }
 
     /// Dests tried before this one.

@@ -364,7 +364,6 @@ impl Conns {
             ack: 0,
             replies: 0,
             tries: opening.tries,
-            answered: 0,
         };
         if let Some(track) = opening.track {
             self.tracks[line] = track;
