@@ -18,6 +18,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod steer;
 pub mod tick;
+pub mod toeplitz;
 pub mod tuple;
 pub mod verdict;
 pub mod wire;

@@ -37,8 +37,9 @@ use pointsman_dataplane::pipeline::TX_BURST;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
+use pointsman_dataplane::toeplitz::COMMON_KEY;
+use pointsman_dataplane::toeplitz::Toeplitz;
 use pointsman_dataplane::tuple::Addr;
-use pointsman_dataplane::tuple::Hasher;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub(super) struct Stage {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     hops: Hops,
-    hasher: Hasher,
+    scaling: Toeplitz,
     now: Tick,
 }
 
@@ -117,8 +118,8 @@ impl Stage {
         };
         let workers: Result<_, String> = queues.into_iter().enumerate().map(worker).collect();
         let workers = workers?;
-        let hasher = Hasher::new(KEYS);
-        Ok(Self { workers, wires, pool, links, shared, snapshot, hops, hasher, now: BEGIN })
+        let scaling = Toeplitz::new(COMMON_KEY);
+        Ok(Self { workers, wires, pool, links, shared, snapshot, hops, scaling, now: BEGIN })
     }
 
     /// Makes a captured frame one of the director's.
@@ -138,8 +139,8 @@ impl Stage {
         if let Some((port, next)) = place.source.and_then(|s| self.snapshot.routes.find(s)) {
             self.hops.reach(port, next);
         }
-        // As receive-side scaling does: a flow keeps its queue.
-        let queue = self.hasher.tuple(&parsed.tuple) as usize % self.workers.len();
+        // As a NIC with receive-side scaling does: a flow keeps its queue.
+        let queue = self.scaling.queue(&parsed.tuple, self.workers.len());
         Ok(Arrived { port: place.port, queue, frame })
     }
 
