@@ -247,7 +247,8 @@ fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
     let local = |vip, pool| Local { vip, pool, own: false, closed: Closed::Reject, ports: 3 };
     let mut locals: HashMap<_, _> = laddrs.iter().map(|a| (*a, local(false, true))).collect();
     locals.insert(Addr::v4(VIP), local(true, false));
-    let candidates = (0..DESTS).rev().map(|n| Candidate { id: DestId(n), weight: 1 }).collect();
+    let candidates =
+        (0..DESTS).rev().map(|n| Candidate { id: DestId(n), weight: 1, last_weight: 1 }).collect();
     let connected = |addr, port| Route { prefix: Prefix::new(Addr::v4(addr), 24), port, via: None };
     Ok(Snapshot {
         ports: vec![port(0, 0x0a01_00fe), port(1, 0x0a02_00fe)],

@@ -45,6 +45,7 @@ pub use model::Port;
 pub use model::Protocol;
 pub use model::Route;
 pub use model::Scheduler;
+pub use model::SchedulerFlag;
 pub use model::Service;
 pub use model::Timeouts;
 pub use model::Vip;

@@ -197,6 +197,10 @@ pub struct Service {
     pub protocol: Protocol,
     /// Who gets a new conn.
     pub scheduler: Scheduler,
+    /// ipvsadm's flags of the scheduler, each once.
+    pub scheduler_flags: Vec<SchedulerFlag>,
+    /// Buckets of mh, a prime number.
+    pub maglev_size: u32,
     /// How frames get to the dests.
     pub forward: Forward,
     /// Index in [`Config::pools`]: given for full-NAT, and for nothing else.
@@ -313,6 +317,45 @@ words! {
         Wlc "wlc" "weighted-least-connection",
         /// By a hash of the client's address.
         Sh "sh" "source" "ip_hash" "ip-hash" "source-hash",
+        /// By a hash of the address that the client wants.
+        Dh "dh" "destination-hash",
+        /// The dest with the shortest expected delay.
+        Sed "sed" "shortest-expected-delay",
+        /// An idle dest, else as sed.
+        Nq "nq" "never-queue",
+        /// The dest with the highest weight.
+        Fo "fo" "failover" "priority",
+        /// The dest with the highest weight that has not more active conns.
+        Ovf "ovf" "overflow",
+        /// Maglev hashing of the client's address.
+        Mh "mh" "maglev" "consistent-hash" "conhash",
+        /// The better of two by chance.
+        Twos "twos" "random" "two-choices" "p2c",
+    }
+}
+
+words! {
+    /// What changes a scheduler.
+    SchedulerFlag "scheduler flag" {
+        /// sh: the client's port counts too.
+        ShPort "sh-port",
+        /// sh: where the hash names an unusable dest, another one is found.
+        ShFallback "sh-fallback",
+        /// mh: the client's port counts too.
+        MhPort "mh-port",
+        /// mh: where the hash names an unusable dest, another one is found.
+        MhFallback "mh-fallback",
+    }
+}
+
+impl SchedulerFlag {
+    /// The scheduler that knows it.
+    #[must_use]
+    pub fn of(self) -> Scheduler {
+        match self {
+            Self::ShPort | Self::ShFallback => Scheduler::Sh,
+            Self::MhPort | Self::MhFallback => Scheduler::Mh,
+        }
     }
 }
 

@@ -125,10 +125,12 @@ impl<'d, 't> Table<'d, 't> {
 
     /// The value under `key`, one of the names of `T`.
     pub(crate) fn word<T: Word>(&self, report: &mut Report<'_>, key: &str) -> Option<At<T>> {
-        self.parsed(report, key, |text| match T::ALL.iter().find(|(name, _)| *name == text) {
-            Some((_, value)) => Ok(*value),
-            None => Err(unknown_word::<T>(text)),
-        })
+        self.parsed(report, key, parse_word)
+    }
+
+    /// The words of the list under `key`; one may stand without a list.
+    pub(crate) fn words<T: Word>(&self, report: &mut Report<'_>, key: &str) -> Vec<At<T>> {
+        self.parsed_list(report, key, parse_word)
     }
 
     /// The integer under `key`, if it is in `range`; `unit` is said after the range.
@@ -285,6 +287,11 @@ fn unknown_key(key: &str, schema: &Schema) -> Fault {
             format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
         ),
     }
+}
+
+fn parse_word<T: Word>(text: &str) -> Result<T, Fault> {
+    let known = T::ALL.iter().find(|(name, _)| *name == text);
+    known.map(|(_, value)| *value).ok_or_else(|| unknown_word::<T>(text))
 }
 
 fn unknown_word<T: Word>(text: &str) -> Fault {

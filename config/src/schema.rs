@@ -108,6 +108,8 @@ pub(crate) const SERVICE: Schema = Schema {
         ("address", "\"10.1.0.100:80\" or \"[2001:db8:1::100]:80\""),
         ("protocol", "\"tcp\""),
         ("scheduler", "\"wlc\""),
+        ("scheduler_flags", "[\"sh-port\"]"),
+        ("maglev_size", "65537"),
         ("forward", "\"fullnat\""),
         ("pool", "\"lan\""),
         ("retries", "1"),
@@ -121,3 +123,24 @@ pub(crate) const SERVICE: Schema = Schema {
 
 pub(crate) const DEST: Schema =
     Schema { header: "[[service.dest]]", keys: &[("address", "\"10.2.0.2:80\""), ("weight", "1")] };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key that the example does not show is a key that nobody finds.
+    #[test]
+    fn the_example_shows_every_key() {
+        let example = include_str!("../pointsman.example.toml");
+        let shows =
+            |text: &str| example.lines().any(|l| l.trim_start_matches('#').starts_with(text));
+        for schema in ALL {
+            for (key, value) in schema.keys {
+                // Tables are shown by their headers.
+                let is_table = value.starts_with('[') && value.contains(key);
+                let text = if is_table { (*value).to_owned() } else { format!("{key} = ") };
+                assert!(shows(&text), "{text}");
+            }
+        }
+    }
+}

@@ -444,6 +444,7 @@ fn change(snapshot: &mut Snapshot, what: u8, which: usize) {
                 .map(|id| pointsman_dataplane::service::Candidate {
                     id: pointsman_dataplane::service::DestId(id),
                     weight: 1,
+                    last_weight: 1,
                 })
                 .collect();
             for d in &service.dests {

@@ -252,7 +252,7 @@ fn add_service(
             tunnel_source: lan_addr(family).into(),
             removed: false,
         });
-        candidates.push(Candidate { id, weight: 1 });
+        candidates.push(Candidate { id, weight: 1, last_weight: 1 });
     }
     s.services.push(Service {
         id: ServiceId(service_index(family, proto, forward) as u32),

@@ -9,6 +9,7 @@ use crate::model::Dest;
 use crate::model::Forward;
 use crate::model::Port;
 use crate::model::Protocol;
+use crate::model::Scheduler;
 use crate::model::Service;
 use crate::pool::AddressRange;
 use crate::prefix::family;
@@ -103,6 +104,7 @@ pub(super) fn check(
         let pool = check_pool(report, service, address.value, forward, &around);
         check_own_vip(report, address, forward.value, ways);
         let dests = check_dests(report, service, address.value, forward.value, &around);
+        let maglev_size = check_scheduler(report, service, dests.len());
         if service.whole {
             check_weights(report, service, &name, &dests);
         }
@@ -117,6 +119,8 @@ pub(super) fn check(
             address: address.value,
             protocol: service.protocol,
             scheduler: service.scheduler,
+            scheduler_flags: service.scheduler_flags.iter().map(|at| at.value).collect(),
+            maglev_size,
             forward: forward.value,
             pool,
             retries: service.retries.unwrap_or(by_default),
@@ -129,6 +133,40 @@ pub(super) fn check(
         });
     }
     services
+}
+
+/// What belongs to the scheduler: its flags, and the buckets of mh, which this gives.
+fn check_scheduler(report: &mut Report<'_>, service: &RawService, dests: usize) -> u32 {
+    let scheduler = service.scheduler;
+    for (nth, flag) in service.scheduler_flags.iter().enumerate() {
+        if flag.value.of() != scheduler {
+            let what = format!("{} with scheduler \"{}\"", flag.value, scheduler);
+            let of = flag.value.of();
+            report.error(flag.span, what, format!("it is a flag of \"{of}\""));
+        } else if service.scheduler_flags[..nth].iter().any(|f| f.value == flag.value) {
+            report.error(flag.span, format!("{} twice", flag.value), "once is enough");
+        }
+    }
+    let Some(size) = service.maglev_size else { return KERNEL_MAGLEV };
+    if scheduler != Scheduler::Mh {
+        let what = format!("maglev_size with scheduler \"{scheduler}\"");
+        report.error(size.span, what, "it is of \"mh\"");
+    } else if !is_prime(size.value) {
+        let next = (size.value..).find(|n| is_prime(*n)).unwrap_or(KERNEL_MAGLEV);
+        let what = format!("{} is not a prime number", size.value);
+        report.error(size.span, what, format!("the next one is {next}"));
+    } else if dests > size.value as usize {
+        let what = format!("{} buckets for {dests} dests", size.value);
+        report.error(size.span, what, "take a larger prime number, best 100 times the dests");
+    }
+    size.value
+}
+
+/// Buckets of the kernel's mh.
+const KERNEL_MAGLEV: u32 = 4093;
+
+fn is_prime(n: u32) -> bool {
+    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
 
 /// The service's name, made from protocol and address if it has none.

@@ -8,6 +8,7 @@ use crate::model::Closed;
 use crate::model::Forward;
 use crate::model::Protocol;
 use crate::model::Scheduler;
+use crate::model::SchedulerFlag;
 use crate::pool::AddressRange;
 use crate::pool::MAX_ADDRESSES;
 use crate::reader::Table;
@@ -45,6 +46,8 @@ pub(crate) struct RawService {
     pub(crate) address: Option<At<SocketAddr>>,
     pub(crate) protocol: Protocol,
     pub(crate) scheduler: Scheduler,
+    pub(crate) scheduler_flags: Vec<At<SchedulerFlag>>,
+    pub(crate) maglev_size: Option<At<u32>>,
     pub(crate) forward: Option<At<Forward>>,
     pub(crate) pool: Option<At<String>>,
     pub(crate) retries: Option<u8>,
@@ -127,6 +130,8 @@ impl RawService {
             address: table.parsed(report, "address", address::parse_service),
             protocol: or(table.word(report, "protocol"), Protocol::Tcp),
             scheduler: or(table.word(report, "scheduler"), Scheduler::Wlc),
+            scheduler_flags: table.words(report, "scheduler_flags"),
+            maglev_size: table.number(report, "maglev_size", 251..=655_373, ""),
             forward: table.word(report, "forward"),
             pool: reference(report, table, "pool"),
             retries: table.number(report, "retries", 0..=8, "").map(|at| at.value),

@@ -18,7 +18,7 @@ address = "10.2.0.2""##,
 r##"
 pm.toml:4:13: error: unknown scheduler "wlcc"
     4 | scheduler = "wlcc"
-      |             ^^^^^^ expected one of rr, wrr, lc, wlc, sh; did you mean "wlc"?"##
+      |             ^^^^^^ expected one of rr, wrr, lc, wlc, sh, dh, sed, nq, fo, ovf, mh, twos; did you mean "wlc"?"##
 }
 
 refuses! {
@@ -27,13 +27,67 @@ r##"
 [[service]]
 address = "10.1.0.100:80"
 forward = "nat"
-scheduler = "maglev"
+scheduler = "hash-ring"
 [[service.dest]]
 address = "10.2.0.2""##,
 r##"
-pm.toml:4:13: error: unknown scheduler "maglev"
-    4 | scheduler = "maglev"
-      |             ^^^^^^^^ expected one of rr, wrr, lc, wlc, sh"##
+pm.toml:4:13: error: unknown scheduler "hash-ring"
+    4 | scheduler = "hash-ring"
+      |             ^^^^^^^^^^^ expected one of rr, wrr, lc, wlc, sh, dh, sed, nq, fo, ovf, mh, twos"##
+}
+
+refuses! {
+    refuses_flags_of_another_scheduler, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+scheduler_flags = ["sh-port"]
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:81"
+forward = "nat"
+scheduler = "mh"
+scheduler_flags = ["mh-port", "mh-port", "mh-prot"]
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:20: error: sh-port with scheduler "wlc"
+    4 | scheduler_flags = ["sh-port"]
+      |                    ^^^^^^^^^ it is a flag of "sh"
+pm.toml:11:31: error: mh-port twice
+   11 | scheduler_flags = ["mh-port", "mh-port", "mh-prot"]
+      |                               ^^^^^^^^^ once is enough
+pm.toml:11:42: error: unknown scheduler flag "mh-prot"
+   11 | scheduler_flags = ["mh-port", "mh-port", "mh-prot"]
+      |                                          ^^^^^^^^^ expected one of sh-port, sh-fallback, mh-port, mh-fallback; did you mean "mh-port"?"##
+}
+
+refuses! {
+    refuses_maglev_sizes_that_are_none, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+scheduler = "mh"
+maglev_size = 65536
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:81"
+forward = "nat"
+scheduler = "sh"
+maglev_size = 65537
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:5:15: error: 65536 is not a prime number
+    5 | maglev_size = 65536
+      |               ^^^^^ the next one is 65537
+pm.toml:12:15: error: maglev_size with scheduler "sh"
+   12 | maglev_size = 65537
+      |               ^^^^^ it is of "mh""##
 }
 
 refuses! {

@@ -112,6 +112,8 @@ pub struct Candidate {
     pub id: DestId,
     /// Its weight.
     pub weight: u32,
+    /// Its weight, or the last one that was not 0 (`ip_vs_dest.last_weight`).
+    pub last_weight: u32,
 }
 
 /// A service.

@@ -3,17 +3,23 @@
 //! A scheduler's tables follow from the service alone and are built by the control thread; what it
 //! remembers from pick to pick (`Position`) is each worker's own and outlives snapshots.
 
+mod chance;
+mod hashed;
 mod least;
+mod maglev;
+mod ranked;
 mod round;
-mod source;
 
 use crate::service::Candidate;
 use crate::service::DestId;
 use crate::service::Service;
 use crate::stats::DestBlocks;
 use crate::tuple::Tuple;
+pub use hashed::Flags;
+pub use hashed::Hashed;
+pub use maglev::Entry as MaglevEntry;
+pub use maglev::KERNEL_SIZE;
 pub use round::Position;
-pub use source::SourceTable;
 
 /// A scheduler and the tables it needs.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,8 +32,18 @@ pub enum Sched {
     Lc,
     /// Fewest conns by weight.
     Wlc,
-    /// Source hashing.
-    Sh(SourceTable),
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue: an idle dest, or the shortest expected delay.
+    Nq,
+    /// Failover: the highest weight.
+    Fo,
+    /// Overflow: the highest weight that is not exceeded.
+    Ovf,
+    /// The better of two by chance.
+    Twos,
+    /// sh, dh and mh.
+    Hashed(Hashed),
 }
 
 impl Sched {
@@ -38,7 +54,12 @@ impl Sched {
             Self::Wrr => "wrr",
             Self::Lc => "lc",
             Self::Wlc => "wlc",
-            Self::Sh(_) => "sh",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Twos => "twos",
+            Self::Hashed(table) => table.name(),
         }
     }
 }
@@ -59,6 +80,16 @@ impl Ask<'_> {
     pub(crate) fn may(&self, c: &Candidate) -> bool {
         c.weight > 0 && !self.barred.contains(&c.id)
     }
+
+    /// Active conns of a dest, of all workers.
+    fn active(&self, c: &Candidate) -> u64 {
+        self.loads.sum(c.id.0 as usize, |s| &s.active)
+    }
+
+    /// 256 x active + inactive conns (`ip_vs_dest_conn_overhead`).
+    fn overhead(&self, c: &Candidate) -> u64 {
+        (self.active(c) << 8).wrapping_add(self.loads.sum(c.id.0 as usize, |s| &s.inactive))
+    }
 }
 
 /// Picks a dest, or none where no dest may take the conn.
@@ -69,6 +100,54 @@ pub fn pick(service: &Service, position: &mut Position, ask: &Ask<'_>) -> Option
         Sched::Wrr => position.weighted(dests, ask),
         Sched::Lc => least::connections(dests, ask),
         Sched::Wlc => least::weighted(dests, ask),
-        Sched::Sh(table) => table.pick(dests, ask),
+        Sched::Sed => least::expected_delay(dests, ask),
+        Sched::Nq => least::never_queue(dests, ask),
+        Sched::Fo => ranked::failover(dests, ask),
+        Sched::Ovf => ranked::overflow(dests, ask),
+        Sched::Twos => position.two_choices(dests, ask),
+        Sched::Hashed(table) => table.pick(dests, ask),
+    }
+}
+
+fn gcd(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::Addr;
+    use crate::tuple::Proto;
+
+    /// What a client sends.
+    pub(super) fn tuple(client: u32) -> Tuple {
+        let (src, dst) = (Addr::v4(client), Addr::v4(2));
+        Tuple { src, dst, sport: 3, dport: 4, proto: Proto::Tcp }
+    }
+
+    /// Dests 0, 1, 2 .. of these weights.
+    pub(super) fn list(weights: &[u32]) -> Vec<Candidate> {
+        weights
+            .iter()
+            .zip(0..)
+            .map(|(w, i)| Candidate { id: DestId(i), weight: *w, last_weight: *w })
+            .collect()
+    }
+
+    /// Asks a rule where dests have so many (active, inactive) conns.
+    pub(super) fn asked<R>(
+        tuple: &Tuple,
+        loads: &[(u64, u64)],
+        rule: impl FnOnce(&Ask<'_>) -> R,
+    ) -> R {
+        let blocks = DestBlocks::new(1, loads.len().max(16));
+        for (stats, (active, inactive)) in blocks.of_worker(0).iter().zip(loads) {
+            stats.active.add(*active);
+            stats.inactive.add(*inactive);
+        }
+        rule(&Ask { tuple, loads: &blocks, barred: &[] })
     }
 }

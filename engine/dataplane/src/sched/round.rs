@@ -1,7 +1,10 @@
-//! rr and wrr: what a worker remembers of a service's rounds.
+//! rr and wrr, and what a worker remembers of a service from pick to pick.
 
 use super::Ask;
 use super::Sched;
+use super::chance;
+use super::chance::Chance;
+use super::gcd;
 use crate::service::Candidate;
 use crate::service::DestId;
 use crate::service::Service;
@@ -17,6 +20,8 @@ pub struct Position {
     cw: u32,
     mw: u32,
     di: u32,
+    /// twos'.
+    chance: Chance,
 }
 
 impl Position {
@@ -33,6 +38,9 @@ impl Position {
     ) {
         if self.version == Some(service.version) {
             return;
+        }
+        if self.version.is_none() {
+            self.chance = Chance::new(worker, service.id.0);
         }
         self.version = Some(service.version);
         let new = &service.dests[..];
@@ -67,6 +75,11 @@ impl Position {
         Some(dests[at].id)
     }
 
+    /// `ip_vs_twos_schedule`.
+    pub(super) fn two_choices(&mut self, dests: &[Candidate], ask: &Ask<'_>) -> Option<DestId> {
+        chance::two_choices(dests, ask, &mut self.chance)
+    }
+
     /// `ip_vs_wrr_schedule`: goes on from the last dest and takes one whose weight is at least
     /// `cw`; at the list's end `cw` falls by `di`, and begins at `mw` again.
     pub(super) fn weighted(&mut self, dests: &[Candidate], ask: &Ask<'_>) -> Option<DestId> {
@@ -96,16 +109,10 @@ impl Position {
     }
 }
 
-fn gcd(mut a: u32, mut b: u32) -> u32 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sched::tests::list;
     use crate::service::Forward;
     use crate::service::ServiceId;
     use crate::stats::DestBlocks;
@@ -115,10 +122,6 @@ mod tests {
 
     const TUPLE: Tuple =
         Tuple { src: Addr::v4(1), dst: Addr::v4(2), sport: 3, dport: 4, proto: Proto::Tcp };
-
-    fn list(weights: &[u32]) -> Vec<Candidate> {
-        weights.iter().zip(0..).map(|(w, i)| Candidate { id: DestId(i), weight: *w }).collect()
-    }
 
     fn picks(p: &mut Position, dests: &[Candidate], n: usize, wrr: bool) -> Vec<Option<u32>> {
         let loads = DestBlocks::new(1, dests.len());

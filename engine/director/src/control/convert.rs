@@ -6,14 +6,18 @@ use hashbrown::HashMap;
 use pointsman_config::Config;
 use pointsman_config::Protocol;
 use pointsman_config::Scheduler;
+use pointsman_config::SchedulerFlag;
 use pointsman_dataplane::conn::State;
 use pointsman_dataplane::conn::Timeouts;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::sched::Flags;
+use pointsman_dataplane::sched::Hashed;
+use pointsman_dataplane::sched::MaglevEntry;
 use pointsman_dataplane::sched::Sched;
-use pointsman_dataplane::sched::SourceTable;
 use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
@@ -56,13 +60,37 @@ pub(crate) fn timeouts(seconds: &pointsman_config::Timeouts) -> Timeouts {
     timeouts
 }
 
-pub(crate) fn sched(scheduler: Scheduler, dests: &[Candidate]) -> Sched {
-    match scheduler {
+/// A service's scheduler over its dests; `endpoint` tells a dest's address and port.
+pub(crate) fn sched(
+    service: &pointsman_config::Service,
+    dests: &[Candidate],
+    endpoint: impl Fn(DestId) -> (Addr, u16),
+) -> Sched {
+    let has = |flags: [SchedulerFlag; 2]| flags.iter().any(|f| service.scheduler_flags.contains(f));
+    let flags = Flags {
+        port: has([SchedulerFlag::ShPort, SchedulerFlag::MhPort]),
+        fallback: has([SchedulerFlag::ShFallback, SchedulerFlag::MhFallback]),
+    };
+    let maglev = |c: &Candidate| {
+        let (addr, port) = endpoint(c.id);
+        MaglevEntry { addr, port, last_weight: c.last_weight }
+    };
+    match service.scheduler {
         Scheduler::Rr => Sched::Rr,
         Scheduler::Wrr => Sched::Wrr,
         Scheduler::Lc => Sched::Lc,
         Scheduler::Wlc => Sched::Wlc,
-        Scheduler::Sh => Sched::Sh(SourceTable::new(dests)),
+        Scheduler::Sed => Sched::Sed,
+        Scheduler::Nq => Sched::Nq,
+        Scheduler::Fo => Sched::Fo,
+        Scheduler::Ovf => Sched::Ovf,
+        Scheduler::Twos => Sched::Twos,
+        Scheduler::Sh => Sched::Hashed(Hashed::source(dests, flags)),
+        Scheduler::Dh => Sched::Hashed(Hashed::destination(dests)),
+        Scheduler::Mh => {
+            let entries: Vec<_> = dests.iter().map(maglev).collect();
+            Sched::Hashed(Hashed::maglev(&entries, service.maglev_size, flags))
+        }
     }
 }
 

@@ -222,11 +222,14 @@ impl Builder {
                 plan.resize(dest_id.0 as usize + 1, None);
             }
             plan[dest_id.0 as usize] = Some(built);
-            listed.push(Candidate { id: dest_id, weight });
+            listed.push(Candidate { id: dest_id, weight, last_weight: weight });
         }
         let before = previous.services.iter().find(|s| s.id == id && key_of(s) == key);
-        let dests = kernel_order(listed, before);
-        let sched = convert::sched(service.scheduler, &dests);
+        let mut dests = kernel_order(listed, before);
+        remember_weights(&mut dests, before);
+        let endpoint =
+            |id: DestId| self.dests.key(id.0).map_or_else(Default::default, |k| (k.addr, k.port));
+        let sched = convert::sched(service, &dests, endpoint);
         let same = before.filter(|s| s.sched == sched && s.dests == dests);
         let version = same.map_or_else(|| self.new_version(), |s| s.version);
         Ok(Service {
@@ -327,6 +330,14 @@ pub fn hops_changed(before: &Snapshot, after: &Snapshot) -> bool {
 
 fn key_of(service: &Service) -> ServiceKey {
     ServiceKey { proto: service.proto, addr: service.addr, port: service.port }
+}
+
+/// A quiesced dest's weight of before (`__ip_vs_update_dest`).
+fn remember_weights(dests: &mut [Candidate], before: Option<&Service>) {
+    for dest in dests.iter_mut().filter(|d| d.weight == 0) {
+        let mut known = before.iter().flat_map(|s| &s.dests);
+        dest.last_weight = known.find(|d| d.id == dest.id).map_or(0, |d| d.last_weight);
+    }
 }
 
 /// New dests go to the head one after another, kept ones keep their order: what ip_vs_add_dest
