@@ -59,7 +59,11 @@ impl Position {
         self.di = new.iter().filter(|c| c.weight > 0).fold(0, |g, c| gcd(c.weight, g)).max(1);
         let max = new.iter().map(|c| c.weight).max().unwrap_or(0);
         self.mw = max.saturating_sub(self.di - 1);
-        if self.cw > self.mw || self.cw == 0 {
+        if old.is_none() {
+            // The kernel gets dests one by one: with the first there is one level, the lowest, and
+            // there it stays until the first round has ended.
+            self.cw = self.mw.min(1);
+        } else if self.cw > self.mw || self.cw == 0 {
             self.cw = self.mw;
         } else if self.di > 1 {
             self.cw = (self.cw / self.di) * self.di + 1;
@@ -191,7 +195,7 @@ mod tests {
     fn wrr_begins_at_the_head_after_a_change() {
         let dests = list(&[2, 1, 1]);
         let mut p = begin(Sched::Wrr, &dests);
-        assert_eq!(picks(&mut p, &dests, 3, true), [0, 0, 1].map(Some));
+        assert_eq!(picks(&mut p, &dests, 6, true), [0, 1, 2, 0, 0, 1].map(Some));
         let old = service(1, Sched::Wrr, &dests);
         p.follow(Some(&old), &service(2, Sched::Wrr, &dests), (0, 1));
         // cw stays at 1, the pointer is at the head.
@@ -215,6 +219,7 @@ mod tests {
         let dests = list(&[4, 3, 2]);
         let expected = [0, 0, 1, 0, 1, 2, 0, 1, 2].map(Some);
         let mut p = begin(Sched::Wrr, &dests);
+        assert_eq!(picks(&mut p, &dests, 3, true), [0, 1, 2].map(Some));
         assert_eq!(picks(&mut p, &dests, 9, true), expected);
         assert_eq!(picks(&mut p, &dests, 9, true), expected);
     }
@@ -223,7 +228,7 @@ mod tests {
     fn wrr_with_a_common_divisor() {
         let dests = list(&[4, 2]);
         let mut p = begin(Sched::Wrr, &dests);
-        assert_eq!(picks(&mut p, &dests, 6, true), [0, 0, 1, 0, 0, 1].map(Some));
+        assert_eq!(picks(&mut p, &dests, 6, true), [0, 1, 0, 0, 1, 0].map(Some));
     }
 
     #[test]
