@@ -249,13 +249,17 @@ fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
     locals.insert(Addr::v4(VIP), local(true, false));
     let candidates =
         (0..DESTS).rev().map(|n| Candidate { id: DestId(n), weight: 1, last_weight: 1 }).collect();
-    let connected = |addr, port| Route { prefix: Prefix::new(Addr::v4(addr), 24), port, via: None };
+    let route = |addr, len, port, via| {
+        let prefix = Prefix::new(Addr::v4(addr), len);
+        Route { prefix, from: None, port, via }
+    };
+    let connected = |addr, port| route(addr, 24, port, None);
     Ok(Snapshot {
         ports: vec![port(0, 0x0a01_00fe), port(1, 0x0a02_00fe)],
         routes: Routes::new(vec![
             connected(0x0a01_0000, WAN),
             connected(0x0a02_0000, LAN),
-            Route { prefix: Prefix::new(Addr::v4(0), 0), port: WAN, via: Some(Addr::v4(gateway)) },
+            route(0, 0, WAN, Some(Addr::v4(gateway))),
         ]),
         locals,
         services: vec![Service {

@@ -40,6 +40,7 @@ pub use model::Device;
 pub use model::Director;
 pub use model::Forward;
 pub use model::Hugepages;
+pub use model::IcmpSource;
 pub use model::Idle;
 pub use model::Port;
 pub use model::Protocol;

@@ -63,6 +63,8 @@ pub struct Director {
     pub socket: PathBuf,
     /// Absolute path of the file that keeps the key of initial sequence numbers.
     pub secret: PathBuf,
+    /// Whether frames that are of no conn and for no address of ours are routed between ports.
+    pub route: bool,
     /// Whether DPDK's memory is in huge pages.
     pub hugepages: Hugepages,
     /// Memory given to DPDK, in MiB.
@@ -169,6 +171,8 @@ impl fmt::Display for Device {
 pub struct Route {
     /// Where to; host bits are zero.
     pub to: Prefix,
+    /// Only for packets from these sources, of the same family; host bits are zero, length is not.
+    pub from: Option<Prefix>,
     /// The next hop, a neighbour on `port`.
     pub via: IpAddr,
     /// Index of its port in [`Config::ports`].
@@ -215,6 +219,10 @@ pub struct Service {
     pub replies: u16,
     /// Whether full-NAT shifts sequence numbers and timestamps.
     pub rewrite: bool,
+    /// Whether replies leave by the port and next hop that the client's frames came from.
+    pub last_hop: bool,
+    /// Whose address ICMP errors of hops behind the director bear.
+    pub icmp_source: IcmpSource,
     /// Index of its VIP in [`Config::vips`].
     pub vip: usize,
     /// Real servers, in the order of the file; may be empty.
@@ -380,5 +388,15 @@ words! {
         Reject "reject" "rst" "reset",
         /// Nothing.
         Drop "drop" "ignore" "silent",
+    }
+}
+
+words! {
+    /// Whose address ICMP errors of hops behind the director bear.
+    IcmpSource "ICMP source" {
+        /// The VIP's, as the kernel has it.
+        Vip "vip" "service",
+        /// The hop's own.
+        Router "router" "hop",
     }
 }

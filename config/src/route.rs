@@ -3,17 +3,25 @@
 use crate::model::Config;
 use crate::model::Port;
 use crate::model::Route;
+use crate::prefix::Prefix;
 use crate::prefix::same_family;
 use std::net::IpAddr;
 
 impl Config {
     /// The way to `address`: index of the port, and the next hop, which is `address` itself when it
     /// is on the link. The longest prefix wins; among equal ones connected prefixes come before
-    /// static routes, and those before gateways; among gateways the first port's. `None` when
-    /// nothing covers it. Linear in ports and routes.
+    /// static routes, and those before gateways; among gateways the first port's. Routes with a
+    /// `from` do not count. `None` when nothing covers it. Linear in ports and routes.
     #[must_use]
     pub fn route(&self, address: IpAddr) -> Option<(usize, IpAddr)> {
-        find(&self.ports, &self.routes, address)
+        find(&self.ports, &self.routes, None, address)
+    }
+
+    /// The same for frames from `source`: routes with a `from` count if it holds the source, and
+    /// among routes to equal prefixes the longest `from` wins.
+    #[must_use]
+    pub fn route_from(&self, source: IpAddr, address: IpAddr) -> Option<(usize, IpAddr)> {
+        find(&self.ports, &self.routes, Some(source), address)
     }
 
     /// The ports on which ARP or ND answers for `address`, if it is ours: those with a connected
@@ -25,21 +33,31 @@ impl Config {
 }
 
 /// [`Config::route`] before there is a `Config`.
-pub(crate) fn find(ports: &[Port], routes: &[Route], address: IpAddr) -> Option<(usize, IpAddr)> {
+pub(crate) fn find(
+    ports: &[Port],
+    routes: &[Route],
+    source: Option<IpAddr>,
+    address: IpAddr,
+) -> Option<(usize, IpAddr)> {
     let connected = ports.iter().enumerate().flat_map(|(port, settings)| {
         let inside = settings.addresses.iter().filter(move |prefix| prefix.contains(address));
-        inside.map(move |prefix| (prefix.length(), port, address))
+        inside.map(move |prefix| ((prefix.length(), 0), port, address))
     });
+    let is_from =
+        |from: Prefix| source.is_some_and(|source| from.contains(source)).then(|| from.length());
     let routed = routes.iter().filter(|route| route.to.contains(address));
-    let routed = routed.map(|route| (route.to.length(), route.port, route.via));
+    let routed = routed.filter_map(|route| {
+        let from = route.from.map_or(Some(0), is_from)?;
+        Some(((route.to.length(), from), route.port, route.via))
+    });
     let gateways = ports.iter().enumerate().flat_map(|(port, settings)| {
         let usable =
             settings.gateways.iter().filter(move |gateway| same_family(**gateway, address));
-        usable.map(move |gateway| (0, port, *gateway))
+        usable.map(move |gateway| ((0, 0), port, *gateway))
     });
-    let mut best: Option<(u8, usize, IpAddr)> = None;
+    let mut best: Option<((u8, u8), usize, IpAddr)> = None;
     for candidate in connected.chain(routed).chain(gateways) {
-        if best.is_none_or(|(length, ..)| candidate.0 > length) {
+        if best.is_none_or(|(lengths, ..)| candidate.0 > lengths) {
             best = Some(candidate);
         }
     }

@@ -48,6 +48,7 @@ pub(crate) const DIRECTOR: Schema = Schema {
         ("neighbours", "4096"),
         ("socket", "\"/run/pointsman/pointsman.sock\""),
         ("secret", "\"/var/lib/pointsman/secret\""),
+        ("route", "true"),
         ("hugepages", "\"auto\""),
         ("memory", "512"),
         ("mbufs", "16384"),
@@ -88,7 +89,12 @@ pub(crate) const PORT: Schema = Schema {
 
 pub(crate) const ROUTE: Schema = Schema {
     header: "[[route]]",
-    keys: &[("to", "\"10.9.0.0/16\""), ("via", "\"10.2.0.1\""), ("port", "\"lan\"")],
+    keys: &[
+        ("to", "\"10.9.0.0/16\""),
+        ("from", "\"10.2.0.0/24\""),
+        ("via", "\"10.2.0.1\""),
+        ("port", "\"lan\""),
+    ],
 };
 
 pub(crate) const POOL: Schema = Schema {
@@ -117,6 +123,8 @@ pub(crate) const SERVICE: Schema = Schema {
         ("udp_timeout", "30"),
         ("replies", "1"),
         ("rewrite", "true"),
+        ("last_hop", "true"),
+        ("icmp_source", "\"vip\""),
         ("dest", "[[service.dest]]"),
     ],
 };

@@ -9,6 +9,7 @@ use pointsman_config::Dest;
 use pointsman_config::Device;
 use pointsman_config::Forward;
 use pointsman_config::Hugepages;
+use pointsman_config::IcmpSource;
 use pointsman_config::Idle;
 use pointsman_config::Prefix;
 use pointsman_config::Protocol;
@@ -154,6 +155,7 @@ socket = "/tmp/pm.sock"
 hugepages = "never"
 memory = 64
 mbufs = 0x2000
+route = true
 [timeouts]
 tcp_none = 1
 tcp_established = 2
@@ -190,6 +192,8 @@ protocol = "udp"
 scheduler = "sh"
 forward = "fullnat"
 pool = "p"
+last_hop = true
+icmp_source = "router"
 dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weight = 65535 }]
 "#,
     );
@@ -242,6 +246,8 @@ dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weigh
     assert_eq!((service.name.as_str(), service.address.to_string()), ("s", "10.1.0.100:53".into()));
     assert_eq!((service.protocol, service.scheduler), (Protocol::Udp, Scheduler::Sh));
     assert_eq!((service.forward, service.pool, service.vip), (Forward::FullNat, Some(0), 0));
+    assert_eq!((service.last_hop, service.icmp_source), (true, IcmpSource::Router));
+    assert!(director.route);
     let dest = |address: &str, weight| Dest { address: address.parse().unwrap(), weight };
     assert_eq!(service.dests, [dest("10.1.0.2:5353", 0), dest("10.1.0.3:53", 65535)]);
 }
@@ -283,6 +289,34 @@ fn the_longest_prefix_wins() {
 }
 
 #[test]
+fn of_routes_to_equal_prefixes_the_longest_from_wins() {
+    let routes = r#"
+[[route]]
+to = "0.0.0.0/0"
+from = "10.2.0.0/24"
+via = "10.1.0.21"
+[[route]]
+to = "0.0.0.0/0"
+from = "10.2.0.64/26"
+via = "10.1.0.22"
+[[route]]
+to = "10.9.0.0/16"
+from = "10.2.0.64/26"
+via = "10.1.0.23"
+"#;
+    let config = config(&format!("{TWO_ARMS}{routes}"));
+    let way = |source: &str, address: &str| config.route_from(ip(source), ip(address));
+    assert_eq!(way("10.3.0.1", "192.0.2.1"), Some((0, ip("10.1.0.1"))));
+    assert_eq!(way("10.2.0.1", "192.0.2.1"), Some((0, ip("10.1.0.21"))));
+    assert_eq!(way("10.2.0.65", "192.0.2.1"), Some((0, ip("10.1.0.22"))));
+    assert_eq!(way("10.2.0.65", "10.9.1.1"), Some((0, ip("10.1.0.23"))));
+    assert_eq!(way("10.2.0.1", "10.9.1.1"), Some((1, ip("10.2.0.1"))));
+    // The longest destination comes first.
+    assert_eq!(way("10.2.0.65", "10.9.7.1"), Some((0, ip("10.1.0.7"))));
+    assert_eq!(config.route(ip("192.0.2.1")), Some((0, ip("10.1.0.1"))));
+}
+
+#[test]
 fn without_a_gateway_there_may_be_no_way() {
     let config = config(SMALLEST);
     assert_eq!(config.route(ip("10.1.0.1")), Some((0, ip("10.1.0.1"))));
@@ -293,10 +327,13 @@ fn without_a_gateway_there_may_be_no_way() {
 #[test]
 fn a_route_knows_its_port() {
     let config = config(TWO_ARMS);
-    assert_eq!(config.routes[0], Route { to: prefix("10.9.0.0/16"), via: ip("10.2.0.1"), port: 1 });
+    assert_eq!(
+        config.routes[0],
+        Route { to: prefix("10.9.0.0/16"), from: None, via: ip("10.2.0.1"), port: 1 }
+    );
     assert_eq!(
         config.routes[2],
-        Route { to: prefix("2001:db8:9::/48"), via: ip("fe80::2"), port: 1 }
+        Route { to: prefix("2001:db8:9::/48"), from: None, via: ip("fe80::2"), port: 1 }
     );
 }
 

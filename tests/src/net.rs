@@ -171,19 +171,21 @@ fn port(name: &str, mac: Mac, addrs: impl Fn(Family) -> IpAddr) -> PortInfo {
     }
 }
 
-fn route(prefix: &str, len: u8, port: PortId, via: Option<IpAddr>) -> Route {
-    Route { prefix: Prefix::new(ip(prefix).into(), len), port, via: via.map(Addr::from) }
+/// A route from any source.
+pub fn route_to(prefix: &str, len: u8, port: PortId, via: Option<IpAddr>) -> Route {
+    let prefix = Prefix::new(ip(prefix).into(), len);
+    Route { prefix, from: None, port, via: via.map(Addr::from) }
 }
 
 /// The routes of the table above.
 pub fn routes() -> Vec<Route> {
     vec![
-        route("10.0.0.0", 24, WAN, None),
-        route("2001:db8::", 64, WAN, None),
-        route("10.1.0.0", 24, LAN, None),
-        route("2001:db8:1::", 64, LAN, None),
-        route("0.0.0.0", 0, WAN, Some(gateway(Family::V4))),
-        route("::", 0, WAN, Some(gateway(Family::V6))),
+        route_to("10.0.0.0", 24, WAN, None),
+        route_to("2001:db8::", 64, WAN, None),
+        route_to("10.1.0.0", 24, LAN, None),
+        route_to("2001:db8:1::", 64, LAN, None),
+        route_to("0.0.0.0", 0, WAN, Some(gateway(Family::V4))),
+        route_to("::", 0, WAN, Some(gateway(Family::V6))),
     ]
 }
 

@@ -11,6 +11,10 @@ mod vips;
 use crate::model::Config;
 use crate::model::Port;
 use crate::model::Route;
+use crate::pool::AddressRange;
+use crate::prefix::Prefix;
+use crate::prefix::bits;
+use crate::prefix::with_bits;
 use crate::raw::Raw;
 use crate::report::Report;
 use crate::route;
@@ -52,8 +56,22 @@ struct Ways {
 }
 
 impl Ways {
-    fn route(&self, address: IpAddr) -> Option<(usize, IpAddr)> {
-        route::find(&self.ports, &self.routes, address)
+    /// The way of frames from `source`, an address of a pool, or of which the source is not known.
+    fn route(&self, source: Option<IpAddr>, address: IpAddr) -> Option<(usize, IpAddr)> {
+        route::find(&self.ports, &self.routes, source, address)
+    }
+
+    /// Addresses that stand for all of a range: frames from any other one leave as those from the
+    /// next lower of these do.
+    fn sources(&self, range: &AddressRange) -> Vec<IpAddr> {
+        let after = |prefix: Prefix| {
+            let next = bits(prefix.last()).checked_add(1)?;
+            Some(with_bits(prefix.last(), next))
+        };
+        let froms = self.routes.iter().filter_map(|route| route.from);
+        let edges = froms.flat_map(|from| [Some(from.first()), after(from)]).flatten();
+        let inside = edges.filter(|edge| range.contains(*edge));
+        [range.first()].into_iter().chain(inside).collect()
     }
 
     /// The port whose own address it is.

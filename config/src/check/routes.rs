@@ -22,11 +22,11 @@ pub(super) fn check(
     ports: &[Port],
     names: &Names<'_>,
 ) -> Vec<Route> {
-    let mut seen: HashMap<Prefix, usize> = HashMap::new();
+    let mut seen: HashMap<(Prefix, Option<Prefix>), usize> = HashMap::new();
     let mut routes = Vec::new();
     for route in &raw.routes {
-        if let Some(to) = route.to {
-            check_destination(report, to, ports, &mut seen);
+        if let Some(to) = route.to.filter(|_| route.whole) {
+            check_destination(report, to, route.from, ports, &mut seen);
         }
         let named = route.port.as_ref().map(|name| names.find(report, name));
         let (Some(to), Some(via)) = (route.to, route.via) else { continue };
@@ -40,42 +40,66 @@ pub(super) fn check(
             report.error(via.span, message, "a route needs a next hop of its own family");
             continue;
         }
+        let from = route.from.map(|from| from.value);
+        if !route.from.is_none_or(|from| check_sources(report, from, to.value)) || !route.whole {
+            continue;
+        }
         // Without all ports, or with an unknown one, nothing can be said about the next hop.
         if ports.len() < raw.ports.len() || named == Some(None) {
             continue;
         }
         if let Some(port) = check_next_hop(report, via, ports, named.flatten()) {
-            routes.push(Route { to: to.value, via: via.value, port });
+            routes.push(Route { to: to.value, from, via: via.value, port });
         }
     }
     routes
 }
 
+/// Whether `from` narrows a route to `to`.
+fn check_sources(report: &mut Report<'_>, from: At<Prefix>, to: Prefix) -> bool {
+    let prefix = from.value;
+    if !same_family(prefix.address(), to.address()) {
+        let (is, not) = (family(prefix.address()), family(to.address()));
+        let message = format!("from {prefix} is {is}, not {not}");
+        report.error(from.span, message, "a route needs sources of its own family");
+    } else if prefix.length() == 0 {
+        report.error(from.span, format!("from {prefix} is every source"), "leave it out");
+    } else {
+        return true;
+    }
+    false
+}
+
 fn check_destination(
     report: &mut Report<'_>,
     to: At<Prefix>,
+    from: Option<At<Prefix>>,
     ports: &[Port],
-    seen: &mut HashMap<Prefix, usize>,
+    seen: &mut HashMap<(Prefix, Option<Prefix>), usize>,
 ) {
     let prefix = to.value;
+    let from = from.map(|from| from.value);
+    let named = from.map_or(prefix.to_string(), |from| format!("{prefix} from {from}"));
     let line = report.line(to.span);
     let on = |port: &&Port| port.addresses.iter().any(|own| own.network() == prefix);
-    let default =
-        |port: &&Port| port.gateways.iter().any(|gateway| same_family(*gateway, prefix.address()));
-    if let Some(first) = seen.get(&prefix) {
+    let default = |port: &&Port| {
+        let same = |gateway: &IpAddr| same_family(*gateway, prefix.address());
+        prefix.length() == 0 && port.gateways.iter().any(same)
+    };
+    if let Some(first) = seen.get(&(prefix, from)) {
         report.error(
             to.span,
-            format!("duplicate route to {prefix}"),
+            format!("duplicate route to {named}"),
             format!("line {first} has it already"),
         );
     } else if let Some(port) = ports.iter().find(on) {
         let help = "leave the route out: its addresses are neighbours";
         report.error(to.span, format!("{prefix} is connected to port {:?}", port.name), help);
-    } else if let Some(port) = ports.iter().filter(|_| prefix.length() == 0).find(default) {
+    } else if let Some(port) = ports.iter().find(|p| from.is_none() && default(p)) {
         let help = format!("port {:?} has a gateway, which is the same; leave one out", port.name);
         report.error(to.span, format!("duplicate route to {prefix}"), help);
     }
-    seen.entry(prefix).or_insert(line);
+    seen.entry((prefix, from)).or_insert(line);
 }
 
 /// The port of the next hop.

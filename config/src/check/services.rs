@@ -103,7 +103,7 @@ pub(super) fn check(
         let Some(forward) = service.forward else { continue };
         let pool = check_pool(report, service, address.value, forward, &around);
         check_own_vip(report, address, forward.value, ways);
-        let dests = check_dests(report, service, address.value, forward.value, &around);
+        let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
         if service.whole {
             check_weights(report, service, &name, &dests);
@@ -128,6 +128,8 @@ pub(super) fn check(
             udp_timeout: service.udp_timeout,
             replies: service.replies,
             rewrite: service.rewrite,
+            last_hop: service.last_hop,
+            icmp_source: service.icmp_source,
             vip,
             dests,
         });
@@ -251,7 +253,7 @@ fn check_dests(
     report: &mut Report<'_>,
     service: &RawService,
     address: SocketAddr,
-    forward: Forward,
+    (forward, pool): (Forward, Option<usize>),
     around: &Surroundings<'_>,
 ) -> Vec<Dest> {
     let mut seen: HashMap<SocketAddr, Span> = HashMap::new();
@@ -276,7 +278,7 @@ fn check_dests(
                 format!("{forward} leaves the port as it is: expected {}, or none", address.port());
             report.error(span, format!("dest port {} is not the service's", dest.port()), help);
         }
-        check_place(report, At { value: ip, span }, forward, around);
+        check_place(report, At { value: ip, span }, (forward, pool), around);
     }
     dests
 }
@@ -285,7 +287,7 @@ fn check_dests(
 fn check_place(
     report: &mut Report<'_>,
     dest: At<IpAddr>,
-    forward: Forward,
+    (forward, pool): (Forward, Option<usize>),
     around: &Surroundings<'_>,
 ) {
     let At { value, span } = dest;
@@ -301,7 +303,7 @@ fn check_place(
     } else if let Some(what) = ways.reserved(value) {
         report.error(span, format!("dest {value} is {what}"), host);
     } else if ways.known {
-        match ways.route(value) {
+        match check_ways(report, dest, pool, around) {
             None => {
                 let help =
                     format!("add a [[route]] or a gateway; connected: {}", ways.prefixes(value));
@@ -320,6 +322,32 @@ fn check_place(
             Some(_) => {}
         }
     }
+}
+
+/// The way to a dest, which is one for the whole pool: a dest has one next hop.
+fn check_ways(
+    report: &mut Report<'_>,
+    dest: At<IpAddr>,
+    pool: Option<usize>,
+    around: &Surroundings<'_>,
+) -> Option<(usize, IpAddr)> {
+    let At { value, span } = dest;
+    let pool = pool.and_then(|pool| around.pools.models.get(pool));
+    let ranges = pool.map_or(&[][..], |pool| &pool.ranges);
+    let sources = ranges.iter().filter(|range| same_family(range.first(), value));
+    let sources: Vec<_> = sources.flat_map(|range| around.ways.sources(range)).collect();
+    let way = around.ways.route(sources.first().copied(), value);
+    let differs = |source: &&IpAddr| around.ways.route(Some(**source), value) != way;
+    if let (Some(pool), Some(source)) = (pool, sources.iter().find(differs)) {
+        let (name, first) = (&pool.name, sources[0]);
+        let help = format!(
+            "a dest has one next hop: take {source} or {first} out of the pool, or name both in the \
+             route's from"
+        );
+        let message = format!("pool {name:?} has two ways to dest {value}");
+        report.error(span, message, help);
+    }
+    way
 }
 
 /// The port a tunnel leaves by must have a source for the outer header, and room for it.

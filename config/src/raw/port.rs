@@ -35,6 +35,9 @@ pub(crate) struct RawPort {
 #[derive(Debug)]
 pub(crate) struct RawRoute {
     pub(crate) to: Option<At<Prefix>>,
+    pub(crate) from: Option<At<Prefix>>,
+    /// Whether `from` is absent or could be read.
+    pub(crate) whole: bool,
     pub(crate) via: Option<At<IpAddr>>,
     pub(crate) port: Option<At<String>>,
 }
@@ -83,8 +86,13 @@ impl RawRoute {
     pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
         table.require(report, "to");
         table.require(report, "via");
+        let errors = report.errors();
+        let from = table.parsed(report, "from", address::parse_destination);
+        let whole = report.errors() == errors;
         Self {
             to: table.parsed(report, "to", address::parse_destination),
+            from,
+            whole,
             via: table.parsed(report, "via", address::parse_address),
             port: reference(report, table, "port"),
         }

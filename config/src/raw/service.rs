@@ -6,6 +6,7 @@ use super::reference;
 use crate::address;
 use crate::model::Closed;
 use crate::model::Forward;
+use crate::model::IcmpSource;
 use crate::model::Protocol;
 use crate::model::Scheduler;
 use crate::model::SchedulerFlag;
@@ -55,6 +56,8 @@ pub(crate) struct RawService {
     pub(crate) udp_timeout: Option<u32>,
     pub(crate) replies: u16,
     pub(crate) rewrite: bool,
+    pub(crate) last_hop: bool,
+    pub(crate) icmp_source: IcmpSource,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -139,6 +142,8 @@ impl RawService {
             udp_timeout: table.number(report, "udp_timeout", 1..=1_987_200, "s").map(|at| at.value),
             replies: or(table.number(report, "replies", 0..=65_535, ""), 0),
             rewrite: or(table.boolean(report, "rewrite"), true),
+            last_hop: or(table.boolean(report, "last_hop"), false),
+            icmp_source: or(table.word(report, "icmp_source"), IcmpSource::Vip),
             dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
             whole: false,
         };

@@ -456,3 +456,73 @@ pm.toml:10:11: warning: gateway 10.2.0.1 is never used
    10 | gateway = "10.2.0.1"
       |           ^^^^^^^^^^ port "wan" has the IPv4 gateway; use [[route]] here"##
 }
+
+refuses! {
+    refuses_two_routes_to_one_prefix_from_one_source, PORTS,
+r##"
+[[route]]
+to = "0.0.0.0/0"
+from = "10.2.0.0/24"
+via = "10.2.0.1"
+[[route]]
+to = "0.0.0.0/0"
+from = "10.2.0.0/24"
+via = "10.2.0.2""##,
+r##"
+pm.toml:6:6: error: duplicate route to 0.0.0.0/0 from 10.2.0.0/24
+    6 | to = "0.0.0.0/0"
+      |      ^^^^^^^^^^^ line 2 has it already"##
+}
+
+refuses! {
+    refuses_a_route_from_another_family, PORTS,
+r##"
+[[route]]
+to = "0.0.0.0/0"
+from = "2001:db8:2::/64"
+via = "10.2.0.1""##,
+r##"
+pm.toml:3:8: error: from 2001:db8:2::/64 is IPv6, not IPv4
+    3 | from = "2001:db8:2::/64"
+      |        ^^^^^^^^^^^^^^^^^ a route needs sources of its own family"##
+}
+
+refuses! {
+    refuses_a_route_from_everywhere, PORTS,
+r##"
+[[route]]
+to = "10.8.0.0/16"
+from = "0.0.0.0/0"
+via = "10.2.0.1""##,
+r##"
+pm.toml:3:8: error: from 0.0.0.0/0 is every source
+    3 | from = "0.0.0.0/0"
+      |        ^^^^^^^^^^^ leave it out"##
+}
+
+refuses! {
+    refuses_a_from_with_host_bits, PORTS,
+r##"
+[[route]]
+to = "10.8.0.0/16"
+from = "10.2.0.7/24"
+via = "10.2.0.1""##,
+r##"
+pm.toml:3:8: error: 10.2.0.7/24 has host bits set
+    3 | from = "10.2.0.7/24"
+      |        ^^^^^^^^^^^^^ did you mean "10.2.0.0/24"?"##
+}
+
+accepts! {
+    accepts_default_routes_from_sources_besides_a_gateway, PORTS,
+r##"
+[[route]]
+to = "0.0.0.0/0"
+from = "10.2.0.0/24"
+via = "10.2.0.1"
+[[route]]
+to = "0.0.0.0/0"
+from = "10.2.0.0/25"
+via = "10.2.0.2""##,
+""
+}

@@ -760,3 +760,42 @@ pm.toml:21:8: warning: 32768 pairs of pool address and full-NAT dest
    21 | pool = "p"
       |        ^^^ a worker has room for 16384: conns may be refused; a smaller pool does, each address carries 64511 conns to each dest"##
 }
+
+refuses! {
+    refuses_a_pool_with_two_ways_to_a_dest, PORTS,
+r##"
+[[route]]
+to = "10.9.7.0/24"
+from = "10.2.0.102/31"
+via = "10.1.0.9"
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100-10.2.0.103"]
+[[service]]
+address = "10.1.0.100:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.9.7.1"
+[[service.dest]]
+address = "10.9.8.1""##,
+r##"
+pm.toml:13:11: error: pool "p" has two ways to dest 10.9.7.1
+   13 | address = "10.9.7.1"
+      |           ^^^^^^^^^^ a dest has one next hop: take 10.2.0.102 or 10.2.0.100 out of the pool, or name both in the route's from"##
+}
+
+refuses! {
+    refuses_an_unknown_icmp_source, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+icmp_source = "routers"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:15: error: unknown ICMP source "routers"
+    4 | icmp_source = "routers"
+      |               ^^^^^^^^^ expected one of vip, router; did you mean "router"?"##
+}

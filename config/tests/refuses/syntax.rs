@@ -84,7 +84,7 @@ close = "drop""##,
 r##"
 pm.toml:4:1: error: unknown key "dev" in [[route]]
     4 | dev = "lan"
-      | ^^^ expected one of to, via, port
+      | ^^^ expected one of to, from, via, port
 pm.toml:8:1: error: unknown key "share" in [[pool]]
     8 | share = true
       | ^^^^^ did you mean "shared"?
@@ -296,7 +296,7 @@ idle = "пол""##,
 r##"
 pm.toml:2:1: error: unknown key "ключ" in [director]
     2 | "ключ" = 1
-      | ^^^^^^ expected one of cores, control_core, idle, conns, neighbours, socket, secret, hugepages, memory, mbufs
+      | ^^^^^^ expected one of cores, control_core, idle, conns, neighbours, socket, secret, route, hugepages, memory, mbufs
 pm.toml:3:8: error: unknown idle mode "пол"
     3 | idle = "пол"
       |        ^^^^^ expected one of poll, adaptive"##

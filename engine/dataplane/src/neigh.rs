@@ -155,7 +155,8 @@ impl Neighbours {
 
     /// Control only: routes or hops changed; conns look theirs up anew.
     pub fn bump_epoch(&self) {
-        self.epoch.store(self.epoch.load(Relaxed).wrapping_add(1), Release);
+        // Never 0, by which conns say that they keep no hop.
+        self.epoch.store(self.epoch.load(Relaxed).wrapping_add(1).max(1), Release);
     }
 
     /// The address of a hop and its port, for people.

@@ -127,8 +127,64 @@ fn tagged(frame: &[u8], ether_type: u16, expected: u16) -> Result<(u16, usize), 
     Ok((get16(frame, 16), ethernet::LEN + ethernet::TAG))
 }
 
+/// Reads a frame as a router does, which looks no further than the IP header; `kind` says nothing.
+///
+/// # Errors
+/// Where no router may forward it.
+#[cold]
+pub fn parse_transit(frame: &[u8], port: &PortInfo) -> Result<Parsed, DropReason> {
+    let (at, number, src, dst) = match link(frame, port)? {
+        (ethernet::IPV4, l3) => header_v4(frame, l3)?,
+        (ethernet::IPV6, l3) => {
+            let (at, number, src, dst) = header_v6(frame, l3)?;
+            check_v6(src, dst)?;
+            (at, number, src, dst)
+        }
+        _ => return Err(DropReason::EtherType),
+    };
+    if ethernet::is_group(frame) {
+        return Err(DropReason::Multicast);
+    }
+    let Places { l3, l4, end, ttl } = at;
+    let proto = Proto::from_number(number).unwrap_or(Proto::Icmp);
+    let tuple = Tuple { src, dst, sport: 0, dport: 0, proto };
+    let kind = Kind::Drop(DropReason::NotOurs);
+    Ok(Parsed { kind, l3: l3 as u16, l4: l4 as u16, end: end as u16, ttl, flags: 0, tuple })
+}
+
+/// Whether an ICMP error may be sent about a packet: not about one, nor about a later fragment
+/// (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 e). Of IPv6 fragments
+/// routers know no order.
+pub fn may_be_answered(frame: &[u8], p: &Parsed) -> bool {
+    let ip = &frame[p.l3 as usize..p.end as usize];
+    let (number, l4) = match p.family() {
+        Family::V4 if get16(ip, ipv4::FRAGMENT) & ipv4::OFFSET != 0 => return false,
+        Family::V4 => (ip[ipv4::PROTOCOL], ipv4::header_len(ip)),
+        Family::V6 => match walk_extensions(ip, ip[ipv6::NEXT], ipv6::LEN) {
+            Ok((_, l4, true)) if get16(ip, l4 - 6) & ipv6::OFFSET != 0 => return true,
+            Ok((number, l4, _)) => (number, l4),
+            Err(_) => return true,
+        },
+    };
+    match (number, p.family(), ip.get(l4)) {
+        (ipv4::ICMP, Family::V4, kind) => kind.is_some_and(|kind| icmp::v4::is_query(*kind)),
+        (ipv6::ICMPV6, Family::V6, kind) => kind.is_some_and(|kind| icmp::v6::is_query(*kind)),
+        _ => true,
+    }
+}
+
 #[inline(always)]
 fn parse_v4(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
+    let (at, number, src, dst) = header_v4(frame, l3)?;
+    if get16(frame, l3 + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) != 0 {
+        return fragment(at, number, src, dst);
+    }
+    transport(frame, at, number, src, dst)
+}
+
+/// Checks an IPv4 header and gives the places, the transport's number and the addresses.
+#[inline(always)]
+fn header_v4(frame: &[u8], l3: usize) -> Result<(Places, u8, Addr, Addr), DropReason> {
     let ip = &frame[l3..];
     if ip.len() < ipv4::LEN {
         return Err(DropReason::Truncated);
@@ -155,10 +211,7 @@ fn parse_v4(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
         return Err(DropReason::Multicast);
     }
     let at = Places { l3, l4: l3 + header_len, end: l3 + total, ttl: ip[ipv4::TTL] };
-    if get16(ip, ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) != 0 {
-        return fragment(at, ip[ipv4::PROTOCOL], src, dst);
-    }
-    transport(frame, at, ip[ipv4::PROTOCOL], src, dst)
+    Ok((at, ip[ipv4::PROTOCOL], src, dst))
 }
 
 /// Walks IPv4 options (RFC 791 section 3.1). Source routes are refused, as every host and router
@@ -182,8 +235,9 @@ fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
     Ok(())
 }
 
+/// Checks an IPv6 header and gives the places, the next header's number and the addresses.
 #[inline(always)]
-fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
+fn header_v6(frame: &[u8], l3: usize) -> Result<(Places, u8, Addr, Addr), DropReason> {
     let ip = &frame[l3..];
     if ip.len() < ipv6::LEN {
         return Err(DropReason::Truncated);
@@ -195,12 +249,29 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     if end > frame.len() {
         return Err(DropReason::Truncated);
     }
-    let (src, dst) = (ipv6::src(ip), ipv6::dst(ip));
-    let (next, l4, is_fragment) = match ip[ipv6::NEXT] {
-        next @ (6 | 17 | ipv6::ICMPV6) => (next, l3 + ipv6::LEN, false),
-        next => walk_extensions(&frame[..end], next, l3 + ipv6::LEN)?,
+    let at = Places { l3, l4: l3 + ipv6::LEN, end, ttl: ip[ipv6::HOP_LIMIT] };
+    Ok((at, ip[ipv6::NEXT], ipv6::src(ip), ipv6::dst(ip)))
+}
+
+#[inline(always)]
+fn check_v6(src: Addr, dst: Addr) -> Result<(), DropReason> {
+    if dst.is_multicast() {
+        return Err(DropReason::Multicast);
+    }
+    if src.is_martian_source() || src.is_v4() || dst.is_v4() {
+        return Err(DropReason::Martian);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
+    let (mut at, number, src, dst) = header_v6(frame, l3)?;
+    let (next, l4, is_fragment) = match number {
+        next @ (6 | 17 | ipv6::ICMPV6) => (next, at.l4, false),
+        next => walk_extensions(&frame[..at.end], next, at.l4)?,
     };
-    let at = Places { l3, l4, end, ttl: ip[ipv6::HOP_LIMIT] };
+    at.l4 = l4;
     // Fragmented ones are nobody's (RFC 6980).
     if next == ipv6::ICMPV6
         && !is_fragment
@@ -208,12 +279,7 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     {
         return Ok(control);
     }
-    if dst.is_multicast() {
-        return Err(DropReason::Multicast);
-    }
-    if src.is_martian_source() || src.is_v4() || dst.is_v4() {
-        return Err(DropReason::Martian);
-    }
+    check_v6(src, dst)?;
     if is_fragment {
         return fragment(at, next, src, dst);
     }

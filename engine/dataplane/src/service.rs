@@ -71,12 +71,24 @@ pub struct Traits {
     /// Whether full-NAT shifts sequence numbers and timestamps, so that dests take a reused tuple
     /// for what it is. On unless an operator has a reason.
     pub rewrite: bool,
+    /// Whether replies leave by the port and to the MAC the client's frames came from.
+    pub last_hop: bool,
+    /// Whether hops behind the director show as themselves in ICMP errors, not as the VIP.
+    pub shows_routers: bool,
 }
 
 impl Default for Traits {
     /// The kernel's timeout, no clamp, no second choice.
     fn default() -> Self {
-        Self { mss: u16::MAX, udp_timeout: 300_000, replies: 0, retries: 0, rewrite: true }
+        Self {
+            mss: u16::MAX,
+            udp_timeout: 300_000,
+            replies: 0,
+            retries: 0,
+            rewrite: true,
+            last_hop: false,
+            shows_routers: false,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Prefix;
 use crate::tuple::Proto;
+use crate::tuple::Tuple;
 use hashbrown::HashMap;
 use hashbrown::HashSet;
 
@@ -51,28 +52,34 @@ impl PortInfo {
 pub struct Route {
     /// Where to.
     pub prefix: Prefix,
+    /// Only for packets from these sources; none: from any.
+    pub from: Option<Prefix>,
     /// By which port.
     pub port: PortId,
     /// By which router; none where the destination is on the link.
     pub via: Option<Addr>,
 }
 
-/// The routes, longest prefix first. A director has tens of them, asked once per conn and
-/// direction, so they are walked.
+/// The routes, longest prefix first, of equal ones the longest `from`. A director has tens of
+/// them, asked once per conn and direction and once per routed packet, so they are walked.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Routes(Vec<Route>);
 
 impl Routes {
     /// Sorts them; of equals the first wins.
     pub fn new(mut routes: Vec<Route>) -> Self {
-        routes.sort_by_key(|r| core::cmp::Reverse(r.prefix.len()));
+        // One more than its length: any source comes after every prefix of sources.
+        let from = |r: &Route| r.from.map_or(0, |f| u16::from(f.len()) + 1);
+        routes.sort_by_key(|r| core::cmp::Reverse((r.prefix.len(), from(r))));
         Self(routes)
     }
 
-    /// The port and the next hop's address toward `addr`.
-    pub fn find(&self, addr: Addr) -> Option<(PortId, Addr)> {
-        let route = self.0.iter().find(|r| r.prefix.contains(addr))?;
-        Some((route.port, route.via.unwrap_or(addr)))
+    /// The port and the next hop's address for a packet from `from` to `to`. A source that is not
+    /// known is `Addr::UNSPECIFIED`, which no route's `from` holds.
+    pub fn find(&self, from: Addr, to: Addr) -> Option<(PortId, Addr)> {
+        let is_from = |r: &Route| r.from.is_none_or(|f| f.contains(from));
+        let route = self.0.iter().find(|r| r.prefix.contains(to) && is_from(r))?;
+        Some((route.port, route.via.unwrap_or(to)))
     }
 
     /// All, longest prefix first.
@@ -122,6 +129,8 @@ pub struct Snapshot {
     pub ports: Vec<PortInfo>,
     /// Where things go.
     pub routes: Routes,
+    /// Whether packets are routed that are neither for an address of ours nor of a conn.
+    pub routing: bool,
     /// Every address that is ours.
     pub locals: HashMap<Addr, Local>,
     /// Services, in the order of the configuration.
@@ -141,6 +150,7 @@ pub struct Snapshot {
 pub struct Lookup {
     services: HashMap<(Proto, Addr, u16), usize>,
     nat_dests: HashSet<(Proto, Addr, u16)>,
+    nat_addrs: HashSet<Addr>,
     has_removed: bool,
 }
 
@@ -164,6 +174,7 @@ impl Snapshot {
             let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);
             self.lookup.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
         }
+        self.lookup.nat_addrs = self.lookup.nat_dests.iter().map(|d| d.1).collect();
         self
     }
 
@@ -181,6 +192,25 @@ impl Snapshot {
     /// Whether a source is a dest under nat, so that what it sends may be the answer of a conn.
     pub fn is_nat_dest(&self, proto: Proto, addr: Addr, port: u16) -> bool {
         self.lookup.nat_dests.contains(&(proto, addr, port))
+    }
+
+    /// Whether an address is a VIP.
+    pub fn is_vip(&self, addr: Addr) -> bool {
+        self.locals.get(&addr).is_some_and(|l| l.vip)
+    }
+
+    /// Whether packets between these addresses, whatever their ports, can be of no conn and for no
+    /// address of ours: only to be routed.
+    pub fn is_transit(&self, src: Addr, dst: Addr) -> bool {
+        let ours = |addr| self.locals.contains_key(&addr);
+        self.routing && !ours(dst) && !ours(src) && !self.lookup.nat_addrs.contains(&src)
+    }
+
+    /// Whether answers to a client's tuple go back where its packets come from.
+    pub fn is_last_hop(&self, tuple: &Tuple) -> bool {
+        let service = self.service(tuple.proto, tuple.dst, tuple.dport);
+        let first = service.and_then(|s| s.dests.first());
+        first.is_some_and(|c| self.dest(c.id).traits.last_hop)
     }
 
     /// The address that a router's own words bear about a packet that came in by `port`: that
@@ -219,14 +249,38 @@ mod tests {
         let net = |a, b, c, d, len| Prefix::new(Addr::v4(u32::from_be_bytes([a, b, c, d])), len);
         let gw = Addr::v4(0x0a000001);
         let routes = Routes::new(vec![
-            Route { prefix: net(0, 0, 0, 0, 0), port: PortId(0), via: Some(gw) },
-            Route { prefix: net(10, 2, 0, 0, 24), port: PortId(1), via: None },
-            Route { prefix: net(10, 0, 0, 0, 8), port: PortId(0), via: Some(gw) },
+            Route { prefix: net(0, 0, 0, 0, 0), from: None, port: PortId(0), via: Some(gw) },
+            Route { prefix: net(10, 2, 0, 0, 24), from: None, port: PortId(1), via: None },
+            Route { prefix: net(10, 0, 0, 0, 8), from: None, port: PortId(0), via: Some(gw) },
         ]);
         let at = |a, b, c, d| Addr::v4(u32::from_be_bytes([a, b, c, d]));
-        assert_eq!(routes.find(at(10, 2, 0, 9)), Some((PortId(1), at(10, 2, 0, 9))));
-        assert_eq!(routes.find(at(10, 3, 0, 9)), Some((PortId(0), gw)));
-        assert_eq!(routes.find(at(1, 1, 1, 1)), Some((PortId(0), gw)));
-        assert_eq!(routes.find(Addr::v6(1)), None);
+        let find = |to| routes.find(Addr::UNSPECIFIED, to);
+        assert_eq!(find(at(10, 2, 0, 9)), Some((PortId(1), at(10, 2, 0, 9))));
+        assert_eq!(find(at(10, 3, 0, 9)), Some((PortId(0), gw)));
+        assert_eq!(find(at(1, 1, 1, 1)), Some((PortId(0), gw)));
+        assert_eq!(find(Addr::v6(1)), None);
+    }
+
+    #[test]
+    fn the_longest_destination_comes_before_the_longest_source() {
+        let net = |a, b, c, d, len| Prefix::new(Addr::v4(u32::from_be_bytes([a, b, c, d])), len);
+        let at = |a, b, c, d| Addr::v4(u32::from_be_bytes([a, b, c, d]));
+        let via = |n| Some(at(192, 0, 2, n));
+        let route = |prefix, from, n| Route { prefix, from, port: PortId(0), via: via(n) };
+        let any = net(0, 0, 0, 0, 0);
+        let routes = Routes::new(vec![
+            route(any, None, 1),
+            route(any, Some(net(10, 0, 0, 0, 8)), 2),
+            route(any, Some(net(10, 2, 0, 0, 16)), 3),
+            route(net(10, 9, 0, 0, 16), None, 4),
+            route(net(10, 9, 0, 0, 16), Some(net(10, 7, 0, 0, 16)), 5),
+        ]);
+        let next = |from, to| routes.find(from, to).map(|way| Some(way.1));
+        assert_eq!(next(at(172, 16, 0, 1), at(1, 1, 1, 1)), Some(via(1)));
+        assert_eq!(next(at(10, 1, 0, 1), at(1, 1, 1, 1)), Some(via(2)));
+        assert_eq!(next(at(10, 2, 0, 1), at(1, 1, 1, 1)), Some(via(3)));
+        assert_eq!(next(at(10, 2, 0, 1), at(10, 9, 0, 1)), Some(via(4)));
+        assert_eq!(next(at(10, 7, 0, 1), at(10, 9, 0, 1)), Some(via(5)));
+        assert_eq!(next(Addr::UNSPECIFIED, at(1, 1, 1, 1)), Some(via(1)));
     }
 }

@@ -72,6 +72,10 @@ pub struct WorkerStats {
     pub leases: Counter,
     /// Ports lent again by conns that had ended.
     pub lent: Counter,
+    /// Packets routed that are of no conn.
+    pub routed: Counter,
+    /// Replies of dr and tunnel dests that came back through the director.
+    pub martian_replies: Counter,
     /// Turns of the poll loop.
     pub turns: Counter,
     /// Turns that found at least one frame.
@@ -99,6 +103,8 @@ impl Default for WorkerStats {
             opened: Counter::default(),
             leases: Counter::default(),
             lent: Counter::default(),
+            routed: Counter::default(),
+            martian_replies: Counter::default(),
             turns: Counter::default(),
             busy_turns: Counter::default(),
             busy_nanos: Counter::default(),

@@ -76,6 +76,11 @@ impl Addr {
         self.0 == V4_MAPPED | 0xffff_ffff
     }
 
+    /// 169.254.0.0/16 or fe80::/10.
+    pub const fn is_link_local(self) -> bool {
+        if self.is_v4() { self.v4_bits() >> 16 == 0xa9fe } else { self.is_link_local_v6() }
+    }
+
     /// fe80::/10.
     pub const fn is_link_local_v6(self) -> bool {
         self.0 >> 118 == 0x3fa

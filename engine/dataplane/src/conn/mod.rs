@@ -5,6 +5,7 @@
 //! number, and what only full-NAT needs in half a line more (`Track`). Nat is full-NAT whose local
 //! side is the client itself, so the two share all code.
 
+mod extra;
 mod index;
 pub mod state;
 mod table;
@@ -113,6 +114,8 @@ const LENT: u16 = 64;
 const ELSEWHERE: u16 = 128;
 /// The dest has answered the SYN.
 const ANSWERED: u16 = 256;
+/// Replies leave where the client's packets come from (`Extra`).
+const LAST_HOP: u16 = 512;
 
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -295,10 +298,21 @@ impl Conn {
         DestId(self.dest)
     }
 
-    /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`).
+    /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`), or
+    /// what to remember of them (`has_last_hop`).
     #[inline(always)]
     pub fn is_odd(&self) -> bool {
+        self.flags & (LENT | ELSEWHERE | LAST_HOP) != 0
+    }
+
+    /// Whether it does not live here any more, or never did.
+    pub fn is_away(&self) -> bool {
         self.flags & (LENT | ELSEWHERE) != 0
+    }
+
+    /// Whether its replies leave where the client's packets come from.
+    pub fn has_last_hop(&self) -> bool {
+        self.flags & LAST_HOP != 0
     }
 
     /// Whether it holds a lease, which it will give back or lend.

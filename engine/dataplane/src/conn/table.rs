@@ -18,6 +18,7 @@ use super::SHIFTS;
 use super::State;
 use super::Track;
 use super::Wide;
+use super::extra::Extra;
 use super::index::Index;
 use crate::service::DestId;
 use crate::service::Forward;
@@ -47,6 +48,8 @@ pub struct Conns {
     wide: HugeSlice<Wide>,
     /// Likewise, where a conn is under full-NAT.
     tracks: HugeSlice<Track>,
+    /// Likewise, where a flag of the conn says so.
+    pub(super) extras: HugeSlice<Extra>,
     /// First of the chain of freed lines; last freed, first used, so that few lines stay warm.
     free: u32,
     /// Lines below this have been used.
@@ -69,6 +72,7 @@ impl Conns {
             lines: HugeSlice::new(capacity)?,
             wide: HugeSlice::new(capacity)?,
             tracks: HugeSlice::new(capacity)?,
+            extras: HugeSlice::new(capacity)?,
             free: NO_LINE,
             used: 0,
             len: 0,

@@ -17,13 +17,16 @@
 
 mod held;
 mod limit;
+mod martian;
 mod odd;
 mod open;
 mod out;
 mod outbox;
 mod pieces;
 mod refuse;
+mod route;
 mod upkeep;
+mod way;
 
 pub use held::IN_ALL as HELD_IN_ALL;
 pub use held::PER_NEIGHBOUR as HELD_PER_NEIGHBOUR;
@@ -303,7 +306,7 @@ impl<F: Frame> Core<F> {
     ) {
         match p.kind {
             Kind::Flow => self.flow(t, frame, p, hash, visited),
-            Kind::Drop(reason) => t.stats.drop(reason),
+            Kind::Drop(reason) => self.unread(t, frame, reason),
             Kind::Control => t.out.inform(t.port, frame, t.stats),
             Kind::Fragment => self.piece(t, frame, p, visited),
             Kind::IcmpError => self.icmp_error(t, frame, p, visited),

@@ -22,6 +22,7 @@ use crate::service::Forward;
 use crate::service::Service;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;
+use crate::wire::ethernet;
 use crate::wire::tcp;
 
 impl<F: Frame> Core<F> {
@@ -56,7 +57,11 @@ impl<F: Frame> Core<F> {
         if conn.is_lent() {
             return t.stats.drop(DropReason::LateSegment);
         }
-        if conn.is_unanswered() && conn.forward().sees_replies() {
+        let asks = conn.is_unanswered() && conn.forward().sees_replies();
+        if conn.has_last_hop() && way == Direction::Original {
+            self.conns.set_last_hop(id, t.port, ethernet::source(frame.data()));
+        }
+        if asks && p.flags & (tcp::SYN | tcp::RST) != 0 {
             return self.handshake(t, frame, p, (id, way));
         }
         self.forward(t, frame, p, id, way);

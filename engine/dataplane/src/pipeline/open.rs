@@ -30,6 +30,7 @@ use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::verdict::Answer;
 use crate::verdict::DropReason;
+use crate::wire::ethernet;
 use crate::wire::get32;
 use crate::wire::options;
 use crate::wire::tcp;
@@ -61,6 +62,9 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         visited: u16,
     ) {
+        if t.snap.is_vip(p.tuple.src) {
+            return self.martian(t, frame, p, visited);
+        }
         if self.workers > 1
             && let Some((worker, visited)) = self.elsewhere(t, p, visited)
         {
@@ -101,6 +105,8 @@ impl<F: Frame> Core<F> {
     fn elsewhere<P>(&self, t: &Turn<'_, F, P>, p: &Parsed, visited: u16) -> Option<(usize, u16)> {
         let owner = match steer(t.snap, &self.hasher, self.workers, t.port, &p.tuple) {
             Owner::Worker(worker) => worker,
+            // Nor did anybody know it before: what is left is to be routed, here.
+            Owner::Nobody if !t.snap.locals.contains_key(&p.tuple.dst) => return None,
             _ => self.worker,
         };
         if visited == 0 && owner != self.worker {
@@ -190,6 +196,9 @@ impl<F: Frame> Core<F> {
             }
             return Err(DropReason::TableFull);
         };
+        if dest.traits.last_hop {
+            self.conns.set_last_hop(conn, t.port, ethernet::source(frame));
+        }
         let stats = &t.dests[id.0 as usize];
         stats.conns.add(1);
         stats.inactive.add(1);

@@ -118,7 +118,7 @@ impl<F: Frame> Core<F> {
         self.count_held(t);
     }
 
-    /// Sends a packet of our own making toward an address, by its route.
+    /// Sends a packet of our own making toward an address, by the route that its source has.
     pub(super) fn send_toward<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -129,7 +129,7 @@ impl<F: Frame> Core<F> {
         // A link-local address is on the link that its packet came by, and routes know none.
         let way = match addr.is_link_local_v6() {
             true => Some((t.port, addr)),
-            false => t.snap.routes.find(addr),
+            false => t.snap.routes.find(source(frame.data(), l3), addr),
         };
         let Some((port, next)) = way else {
             return t.stats.drop(DropReason::NoRoute);
@@ -152,5 +152,12 @@ impl<F: Frame> Core<F> {
             (port, HopState::Reachable(mac)) => send_fitting(t, frame, l3, port, mac),
             _ => self.unreached(t, frame, l3, hop),
         }
+    }
+}
+
+fn source(data: &[u8], l3: usize) -> Addr {
+    match data[l3] >> 4 {
+        4 => ipv4::src(&data[l3..]),
+        _ => ipv6::src(&data[l3..]),
     }
 }

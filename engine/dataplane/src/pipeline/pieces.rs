@@ -17,7 +17,6 @@ use crate::parse::parse;
 use crate::parse::parse_first;
 use crate::service::Forward;
 use crate::steer::Owner;
-use crate::steer::steer;
 use crate::tuple::Family;
 use crate::verdict::DropReason;
 use crate::wire::get16;
@@ -45,6 +44,9 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         visited: u16,
     ) {
+        if t.snap.is_transit(p.tuple.src, p.tuple.dst) {
+            return self.route(t, frame, p);
+        }
         let (key, piece) = match read(frame.data(), p) {
             Ok(read) => read,
             Err(reason) => return t.stats.drop(reason),
@@ -85,7 +87,7 @@ impl<F: Frame> Core<F> {
                 return t.stats.drop(reason);
             }
         };
-        let owner = match steer(t.snap, &self.hasher, self.workers, t.port, &first.tuple) {
+        let owner = match self.owner(t, &first.tuple) {
             Owner::Worker(worker) => worker,
             // Nobody knows: it goes round, beginning here.
             Owner::Arrival | Owner::Nobody => self.worker,
@@ -133,10 +135,10 @@ impl<F: Frame> Core<F> {
             },
             _ => self.fragments.known(&key).map(|known| known.tuple),
         };
-        let conn = tuple.and_then(|tuple| self.conns.find(self.conns.hash(&tuple), &tuple));
+        let conn = tuple.and_then(|tuple| self.find_any(t, &tuple));
         let alive = conn.filter(|(id, _)| {
             let conn = self.conns.get(*id);
-            !conn.expires().is_due(t.stamp) && (piece.from == 0 || !conn.is_odd())
+            !conn.expires().is_due(t.stamp) && (piece.from == 0 || !conn.is_away())
         });
         let elsewhere = conn.and_then(|(id, _)| self.conns.get(id).elsewhere());
         if let Some(worker) = elsewhere.filter(|_| piece.from > 0) {
@@ -144,10 +146,8 @@ impl<F: Frame> Core<F> {
             return t.out.hand_over(worker, handed, t.stats);
         }
         let asked = usize::from(visited - GATHERED) + 1;
-        let goes_round = self.workers > 1
-            && tuple.is_none_or(|tuple| {
-                steer(t.snap, &self.hasher, self.workers, t.port, &tuple) == Owner::Arrival
-            });
+        let goes_round =
+            self.workers > 1 && tuple.is_none_or(|tuple| self.owner(t, &tuple) == Owner::Arrival);
         match (alive, tuple) {
             (Some((id, way)), Some(_)) if piece.from > 0 => {
                 self.later_piece(t, frame, p, key, id, way);
@@ -163,6 +163,7 @@ impl<F: Frame> Core<F> {
                 self.fragments.learn(key, Known { tuple, id }, t.stamp);
                 self.leading_piece(t, frame, p, id);
             }
+            (None, Some(_)) => self.route_or_drop(t, frame, p, DropReason::FragmentOrphan),
             _ => t.stats.drop(DropReason::FragmentOrphan),
         }
     }
@@ -203,7 +204,10 @@ impl<F: Frame> Core<F> {
         way: Direction,
     ) {
         let conn = self.conns.get_mut(id);
-        if !conn.is_tcp() {
+        let is_martian = way == Direction::Reply && !conn.forward().sees_replies();
+        if is_martian {
+            t.stats.martian_replies.add(1);
+        } else if !conn.is_tcp() {
             let timeout = t.snap.dest(conn.dest()).traits.udp_timeout;
             conn.step_udp(way, t.stamp, timeout);
         }
@@ -216,12 +220,11 @@ impl<F: Frame> Core<F> {
         packets.add(1);
         bytes.add(p.ip_len() as u64);
         let r = self.conns.rewrite(id, way);
-        let mtu = match way {
-            Direction::Original => dest.mtu,
-            Direction::Reply => match t.snap.routes.find(r.dst) {
-                Some((port, _)) => t.snap.port(port).mtu,
-                None => return t.stats.drop(DropReason::NoRoute),
-            },
+        let back = self.way_back(t, id);
+        let mtu = match (way, back) {
+            (Direction::Original, _) => dest.mtu,
+            (Direction::Reply, Some(to)) => t.snap.port(to.port()).mtu,
+            (Direction::Reply, None) => return t.stats.drop(DropReason::NoRoute),
         };
         let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
         if source_changes(forward, way)
@@ -232,6 +235,7 @@ impl<F: Frame> Core<F> {
         match forward {
             Forward::Nat | Forward::FullNat => rewrite::addresses(frame.data_mut(), p, &r),
             Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
+            Forward::Tunnel if is_martian => rewrite::decrement_ttl(frame.data_mut(), p),
             Forward::Tunnel => {
                 let (src, dst) = (dest.tunnel_source, dest.addr);
                 self.ip_id = self.ip_id.wrapping_add(1);
@@ -242,7 +246,7 @@ impl<F: Frame> Core<F> {
         }
         match way {
             Direction::Original => self.emit_fitting(t, frame, p.l3 as usize, dest.hop),
-            Direction::Reply => self.send_toward(t, frame, p.l3 as usize, r.dst),
+            Direction::Reply => self.send_back(t, frame, p.l3 as usize, id),
         }
     }
 

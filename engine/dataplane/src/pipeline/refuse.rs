@@ -3,6 +3,8 @@
 use super::Core;
 use super::Handed;
 use super::Turn;
+use super::out;
+use super::way::Way;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::frame::Frame;
@@ -10,6 +12,7 @@ use crate::frame::Pool;
 use crate::neigh::Hop;
 use crate::parse::Parsed;
 use crate::parse::Quoted;
+use crate::parse::may_be_answered;
 use crate::parse::parse_quoted;
 use crate::service::Closed;
 use crate::service::Forward;
@@ -22,7 +25,9 @@ use crate::verdict::Answer;
 use crate::verdict::Consumed;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
+use crate::wire::ethernet;
 use crate::wire::get16;
+use crate::wire::icmp as icmp_wire;
 use crate::wire::ipv4;
 use crate::xmit::answer;
 use crate::xmit::icmp;
@@ -41,7 +46,8 @@ impl<F: Frame> Core<F> {
         answer: Answer,
     ) {
         t.stats.drop(reason);
-        if answer == Answer::Silence || t.snap.is_broadcast(p.tuple.src) {
+        let silent = answer == Answer::Silence || t.snap.is_broadcast(p.tuple.src);
+        if silent || !may_be_answered(frame.data(), p) {
             return;
         }
         if !self.limit.allows(t.now) {
@@ -51,11 +57,23 @@ impl<F: Frame> Core<F> {
         // packet came in (RFC 1812 section 4.3.2.4).
         let src = match answer {
             Answer::Reset | Answer::PortUnreachable => p.tuple.dst,
-            _ => t.snap.router_addr(t.port, p.family()).unwrap_or(p.tuple.dst),
+            _ => match t.snap.router_addr(t.port, p.family()) {
+                Some(own) => own,
+                None if t.snap.locals.contains_key(&p.tuple.dst) => p.tuple.dst,
+                // Nobody to speak for.
+                None => return,
+            },
         };
-        if let Some(made) = answer::make(&mut frame, p, answer, src) {
-            t.stats.made[made as usize].add(1);
-            self.send_toward(t, frame, p.l3 as usize, p.tuple.src);
+        let sender = ethernet::source(frame.data());
+        let Some(made) = answer::make(&mut frame, p, answer, src) else { return };
+        t.stats.made[made as usize].add(1);
+        let l3 = p.l3 as usize;
+        if t.snap.is_vip(p.tuple.src) {
+            self.tell_dest(t, frame, p, src);
+        } else if t.snap.is_last_hop(&p.tuple) {
+            out::send_fitting(t, frame, l3, t.port, sender);
+        } else {
+            self.send_toward(t, frame, l3, p.tuple.src);
         }
     }
 
@@ -68,7 +86,7 @@ impl<F: Frame> Core<F> {
         reason: DropReason,
     ) {
         let Some(local) = t.snap.locals.get(&p.tuple.dst) else {
-            return t.stats.drop(DropReason::NotOurs);
+            return self.route(t, frame, p);
         };
         let answer = match (local.closed, p.tuple.proto) {
             (Closed::Drop, _) => Answer::Silence,
@@ -87,7 +105,7 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
     ) {
         match t.snap.locals.get(&p.tuple.dst) {
-            None => return t.stats.drop(DropReason::NotOurs),
+            None => return self.route(t, frame, p),
             Some(Local { closed: Closed::Drop, .. }) => {
                 return t.stats.drop(DropReason::ClosedPort);
             }
@@ -116,7 +134,7 @@ impl<F: Frame> Core<F> {
     ) {
         let q = match parse_quoted(frame.data(), p) {
             Ok(q) => q,
-            Err(reason) => return t.stats.drop(reason),
+            Err(reason) => return self.route_or_drop(t, frame, p, reason),
         };
         // The quoted packet travelled the other way; one in a tunnel bears the client's own tuple.
         let tuple = if q.tunnelled { q.tuple } else { q.tuple.reversed() };
@@ -137,7 +155,9 @@ impl<F: Frame> Core<F> {
         if q.tunnelled {
             return self.relay_from_tunnel(t, frame, p, &q, id);
         }
-        if way == Direction::Reply && self.may_try_another(t, id) {
+        let kind = [frame.data()[p.l4 as usize], frame.data()[p.l4 as usize + 1]];
+        let refuses = way == Direction::Reply && icmp_wire::is_unreachable(p.family(), kind);
+        if refuses && self.may_try_another(t, id) {
             return t.stats.drop(DropReason::SecondChoice);
         }
         let forward = self.conns.get(id).forward();
@@ -146,11 +166,14 @@ impl<F: Frame> Core<F> {
         let mut frame = frame;
         match (way, forward) {
             (Direction::Reply, _) => {
-                // Hops behind the director show as the VIP, as the kernel has it.
-                let new_src = Some(rewrite.src);
+                // Hops behind the director show as the VIP, as the kernel has it, or as themselves;
+                // the dest as the VIP in any case.
+                let dest = t.snap.dest(self.conns.get(id).dest());
+                let shows = dest.traits.shows_routers && p.tuple.src != dest.addr;
+                let new_src = (!shows).then_some(rewrite.src);
                 let how = Translation { way, rewrite, shifts, new_src };
                 icmp::translate(frame.data_mut(), p, &q, &how);
-                self.send_toward(t, frame, p.l3 as usize, rewrite.dst);
+                self.send_back(t, frame, p.l3 as usize, id);
             }
             (Direction::Original, Forward::Nat | Forward::FullNat) => {
                 // A server that cannot reach clients must not see their side's addresses.
@@ -187,7 +210,7 @@ impl<F: Frame> Core<F> {
         self.send_toward(t, frame, p.l3 as usize, q.tuple.src);
     }
 
-    fn emit_to_dest<P: Pool<Frame = F>>(
+    pub(super) fn emit_to_dest<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -200,7 +223,7 @@ impl<F: Frame> Core<F> {
 
     /// The conn is not here. Where arrival decides about conns, nobody can tell whose it is: the
     /// error goes round the workers once.
-    fn icmp_elsewhere<P>(
+    fn icmp_elsewhere<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -219,8 +242,10 @@ impl<F: Frame> Core<F> {
             let handed = Handed { port: t.port, frame, visited, seeks: None };
             return t.out.hand_over(worker, handed, t.stats);
         }
-        let ours = t.snap.locals.contains_key(&p.tuple.dst);
-        t.stats.drop(if ours { DropReason::IcmpUnknown } else { DropReason::NotOurs });
+        match t.snap.locals.contains_key(&p.tuple.dst) {
+            true => t.stats.drop(DropReason::IcmpUnknown),
+            false => self.route(t, frame, p),
+        }
     }
 
     /// The way to the client is not known (any more): look it up and go on, or wait for it.
@@ -233,22 +258,19 @@ impl<F: Frame> Core<F> {
         id: ConnId,
     ) {
         let way = Direction::Reply;
-        let client = self.conns.rewrite(id, way).dst;
-        let Some((port, next)) = t.snap.routes.find(client) else {
+        let Some(to) = self.way_back(t, id) else {
             return self.refuse(t, frame, p, DropReason::NoRoute, Answer::NetUnreachable);
         };
-        let hop = t.neighbours.find(port, next);
-        if let Some(hop) = hop {
+        if let Way::Via(port, next) = to
+            && let Some(hop) = t.neighbours.find(port, next)
+        {
             let epoch = t.neighbours.epoch();
             self.conns.get_mut(id).set_reply_hop(hop, epoch);
         }
-        let mtu = t.snap.port(port).mtu;
+        let mtu = t.snap.port(to.port()).mtu;
         let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
-        match hop {
-            Some(hop) => self.emit_fitting(t, frame, p.l3 as usize, hop),
-            None => self.hold(t, frame, p.l3 as usize, port, next),
-        }
+        self.send_by(t, frame, p.l3 as usize, to);
     }
 
     /// A packet of a conn whose TTL is used up, or that is larger than its way.

@@ -27,6 +27,12 @@ pub fn destination(b: &[u8]) -> Mac {
     [b[0], b[1], b[2], b[3], b[4], b[5]]
 }
 
+/// Source.
+#[inline(always)]
+pub fn source(b: &[u8]) -> Mac {
+    [b[6], b[7], b[8], b[9], b[10], b[11]]
+}
+
 /// Whether the destination is a group, broadcast among them.
 #[inline(always)]
 pub fn is_group(b: &[u8]) -> bool {

@@ -1,5 +1,7 @@
 //! ICMP (RFC 792, RFC 1191, RFC 1812) and ICMPv6 (RFC 4443).
 
+use crate::tuple::Family;
+
 /// Type, code, checksum and four bytes of whatever the type wants.
 pub const LEN: usize = 8;
 /// Place of the checksum.
@@ -9,8 +11,22 @@ pub const V4_MTU: usize = 6;
 /// Place of the MTU of "packet too big" (RFC 4443 section 3.2); 32 bits.
 pub const V6_MTU: usize = 4;
 
+/// Whether an error says that the packet's end or the way to it is not there, for now or for good.
+pub fn is_unreachable(family: Family, [kind, code]: [u8; 2]) -> bool {
+    match family {
+        Family::V4 => kind == v4::UNREACHABLE && code != v4::FRAGMENTATION_NEEDED,
+        Family::V6 => kind == v6::UNREACHABLE,
+    }
+}
+
 /// ICMP types and codes.
 pub mod v4 {
+    /// Whether a type asks or answers, rather than reports an error: echo, router discovery,
+    /// timestamp, information, mask. What is not known is no query.
+    pub const fn is_query(kind: u8) -> bool {
+        matches!(kind, 0 | 8..=10 | 13..=18)
+    }
+
     /// Type: echo reply.
     pub const ECHO_REPLY: u8 = 0;
     /// Type: destination unreachable.
@@ -33,6 +49,11 @@ pub mod v4 {
 
 /// ICMPv6 types and codes.
 pub mod v6 {
+    /// Whether a type is no error; all of those have the highest bit (RFC 4443 section 2.1).
+    pub const fn is_query(kind: u8) -> bool {
+        kind & 0x80 != 0
+    }
+
     /// Type: destination unreachable.
     pub const UNREACHABLE: u8 = 1;
     /// Type: packet too big.

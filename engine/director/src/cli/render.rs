@@ -39,6 +39,10 @@ fn head(out: &mut String, s: &Status) {
     let (used, of) = (number(s.conns.used), number(s.conns.capacity));
     let opened = number(s.conns.opened);
     line(out, &format!("conns {used} of {of}, {opened} opened; leases {}", number(s.leases)));
+    let strangers = [("routed", s.routed), ("martian replies", s.martian_replies)];
+    let strangers: Vec<_> =
+        strangers.iter().filter(|c| c.1 > 0).map(|c| format!("{} {}", c.0, number(c.1))).collect();
+    wrap(out, "", &strangers);
     for c in &s.conflicts {
         let (since, seen) = (duration(c.since_seconds), duration(c.last_seen_seconds));
         line(out, &format!("CONFLICT: another host answers for VIP {}", c.vip));
@@ -343,6 +347,7 @@ mod tests {
                 "port": "wan", "since_seconds": 7200.0, "last_seen_seconds": 3.0,
             }],
             "answers_limited": 0,
+            "routed": u64::MAX, "martian_replies": u64::MAX,
             "law": law,
             "control": { "frames": 1, "frames_lost": 0, "snapshots": 1 },
         }))

@@ -150,17 +150,19 @@ pub(crate) fn routes(config: &Config) -> Routes {
     let mut all = Vec::new();
     // Of equal prefixes the first wins: what is on the link is not asked of a router.
     for (port, p) in ports() {
-        all.extend(p.addresses.iter().map(|a| Route { prefix: prefix(a), port, via: None }));
+        let connected = |a| Route { prefix: prefix(a), from: None, port, via: None };
+        all.extend(p.addresses.iter().map(connected));
     }
     for r in &config.routes {
         let port = PortId(r.port as u8);
-        all.push(Route { prefix: prefix(&r.to), port, via: Some(r.via.into()) });
+        let from = r.from.as_ref().map(prefix);
+        all.push(Route { prefix: prefix(&r.to), from, port, via: Some(r.via.into()) });
     }
     for (port, p) in ports() {
         for gateway in &p.gateways {
             let via: Addr = (*gateway).into();
             let any = if via.is_v4() { Addr::v4(0) } else { Addr::v6(0) };
-            all.push(Route { prefix: Prefix::new(any, 0), port, via: Some(via) });
+            all.push(Route { prefix: Prefix::new(any, 0), from: None, port, via: Some(via) });
         }
     }
     Routes::new(all)
@@ -222,5 +224,7 @@ pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Tr
         replies: service.replies,
         retries: service.retries,
         rewrite: service.rewrite,
+        last_hop: service.last_hop,
+        shows_routers: service.icmp_source == pointsman_config::IcmpSource::Router,
     }
 }

@@ -120,6 +120,8 @@ impl<D: Driver> Control<D> {
             neighbours: self.neighbours_status(),
             conflicts: self.conflict_statuses(now),
             answers_limited: sum(|w| &w.limited),
+            routed: sum(|w| &w.routed),
+            martian_replies: sum(|w| &w.martian_replies),
             law: law(&workers),
             control: self.counts.clone(),
         }

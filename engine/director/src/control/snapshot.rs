@@ -151,6 +151,7 @@ impl Builder {
         next.services.reserve(config.services.len());
         next.ports = convert::ports(config, inputs.ports);
         next.routes = convert::routes(config);
+        next.routing = config.director.route;
         next.pools = config.pools.iter().map(convert::pool).collect();
         next.timeouts = convert::timeouts(&config.timeouts);
         // Before any next hop: what is ours from now on is none, what was ours may be one.
@@ -216,7 +217,8 @@ impl Builder {
                 fresh.push(dest_id);
             }
             let weight = u32::from(dest.weight);
-            let mut built = build_dest(next, inputs, forward, dest.address, weight)?;
+            let source = source(next, service.pool, dest.address.ip().into());
+            let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
             built.traits = convert::traits(service, next);
             if plan.len() <= dest_id.0 as usize {
                 plan.resize(dest_id.0 as usize + 1, None);
@@ -266,7 +268,10 @@ impl Builder {
                 continue;
             }
             let address = SocketAddr::new(before.addr.into(), before.port);
-            let rebuilt = build_dest(next, inputs, before.forward, address, 0);
+            let source = removed_source(previous, DestId(id as u32), next);
+            let rebuilt = source.map_or(Ok(before.clone()), |source| {
+                build_dest(next, inputs, before.forward, source, address, 0)
+            });
             let rebuilt = rebuilt.unwrap_or_else(|_| before.clone());
             plan[id] = Some(Dest { removed: true, traits: before.traits, ..rebuilt });
         }
@@ -311,11 +316,17 @@ pub fn wanted(
     snapshot: &Snapshot,
     entry: impl Fn(Hop) -> Option<(PortId, Addr)>,
 ) -> Vec<(PortId, Addr)> {
-    let dests = snapshot.dests.iter().filter(|d| !d.addr.is_unspecified());
-    let dests =
-        dests.filter_map(|d| if d.removed { entry(d.hop) } else { snapshot.routes.find(d.addr) });
+    let removed = snapshot.dests.iter().filter(|d| d.removed && !d.addr.is_unspecified());
+    let removed = removed.filter_map(|d| entry(d.hop));
+    let of_services = snapshot.services.iter().flat_map(|s| {
+        let way = move |c: &Candidate| {
+            let addr = snapshot.dest(c.id).addr;
+            snapshot.routes.find(source(snapshot, s.pool, addr), addr)
+        };
+        s.dests.iter().filter_map(way)
+    });
     let vias = snapshot.routes.iter().filter_map(|r| Some((r.port, r.via?)));
-    let mut all: Vec<_> = dests.chain(vias).collect();
+    let mut all: Vec<_> = of_services.chain(removed).chain(vias).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -350,15 +361,35 @@ fn kernel_order(listed: Vec<Candidate>, before: Option<&Service>) -> Vec<Candida
     new.chain(kept).collect()
 }
 
+/// The source of packets to a dest, as far as it chooses among routes: an address of the pool, all
+/// of which have one way (`check` sees to that). Clients' addresses are not known beforehand.
+fn source(snapshot: &Snapshot, pool: Option<usize>, dest: Addr) -> Addr {
+    let laddrs = pool.and_then(|pool| snapshot.pools.get(pool));
+    let first = laddrs.and_then(|p| p.of(dest.family()).first());
+    first.copied().unwrap_or(Addr::UNSPECIFIED)
+}
+
+/// The same of a dest that no service lists any more, by the service it had. None: that is gone
+/// too, and with the same routes the way is the same.
+fn removed_source(previous: &Snapshot, id: DestId, next: &Snapshot) -> Option<Addr> {
+    let had = previous.services.iter().find(|s| s.dests.iter().any(|c| c.id == id));
+    match had {
+        Some(service) => Some(source(previous, service.pool, previous.dest(id).addr)),
+        None if previous.routes == next.routes => None,
+        None => Some(Addr::UNSPECIFIED),
+    }
+}
+
 fn build_dest(
     next: &Snapshot,
     inputs: &mut Inputs<'_>,
     forward: Forward,
+    source: Addr,
     address: SocketAddr,
     weight: u32,
 ) -> Result<Dest, BuildError> {
     let addr: Addr = address.ip().into();
-    let (out, via) = next.routes.find(addr).ok_or(BuildError::NoRoute(address.ip()))?;
+    let (out, via) = next.routes.find(source, addr).ok_or(BuildError::NoRoute(address.ip()))?;
     let hop = next_hop(next, inputs, out, via)?;
     let port = next.port(out);
     let own = port.own_addr(addr.family());

@@ -34,6 +34,12 @@ pub struct Status {
     pub conflicts: Vec<ConflictStatus>,
     /// Answers (RST, ICMP) not made because of the rate limit.
     pub answers_limited: u64,
+    /// Packets of no conn that were routed.
+    #[serde(default)]
+    pub routed: u64,
+    /// Replies of dr and tunnel dests that came back through the director.
+    #[serde(default)]
+    pub martian_replies: u64,
     /// The conservation law, summed over workers.
     pub law: Law,
     /// Frames and requests of the control thread.

@@ -62,6 +62,8 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
         opened,
         leases,
         lent,
+        routed,
+        martian_replies,
         turns,
         busy_turns,
         busy_nanos,
@@ -83,6 +85,8 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
     one(&to.opened, opened);
     one(&to.leases, leases);
     one(&to.lent, lent);
+    one(&to.routed, routed);
+    one(&to.martian_replies, martian_replies);
     one(&to.turns, turns);
     one(&to.busy_turns, busy_turns);
     one(&to.busy_nanos, busy_nanos);

@@ -66,7 +66,9 @@ pub(super) fn place(
     let source = source(ether_type, &captured[payload..]);
     let port = match (forced, source) {
         (Some(port), _) => port,
-        (None, Some(source)) => snapshot.routes.find(source).ok_or(Skip::NoRoute)?.0,
+        (None, Some(source)) => {
+            snapshot.routes.find(Addr::UNSPECIFIED, source).ok_or(Skip::NoRoute)?.0
+        }
         (None, None) => return Err(Skip::NoSource),
     };
     Ok(Place { port, source, ether_type, payload })

@@ -136,7 +136,9 @@ impl Stage {
             return Err(Skip::Neighbour);
         }
         // Whoever sent it is there to be answered, so no answer has to wait.
-        if let Some((port, next)) = place.source.and_then(|s| self.snapshot.routes.find(s)) {
+        if let Some((port, next)) =
+            place.source.and_then(|s| self.snapshot.routes.find(Addr::UNSPECIFIED, s))
+        {
             self.hops.reach(port, next);
         }
         // As a NIC with receive-side scaling does: a flow keeps its queue.

@@ -1,0 +1,73 @@
+//! Cold: the way to a client, by the routes or back where its packets come from.
+
+use super::Core;
+use super::Turn;
+use super::out;
+use crate::conn::ConnId;
+use crate::conn::Direction;
+use crate::frame::Frame;
+use crate::frame::Pool;
+use crate::neigh::Mac;
+use crate::neigh::PortId;
+use crate::tuple::Addr;
+use crate::verdict::DropReason;
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// By this port to this MAC.
+    To(PortId, Mac),
+    /// By this port to this next hop.
+    Via(PortId, Addr),
+}
+
+impl Way {
+    pub(super) fn port(self) -> PortId {
+        match self {
+            Self::To(port, _) | Self::Via(port, _) => port,
+        }
+    }
+}
+
+impl<F: Frame> Core<F> {
+    /// The way of a conn's replies. Their source is the VIP, by which routes may differ.
+    pub(super) fn way_back<P>(&self, t: &Turn<'_, F, P>, id: ConnId) -> Option<Way> {
+        if let Some((port, mac)) = self.conns.last_hop(id) {
+            return Some(Way::To(port, mac));
+        }
+        let reply = self.conns.rewrite(id, Direction::Reply);
+        let (port, next) = t.snap.routes.find(reply.src, reply.dst)?;
+        Some(Way::Via(port, next))
+    }
+
+    /// Sends a packet to a conn's client.
+    pub(super) fn send_back<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        l3: usize,
+        id: ConnId,
+    ) {
+        match self.way_back(t, id) {
+            Some(way) => self.send_by(t, frame, l3, way),
+            None => t.stats.drop(DropReason::NoRoute),
+        }
+    }
+
+    /// Sends a packet of any size its way.
+    pub(super) fn send_by<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        l3: usize,
+        way: Way,
+    ) {
+        match way {
+            Way::To(port, mac) => out::send_fitting(t, frame, l3, port, mac),
+            Way::Via(port, next) => match t.neighbours.find(port, next) {
+                Some(hop) => self.emit_fitting(t, frame, l3, hop),
+                None => self.hold(t, frame, l3, port, next),
+            },
+        }
+    }
+}
