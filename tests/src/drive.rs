@@ -90,6 +90,9 @@ pub fn run(script: &[u8]) -> Tally {
             port.vlan = vlan;
             port.fixed_queue = fixed;
         }
+        s.routing = head(1) & 8 != 0;
+        let last_hop = head(1) & 16 != 0;
+        s.dests.iter_mut().for_each(|d| d.traits.last_hop = last_hop);
     });
     let mut drive = Drive {
         rig,

@@ -1,5 +1,5 @@
 #!/bin/bash
-# One arm: client, VIP, director and servers in one subnet, on one port.
+# One arm: client, VIP, director and servers in one subnet, on one port. A server is a client of the VIP, too.
 LAB_SERVERS="fn1 fn2 dr1"
 . "$(dirname "$0")/../lab.sh"
 
@@ -20,4 +20,6 @@ director_start
 for f in 4 6; do
     answers fullnat $f
     answers dr $f
+    names=$(for _ in 1 2 3 4; do in_ns fn1 curl -s --noproxy '*' --max-time 2 "$(url fullnat $f)/"; done)
+    same "v$f: who answers fn1, a client in the same subnet" "fn1 fn1 fn2 fn2" "$(sort <<<"$names" | xargs)"
 done

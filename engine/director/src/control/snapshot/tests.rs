@@ -419,3 +419,44 @@ fn the_example_is_served() {
     assert_eq!(built.services.len(), config.services.len());
     assert!(built.dests.iter().all(|d| !d.removed));
 }
+
+/// A dest has one next hop: for full-NAT that of the pool's source, else that of any source.
+#[test]
+fn a_dests_way_is_that_of_the_pools_source() {
+    let mut world = World::new(16);
+    let ways = "
+        [[route]]
+        to = '10.9.0.0/16'
+        via = '10.2.0.1'
+        [[route]]
+        to = '10.9.0.0/16'
+        from = '10.2.0.96/28'
+        via = '10.2.0.7'
+    ";
+    let service = |port: u16, forward: &str| {
+        let pool = if forward == "fullnat" { "pool = 'l'" } else { "" };
+        format!(
+            "[[service]]\naddress = '10.1.0.100:{port}'\nforward = '{forward}'\n{pool}\n\
+             [[service.dest]]\naddress = '10.9.0.5:{port}'\n"
+        )
+    };
+    let config = |services: &[String]| format!("{PORTS}{ways}{}", services.concat());
+    world.load(&config(&[service(80, "fullnat"), service(81, "nat")]));
+    let addr = |text: &str| Addr::from(text.parse::<IpAddr>().unwrap());
+    let hop = |world: &World, via: &str| Hop(world.hops[&(PortId(1), addr(via))]);
+    let of = |world: &World, n: usize| {
+        let id = world.current.services[n].dests[0].id;
+        (id, world.current.dest(id).hop)
+    };
+    let (id, fullnat) = of(&world, 0);
+    assert_eq!(fullnat, hop(&world, "10.2.0.7"));
+    assert_eq!(of(&world, 1).1, hop(&world, "10.2.0.1"));
+    let wanted = wanted(&world.current, |_| None);
+    assert_eq!(wanted.len(), 3, "the two next hops and the gateway: {wanted:?}");
+    // Removed, it keeps its way for the conns it has, reload after reload.
+    world.busy.insert(id);
+    for _ in 0..3 {
+        world.load(&config(&[service(81, "nat")]));
+        assert_eq!((world.current.dest(id).removed, world.current.dest(id).hop), (true, fullnat));
+    }
+}
