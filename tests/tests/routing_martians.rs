@@ -81,6 +81,34 @@ fn martian_replies_are_forwarded_and_counted_whichever_worker_gets_them() {
     }
 }
 
+/// A dest that holds the VIP speaks as the VIP in its ICMP errors too.
+#[test]
+fn an_error_of_a_dest_comes_back_through_the_director_too() {
+    for (workers, fixed) in [(1, [false; 2]), (4, [false; 2]), (4, [true; 2])] {
+        for family in net::FAMILIES {
+            for forward in DIRECT {
+                let kind = (family, Proto::Udp, forward);
+                for client in 0..4 {
+                    let mut rig = rig(workers, fixed);
+                    let talk = Talk::open(&mut rig, 0, kind, (client, 5000));
+                    let (unreachable, quoted) =
+                        (net::of(family, [3, 3], [1, 4]), talk.original(0).ip());
+                    let error = |quoted: &[u8]| {
+                        let (src, dst) = (talk.vip.ip(), talk.client.ip());
+                        Packet::icmp(src, dst, unreachable, [0; 4], quoted)
+                            .from_lan(net::dest_mac(0))
+                    };
+                    let out = rig.feed_at(workers - 1, LAN, &[&error(&quoted).bytes()]);
+                    assert_eq!((out.only().port, out.seen().payload), (WAN, quoted.clone()));
+                    let strange = Packet::udp(net::client(family, client, 5001), talk.vip).ip();
+                    assert!(rig.feed(LAN, &error(&strange).bytes()).sent.is_empty());
+                    assert_eq!(rig.drops(), [(DropReason::Martian, 1)]);
+                }
+            }
+        }
+    }
+}
+
 /// Without a conn they are what any packet with our own source is.
 #[test]
 fn without_a_conn_they_are_martians() {

@@ -25,7 +25,8 @@ use crate::wire::ipv6;
 use crate::xmit::rewrite;
 
 impl<F: Frame> Core<F> {
-    /// A packet whose source is a VIP.
+    /// A packet whose source is a VIP. `tuple` is its own or, of an ICMP error, that of the answer it
+    /// stands for.
     #[cold]
     #[inline(never)]
     pub(super) fn martian<P: Pool<Frame = F>>(
@@ -33,6 +34,7 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
+        tuple: &Tuple,
         visited: u16,
     ) {
         // One of our own, come back by a loop of the links, would go round for ever.
@@ -40,10 +42,10 @@ impl<F: Frame> Core<F> {
         if t.snap.ports.iter().any(|port| port.mac == sender) {
             return t.stats.drop(DropReason::Martian);
         }
-        if let Some(id) = self.find_martian(t, &p.tuple) {
+        if let Some(id) = self.find_martian(t, tuple) {
             return self.forward_martian(t, frame, p, id);
         }
-        let next = match self.owner(t, &p.tuple) {
+        let next = match self.owner(t, tuple) {
             Owner::Worker(w) if visited == 0 && w != self.worker => Some((w, self.workers as u16)),
             Owner::Arrival if usize::from(visited) + 1 < self.workers => {
                 Some(((self.worker + 1) % self.workers, visited + 1))

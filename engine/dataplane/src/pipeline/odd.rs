@@ -57,11 +57,12 @@ impl<F: Frame> Core<F> {
         if conn.is_lent() {
             return t.stats.drop(DropReason::LateSegment);
         }
-        let asks = conn.is_unanswered() && conn.forward().sees_replies();
+        let asks = p.flags & (tcp::SYN | tcp::RST) != 0;
+        let asks = asks && conn.is_unanswered() && conn.forward().sees_replies();
         if conn.has_last_hop() && way == Direction::Original {
             self.conns.set_last_hop(id, t.port, ethernet::source(frame.data()));
         }
-        if asks && p.flags & (tcp::SYN | tcp::RST) != 0 {
+        if asks {
             return self.handshake(t, frame, p, (id, way));
         }
         self.forward(t, frame, p, id, way);

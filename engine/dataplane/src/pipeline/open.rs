@@ -63,7 +63,7 @@ impl<F: Frame> Core<F> {
         visited: u16,
     ) {
         if t.snap.is_vip(p.tuple.src) {
-            return self.martian(t, frame, p, visited);
+            return self.martian(t, frame, p, &p.tuple, visited);
         }
         if self.workers > 1
             && let Some((worker, visited)) = self.elsewhere(t, p, visited)

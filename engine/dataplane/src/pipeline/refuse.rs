@@ -231,6 +231,10 @@ impl<F: Frame> Core<F> {
         tuple: &crate::tuple::Tuple,
         visited: u16,
     ) {
+        // A dr dest's own word about its client's packet.
+        if (tuple.src, tuple.dst) == (p.tuple.src, p.tuple.dst) && t.snap.is_vip(tuple.src) {
+            return self.martian(t, frame, p, tuple, visited);
+        }
         let next = match steer(t.snap, &self.hasher, self.workers, t.port, tuple) {
             Owner::Worker(w) if visited == 0 && w != self.worker => Some((w, self.workers as u16)),
             Owner::Arrival if (visited as usize) + 1 < self.workers => {
