@@ -39,8 +39,11 @@ fn reply(talk: &Talk, flags: u8) -> Packet {
     p.from_lan(talk.at_dest.eth.0)
 }
 
+/// Workers begin their rounds at different dests.
 fn dest_of(family: Family, talk: &Talk) -> DestId {
-    net::dest_id(family, talk.proto, talk.forward, 0)
+    let is_it = |n: &usize| net::dest_mac(*n) == talk.at_dest.eth.0;
+    let n = (0..net::DESTS).find(is_it).expect("a dest has got the packet");
+    net::dest_id(family, talk.proto, talk.forward, n)
 }
 
 #[test]

@@ -60,7 +60,7 @@ for source in vip router; do
     for f in 4 6; do
         hop=$([ $source = vip ] && vip fullnat $f || router $f)
         same "v$f as $source, -T -p 80" "1:$(director $f), 2:$hop, 3:$(vip fullnat $f)" "$(trace $f -T -p 80)"
-        same "v$f as $source, -U -p 53 --mtu" "1:$(director $f) F=1500, 2:$hop F=1400, 3:$(vip fullnat $f)" \
+        same "v$f as $source, -U -p 53 --mtu" "1:$(director $f) F=1500, 2:$hop, 3:$(vip fullnat $f) F=1400" \
             "$(trace $f -U -p 53 --mtu)"
     done
 done
