@@ -10,6 +10,8 @@ lab_up
 uplinks_up || fail "no uplinks"
 mkdir -p "$LAB_FILES"
 head -c 3000000 /dev/urandom >"$LAB_FILES/3m"
+# what has arrived but was not read yet must be less than the file
+set_in cl net.ipv4.tcp_rmem="4096 65536 131072"
 # the routes know only the first
 LAB_WAN='gateway = ["10.1.0.21", "2001:db8:1::21"]'
 lab_config "fullnat nat" all

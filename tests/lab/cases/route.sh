@@ -30,7 +30,7 @@ head -c 2000000 /dev/urandom >"$LAB_DIR/world/big"
 
 world() { if [ "$1" = 6 ]; then echo 2001:db8:8::1; else echo 10.8.0.1; fi; }
 hop() { if [ "$1" = 6 ]; then echo 2001:db8:2::fe; else echo 10.2.0.254; fi; }
-get_by() { in_ns "$1" curl -s --noproxy '*' --connect-timeout 1 --max-time 5 "http://$(endpoint "$2" 80)/$3"; }
+get_by() { in_ns "$1" curl -s --noproxy '*' --connect-timeout 1 --max-time 5 "http://$(endpoint "$2" 80)/${3:-}"; }
 
 LAB_WAN='gateway = ["10.1.0.1", "2001:db8:1::1"]'
 lab_config nat all

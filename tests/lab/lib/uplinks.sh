@@ -35,7 +35,7 @@ END
 	table inet count {
 	  counter toward4 { }
 	  counter toward6 { }
-	  chain all {
+	  chain passing {
 	    type filter hook forward priority 0;
 	    ip daddr 10.8.0.1 counter name toward4
 	    ip6 daddr 2001:db8:8::1 counter name toward6
