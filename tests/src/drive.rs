@@ -61,6 +61,8 @@ struct Drive {
     vlans: [Option<u16>; 2],
     mtus: [usize; 2],
     fixed: bool,
+    /// The director is everybody's gateway.
+    routing: bool,
     flows: Vec<Flow>,
     tally: Tally,
 }
@@ -78,6 +80,7 @@ pub fn run(script: &[u8]) -> Tally {
     let mtus = [mtu(head(3)), mtu(head(3) >> 2)];
     let vlans = [(head(1) & 1 != 0).then_some(5), (head(1) & 2 != 0).then_some(6)];
     let fixed = head(1) & 4 != 0;
+    let routing = head(1) & 8 != 0;
     let options = Options {
         workers: 1 + usize::from(head(0) % 3),
         conns: if head(2) & 7 == 7 { 5 } else { 300 },
@@ -90,7 +93,7 @@ pub fn run(script: &[u8]) -> Tally {
             port.vlan = vlan;
             port.fixed_queue = fixed;
         }
-        s.routing = head(1) & 8 != 0;
+        s.routing = routing;
         let last_hop = head(1) & 16 != 0;
         s.dests.iter_mut().for_each(|d| d.traits.last_hop = last_hop);
     });
@@ -99,6 +102,7 @@ pub fn run(script: &[u8]) -> Tally {
         vlans,
         mtus: mtus.map(usize::from),
         fixed,
+        routing,
         flows: Vec::new(),
         tally: Tally::default(),
     };
@@ -163,11 +167,14 @@ impl Drive {
     fn reply(&mut self, s: &[u8]) {
         let at = self.pick(s);
         let f = &self.flows[at];
-        let Some(seen) = f.at_dest.as_ref().filter(|_| f.forward.sees_replies()) else {
-            return self.original(s);
+        let (seen, src, dst) = match &f.at_dest {
+            Some(seen) if f.forward.sees_replies() => (seen, seen.dst, seen.src),
+            // A dest that holds the VIP, with the director as its gateway.
+            Some(seen) if self.routing => (seen, f.vip, f.client),
+            _ => return self.original(s),
         };
         let flags = if s[2] & 1 == 0 { flag::SYN | flag::ACK } else { flags(s[2]) };
-        let packet = segment(seen.dst, seen.src, f.proto, flags, s).from_lan(seen.eth.0);
+        let packet = segment(src, dst, f.proto, flags, s).from_lan(seen.eth.0);
         let packet = shape(packet, s);
         self.traffic(at, LAN, packet, s);
     }
