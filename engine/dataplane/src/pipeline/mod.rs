@@ -5,7 +5,8 @@
 //! 3. Every tuple is hashed and its index line prefetched; then every conn's line.
 //! 4. `Conns::find` gives the conn and the direction.
 //! 5. On a miss (`open`, cold) `steer` may name another worker; else service, scheduler, lease and
-//!    a new conn, or a `DropReason` and an answer (`refuse`).
+//!    a new conn, or a `DropReason` and an answer (`refuse`); what is for somebody else may be
+//!    routed (`route`).
 //! 6. `Conn::step`: state and deadline.
 //! 7. The packet is rewritten or put into a tunnel; what the conn knows was worked out when it
 //!    opened.
