@@ -47,6 +47,7 @@ nginx_conf() {
 	events { worker_connections 8192; }
 	http {
 	  log_format client '\$remote_addr \$remote_port "\$request" \$status \$server_port';
+	  log_format second '\$msec';
 	  access_log access.log client;
 	  client_body_temp_path tmp;
 	  proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
@@ -59,7 +60,7 @@ nginx_conf() {
 	    listen 80 backlog=4096; listen [::]:80 backlog=4096 ipv6only=on;
 	    listen 8080; listen [::]:8080 ipv6only=on;
 	    location / { return 200 "$1\n"; }
-	    location /bench { access_log off; return 200 "$1\n"; }
+	    location /bench { access_log ${LAB_BENCH_LOG:-off}; return 200 "$1\n"; }
 	    location /files/ { alias $LAB_FILES/; }
 	    location /up/ { root .; dav_methods PUT; }
 	  }
