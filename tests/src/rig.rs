@@ -194,7 +194,31 @@ impl Rig {
         self.feed_burst(worker, port, &mut burst)
     }
 
-    /// The same with frames the test has made itself.
+    /// Feeds many frames to a worker in bursts, with everything checked once at the end: for tests
+    /// of so many conns that a look at all of them after each burst takes too long.
+    pub fn feed_many(
+        &mut self,
+        worker: usize,
+        port: PortId,
+        frames: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Out {
+        let (mut out, mut burst) = (Out::default(), Burst::new());
+        let mut frames = frames.into_iter().peekable();
+        while let Some(frame) = frames.next() {
+            burst.push(self.pool.frame(&frame).expect("the pool has frames of this size"));
+            if burst.is_full() || frames.peek().is_none() {
+                let (pool, outbox) = (&mut self.pool, &mut self.outs[worker]);
+                self.workers[worker].process(port, &mut burst, self.now, pool, outbox);
+                self.flush(worker, &mut out);
+                self.carry(&mut out);
+            }
+        }
+        self.check();
+        self.check_sent(&out);
+        out
+    }
+
+    /// A burst of frames the test has made itself, fed to a worker.
     pub fn feed_burst(&mut self, worker: usize, port: PortId, burst: &mut Burst<MemFrame>) -> Out {
         let mut out = Out::default();
         let (pool, outbox) = (&mut self.pool, &mut self.outs[worker]);
@@ -397,6 +421,13 @@ impl Rig {
 
     /// Carries hand-overs until nothing moves, and checks everything.
     fn settle(&mut self, out: &mut Out) {
+        self.carry(out);
+        self.check();
+        self.check_sent(out);
+    }
+
+    /// Carries hand-overs until nothing moves.
+    fn carry(&mut self, out: &mut Out) {
         let mut carried = 0;
         while let Some(worker) = self.rings.iter().position(|r| !r.is_empty()) {
             carried += 1;
@@ -409,8 +440,6 @@ impl Rig {
         for (worker, tuple) in self.ended.drain(..) {
             self.workers[usize::from(worker)].forget(&tuple);
         }
-        self.check();
-        self.check_sent(out);
     }
 
     /// The conservation law, the gauges, and the pool.
