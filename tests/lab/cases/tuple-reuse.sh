@@ -34,6 +34,7 @@ director_stop
 
 crowd_config false
 director_start
+UPLOAD_SECONDS=5
 crowd_start
 crowd_until 5 0
 crowd_end

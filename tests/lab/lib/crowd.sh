@@ -30,7 +30,7 @@ crowd_config() { # REWRITE
     sed -i "s/10.2.0.100-10.2.0.103/10.2.0.100/; s/^pool = \"lan\"/pool = \"lan\"\nrewrite = $1/" "$LAB_DIR/pointsman.toml"
 }
 
-# crowd_start: short conns and uploads, until crowd_end
+# crowd_start: short conns and uploads (of at most UPLOAD_SECONDS), until crowd_end
 crowd_start() {
     local n
     CROWD_PIDS=() CROWD_SINCE=$EPOCHREALTIME
@@ -42,8 +42,8 @@ crowd_start() {
         CROWD_PIDS+=("$STARTED")
     done
     start_in "c$UPLOADER" "$LAB_DIR/uploads" bash -c 'while [ ! -e "$1" ]; do
-            curl -sS --noproxy "*" --max-time 60 -o /dev/null -w "status %{http_code}\n" -T "$2" "$3"
-        done' uploads "$LAB_DIR/stop" "$LAB_DIR/100m" "http://$(vip fullnat 4)/up/100m"
+            curl -sS --noproxy "*" --max-time "$4" -o /dev/null -w "status %{http_code}\n" -T "$2" "$3"
+        done' uploads "$LAB_DIR/stop" "$LAB_DIR/100m" "http://$(vip fullnat 4)/up/100m" "${UPLOAD_SECONDS:-60}"
     CROWD_PIDS+=("$STARTED")
 }
 
@@ -103,7 +103,7 @@ losses() {
     ports=$(status_json | tee "$LAB_DIR/status.json" | jq '[.ports[].rx_packets] | add')
     links=$(ip -n "$LAB_P-dir" -s -json link show | jq '[.[] | select(.ifname | test("^d[01]$")) | .stats64.rx.packets] | add')
     echo $((links - ports)) >>"$LAB_DIR/lost"
-    jq '(.ports[] | .missed + .rx_errors + .tx_errors + .no_frame), (.law.dropped | .["tx-full"] // 0)' \
+    jq '(.ports[] | .missed + .rx_errors + .tx_errors + .no_frame), .law.dropped["tx-full", "handover-full", "no-frame"]' \
         "$LAB_DIR/status.json" >>"$LAB_DIR/lost"
     awk '{n += $1} END {print n + 0}' "$LAB_DIR/lost"
 }
