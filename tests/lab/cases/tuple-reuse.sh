@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../lib/crowd.sh"
 . "$(dirname "$0")/../lab.sh"
 
-if [ -n "${LAB_FULL:-}" ]; then LEAST=60 MOST=420 ENOUGH=400000; else LEAST=5 MOST=60 ENOUGH=70000; fi
+if [ -n "${LAB_FULL:-}" ]; then LEAST=60 MOST=420 ENOUGH=400000; else LEAST=5 MOST=85 ENOUGH=70000; fi
 ENOUGH=${REUSE_REQUESTS:-$ENOUGH}
 
 lab_up
