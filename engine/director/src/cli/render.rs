@@ -129,7 +129,11 @@ fn dest(out: &mut String, d: &DestStatus) {
         Some(mac) => mac.clone(),
         None => d.hop.to_uppercase(),
     };
-    line(out, &format!("     {at} on {}", d.port));
+    let passed_over = match d.passed_over {
+        0 => String::new(),
+        n => format!(", passed over {}", number(n)),
+    };
+    line(out, &format!("     {at} on {}{passed_over}", d.port));
 }
 
 fn neighbours(out: &mut String, s: &Status) {
@@ -300,7 +304,7 @@ mod tests {
             "address": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "weight": 65535,
             "port": "lan", "hop": "dead", "mac": null, "active": u64::MAX, "inactive": 99_999,
             "conns": u64::MAX, "in_packets": u64::MAX, "in_bytes": u64::MAX,
-            "out_packets": 0, "out_bytes": u64::MAX,
+            "out_packets": 0, "out_bytes": u64::MAX, "passed_over": 1234,
         });
         let mut removed = dest.clone();
         removed["service"] = "tcp 10.1.0.100:80".into();

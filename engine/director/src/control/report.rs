@@ -29,6 +29,7 @@ pub(super) struct DestTotals {
     in_bytes: u64,
     out_packets: u64,
     out_bytes: u64,
+    passed_over: u64,
 }
 
 impl DestTotals {
@@ -40,6 +41,7 @@ impl DestTotals {
             in_bytes: shared.dests.sum(id, |s| &s.in_bytes),
             out_packets: shared.dests.sum(id, |s| &s.out_packets),
             out_bytes: shared.dests.sum(id, |s| &s.out_bytes),
+            passed_over: shared.dests.sum(id, |s| &s.passed_over),
         }
     }
 }
@@ -236,6 +238,7 @@ impl<D: Driver> Control<D> {
             in_bytes: now.in_bytes.wrapping_sub(base.in_bytes),
             out_packets: now.out_packets.wrapping_sub(base.out_packets),
             out_bytes: now.out_bytes.wrapping_sub(base.out_bytes),
+            passed_over: now.passed_over.wrapping_sub(base.passed_over),
         }
     }
 

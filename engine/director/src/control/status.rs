@@ -180,6 +180,8 @@ pub struct DestStatus {
     pub out_packets: u64,
     /// Their bytes, from the IP header on.
     pub out_bytes: u64,
+    /// SYNs it refused or did not answer, which then went to another dest.
+    pub passed_over: u64,
 }
 
 /// A dest that was taken out.
