@@ -241,6 +241,7 @@ fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
             traits: Traits { rewrite: false, ..Traits::default() },
             tunnel_source: Addr::v4(0x0a02_00fe),
             removed: false,
+            dead: false,
         });
     }
     let laddrs: Vec<_> = (0..LADDRS).map(|n| Addr::v4(0x0a02_0064 + n)).collect();

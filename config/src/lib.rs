@@ -42,6 +42,8 @@ pub use model::Forward;
 pub use model::Hugepages;
 pub use model::IcmpSource;
 pub use model::Idle;
+pub use model::OnDead;
+pub use model::OnIdle;
 pub use model::Port;
 pub use model::Protocol;
 pub use model::Route;

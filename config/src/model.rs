@@ -223,6 +223,10 @@ pub struct Service {
     pub last_hop: bool,
     /// Whose address ICMP errors of hops behind the director bear.
     pub icmp_source: IcmpSource,
+    /// What becomes of conns whose dest is removed or dead.
+    pub on_dead: OnDead,
+    /// What becomes of established TCP conns whose time is up.
+    pub on_idle: OnIdle,
     /// Index of its VIP in [`Config::vips`].
     pub vip: usize,
     /// Real servers, in the order of the file; may be empty.
@@ -378,6 +382,30 @@ words! {
         Dr "dr" "dsr" "gate" "gatewaying" "direct-routing",
         /// In an outer IP header to the dest; the dest answers the client directly.
         Tunnel "tunnel" "ipip" "tun" "tunneling",
+    }
+}
+
+words! {
+    /// What becomes of conns whose dest is removed or dead.
+    OnDead "on_dead setting" {
+        /// They go on: those of a removed dest run to their end.
+        Keep "keep" "drain",
+        /// TCP: both ends get a RST.
+        Reset "reset" "rst",
+        /// Their clients' frames are dropped until they run out.
+        Drop "drop" "silent",
+        /// UDP: the client's next datagram goes to another dest.
+        Reselect "reselect" "reschedule",
+    }
+}
+
+words! {
+    /// What becomes of established TCP conns whose time is up.
+    OnIdle "on_idle setting" {
+        /// Nobody is told.
+        Forget "forget" "drop" "silent",
+        /// Both ends get a RST.
+        Reset "reset" "rst",
     }
 }
 

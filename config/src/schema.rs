@@ -125,6 +125,8 @@ pub(crate) const SERVICE: Schema = Schema {
         ("rewrite", "true"),
         ("last_hop", "true"),
         ("icmp_source", "\"vip\""),
+        ("on_dead", "\"reset\""),
+        ("on_idle", "\"reset\""),
         ("dest", "[[service.dest]]"),
     ],
 };

@@ -253,6 +253,7 @@ fn add_service(
             traits: Traits { rewrite: false, ..Traits::default() },
             tunnel_source: lan_addr(family).into(),
             removed: false,
+            dead: false,
         });
         candidates.push(Candidate { id, weight: 1, last_weight: 1 });
     }

@@ -16,6 +16,7 @@ use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::pipeline::HELD_PER_NEIGHBOUR;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::snapshot::Routes;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Family::V6;
@@ -75,6 +76,8 @@ cases!(DROPS, DropReason, dropped, [
     NotSyn not_syn
     IcmpUnknown icmp_unknown
     Signed signed
+    ConnReset conn_reset
+    DeadDest dead_dest
     SecondChoice second_choice
     NoDest no_dest
     NoLease no_lease
@@ -95,6 +98,7 @@ cases!(DROPS, DropReason, dropped, [
 
 cases!(MADE, Made, made, [
     Reset made_reset
+    ConnReset made_conn_reset
     EchoReply made_echo_reply
     Unreachable made_unreachable
     TimeExceeded made_time_exceeded
@@ -456,6 +460,33 @@ mod case {
         rig
     }
 
+    /// A conn whose dest is found dead, under this policy.
+    fn of_a_dead_dest(on_dead: OnDead) -> (Rig, Talk) {
+        let mut rig = Rig::with(|s| s.dests.iter_mut().for_each(|d| d.traits.on_dead = on_dead));
+        let talk = Talk::tcp(&mut rig, V4, Forward::Nat);
+        talk.answer(&mut rig, flag::SYN | flag::ACK);
+        talk.say(&mut rig, flag::ACK);
+        rig.reload(|s| s.dests.iter_mut().for_each(|d| d.dead = true));
+        rig.housekeep();
+        (rig, talk)
+    }
+
+    pub(super) fn conn_reset() -> Rig {
+        let (mut rig, talk) = of_a_dead_dest(OnDead::Reset);
+        assert_eq!(rig.made(Made::ConnReset), 2);
+        let told = talk.say(&mut rig, flag::ACK).seen();
+        assert_eq!(told.tcp, Some((flag::RST, 2000, 0)));
+        assert_eq!(rig.drops(), [(DropReason::ConnReset, 1)]);
+        rig
+    }
+
+    pub(super) fn dead_dest() -> Rig {
+        let (mut rig, talk) = of_a_dead_dest(OnDead::Drop);
+        assert!(talk.say(&mut rig, flag::ACK).sent.is_empty());
+        assert_eq!(rig.drops(), [(DropReason::DeadDest, 1)]);
+        rig
+    }
+
     pub(super) fn second_choice() -> Rig {
         let mut rig = Rig::with(|s| s.dests.iter_mut().for_each(|d| d.traits.retries = 1));
         for (refusals, forward) in [(1, Forward::Nat), (2, Forward::FullNat)] {
@@ -667,6 +698,10 @@ mod case {
 
     pub(super) fn made_reset() -> Rig {
         closed_port()
+    }
+
+    pub(super) fn made_conn_reset() -> Rig {
+        of_a_dead_dest(OnDead::Reset).0
     }
 
     pub(super) fn made_echo_reply() -> Rig {

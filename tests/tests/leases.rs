@@ -175,7 +175,7 @@ impl Run {
     /// One step: more are leased than given back for a while, then the other way round.
     fn step(&mut self, n: u32) {
         let worker = self.random.next(self.workers.len());
-        let lease_of_ten = if n / 2000 % 2 == 0 { 7 } else { 3 };
+        let lease_of_ten = if (n / 2000).is_multiple_of(2) { 7 } else { 3 };
         match self.random.next(1000) {
             0 => self.give_up(worker, 7_000),
             r if r % 10 < lease_of_ten => {
@@ -216,7 +216,7 @@ impl Run {
 }
 
 fn dest(n: usize) -> Dest {
-    let proto = if n % 2 == 0 { Proto::Tcp } else { Proto::Udp };
+    let proto = if n.is_multiple_of(2) { Proto::Tcp } else { Proto::Udp };
     (proto, Addr::v4(0x0a00_0000 + n as u32 / 2), 80 + n as u16 % 3)
 }
 

@@ -1,6 +1,7 @@
 //! Looks at the parts of a file together, and makes the model of those that hold.
 
 mod director;
+mod endings;
 mod names;
 mod pools;
 mod ports;

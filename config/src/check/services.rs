@@ -2,11 +2,14 @@
 
 use super::Names;
 use super::Ways;
+use super::endings;
 use super::pools::Pools;
 use super::vips::Vips;
 use crate::address::is_link_local;
 use crate::model::Dest;
 use crate::model::Forward;
+use crate::model::OnDead;
+use crate::model::OnIdle;
 use crate::model::Port;
 use crate::model::Protocol;
 use crate::model::Scheduler;
@@ -102,6 +105,7 @@ pub(super) fn check(
         }
         let Some(forward) = service.forward else { continue };
         let pool = check_pool(report, service, address.value, forward, &around);
+        endings::check(report, service);
         check_own_vip(report, address, forward.value, ways);
         let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
@@ -130,6 +134,8 @@ pub(super) fn check(
             rewrite: service.rewrite,
             last_hop: service.last_hop,
             icmp_source: service.icmp_source,
+            on_dead: service.on_dead.map_or(OnDead::Keep, |at| at.value),
+            on_idle: service.on_idle.map_or(OnIdle::Forget, |at| at.value),
             vip,
             dests,
         });

@@ -7,6 +7,8 @@ use crate::address;
 use crate::model::Closed;
 use crate::model::Forward;
 use crate::model::IcmpSource;
+use crate::model::OnDead;
+use crate::model::OnIdle;
 use crate::model::Protocol;
 use crate::model::Scheduler;
 use crate::model::SchedulerFlag;
@@ -58,6 +60,8 @@ pub(crate) struct RawService {
     pub(crate) rewrite: bool,
     pub(crate) last_hop: bool,
     pub(crate) icmp_source: IcmpSource,
+    pub(crate) on_dead: Option<At<OnDead>>,
+    pub(crate) on_idle: Option<At<OnIdle>>,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -144,6 +148,8 @@ impl RawService {
             rewrite: or(table.boolean(report, "rewrite"), true),
             last_hop: or(table.boolean(report, "last_hop"), false),
             icmp_source: or(table.word(report, "icmp_source"), IcmpSource::Vip),
+            on_dead: table.word(report, "on_dead"),
+            on_idle: table.word(report, "on_idle"),
             dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
             whole: false,
         };

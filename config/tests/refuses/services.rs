@@ -799,3 +799,79 @@ pm.toml:4:15: error: unknown ICMP source "routers"
     4 | icmp_source = "routers"
       |               ^^^^^^^^^ expected one of vip, router; did you mean "router"?"##
 }
+
+refuses! {
+    refuses_an_end_that_the_protocol_does_not_know, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+on_dead = "reselect"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:53"
+protocol = "udp"
+forward = "nat"
+on_dead = "reset"
+on_idle = "reset"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:11: error: on_dead = "reselect" for tcp
+    4 | on_dead = "reselect"
+      |           ^^^^^^^^^^ another server knows nothing of a TCP conn: "reset" lets the client begin anew
+pm.toml:11:11: error: on_dead = "reset" for udp
+   11 | on_dead = "reset"
+      |           ^^^^^^^ UDP has no resets: "reselect" gives the client's next datagram to another dest
+pm.toml:12:11: error: on_idle = "reset" for udp
+   12 | on_idle = "reset"
+      |           ^^^^^^^ UDP has no resets; leave it out, or set udp_timeout"##
+}
+
+refuses! {
+    refuses_an_unknown_end, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+on_dead = "rst"
+on_idle = "keep"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:11: error: unknown on_dead setting "rst"
+    4 | on_dead = "rst"
+      |           ^^^^^ expected one of keep, reset, drop, reselect; did you mean "reset"?
+pm.toml:5:11: error: unknown on_idle setting "keep"
+    5 | on_idle = "keep"
+      |           ^^^^^^ expected one of forget, reset"##
+}
+
+accepts! {
+    takes_every_end_that_a_protocol_knows, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+on_dead = "reset"
+on_idle = "reset"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:53"
+protocol = "udp"
+forward = "nat"
+on_dead = "reselect"
+on_idle = "forget"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:54"
+protocol = "udp"
+forward = "nat"
+on_dead = "drop"
+[[service.dest]]
+address = "10.2.0.2""##,
+""
+}

@@ -57,6 +57,31 @@ pub enum Closed {
     Drop,
 }
 
+/// What becomes of conns whose dest is removed or dead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnDead {
+    /// They go on: what a removed dest serves, it serves to its end.
+    #[default]
+    Keep,
+    /// TCP: both ends get a reset.
+    Reset,
+    /// The client's packets are dropped and the conn runs out, as under the kernel's IPVS without
+    /// `expire_nodest_conn`.
+    Drop,
+    /// UDP: the client's next datagram goes to another dest.
+    Reselect,
+}
+
+/// What becomes of a TCP conn in ESTABLISHED that was silent for its timeout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnIdle {
+    /// Nobody is told.
+    #[default]
+    Forget,
+    /// Both ends get a reset.
+    Reset,
+}
+
 /// What a service says of its conns, kept with each dest, where a packet's way finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Traits {
@@ -75,10 +100,14 @@ pub struct Traits {
     pub last_hop: bool,
     /// Whether hops behind the director show as themselves in ICMP errors, not as the VIP.
     pub shows_routers: bool,
+    /// What becomes of conns whose dest is removed or dead.
+    pub on_dead: OnDead,
+    /// What becomes of established conns whose time is up.
+    pub on_idle: OnIdle,
 }
 
 impl Default for Traits {
-    /// The kernel's timeout, no clamp, no second choice.
+    /// The kernel's timeout, no clamp, no second choice, nobody is reset.
     fn default() -> Self {
         Self {
             mss: u16::MAX,
@@ -88,6 +117,8 @@ impl Default for Traits {
             rewrite: true,
             last_hop: false,
             shows_routers: false,
+            on_dead: OnDead::Keep,
+            on_idle: OnIdle::Forget,
         }
     }
 }
@@ -113,8 +144,10 @@ pub struct Dest {
     pub traits: Traits,
     /// Source of the tunnel's outer header.
     pub tunnel_source: Addr,
-    /// No longer in any service; serves the conns it has to their end.
+    /// No longer in any service; serves the conns it has as `Traits::on_dead` says.
     pub removed: bool,
+    /// Found dead by who looks after its health; its next hop's silence is seen without this.
+    pub dead: bool,
 }
 
 /// A dest's place in a service, with what schedulers ask for.

@@ -7,6 +7,7 @@ use crate::neigh::PortId;
 use crate::service::Closed;
 use crate::service::Dest;
 use crate::service::DestId;
+use crate::service::OnDead;
 use crate::service::Service;
 use crate::tuple::Addr;
 use crate::tuple::Family;
@@ -152,6 +153,7 @@ pub struct Lookup {
     nat_dests: HashSet<(Proto, Addr, u16)>,
     nat_addrs: HashSet<Addr>,
     has_removed: bool,
+    strict: Vec<DestId>,
 }
 
 impl Lookup {
@@ -159,6 +161,12 @@ impl Lookup {
     #[inline]
     pub fn has_removed(&self) -> bool {
         self.has_removed
+    }
+
+    /// The dests whose conns do not simply go on when it is removed or dead (`Traits::on_dead`).
+    #[inline]
+    pub fn strict(&self) -> &[DestId] {
+        &self.strict
     }
 }
 
@@ -169,6 +177,9 @@ impl Snapshot {
         self.lookup.services = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
         let removed = |d: &Dest| d.removed && !d.addr.is_unspecified();
         self.lookup.has_removed = self.dests.iter().any(removed);
+        let strict = |d: &Dest| d.traits.on_dead != OnDead::Keep && !d.addr.is_unspecified();
+        let numbered = self.dests.iter().enumerate().filter(|(_, d)| strict(d));
+        self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {
             let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);

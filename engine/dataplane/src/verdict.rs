@@ -85,6 +85,10 @@ DropReason {
     IcmpUnknown = "icmp-unknown",
     /// TCP signed over what nat and full-NAT change (MD5, AO).
     Signed = "signed",
+    /// Of a conn that the director has reset at both ends.
+    ConnReset = "conn-reset",
+    /// A client's, to a dest that was removed or is dead, and whose service says drop.
+    DeadDest = "dead-dest",
     /// A dest's refusal of a SYN, kept from the client, whose next SYN goes to another dest.
     SecondChoice = "second-choice",
     /// The service has no dest that may take a new conn.
@@ -126,6 +130,8 @@ reasons! {
 Made {
     /// TCP reset, as a host would answer.
     Reset = "reset",
+    /// TCP reset to an end of a conn whose dest was removed or died, or that was silent too long.
+    ConnReset = "conn-reset",
     /// ICMP echo reply.
     EchoReply = "echo-reply",
     /// ICMP destination unreachable.

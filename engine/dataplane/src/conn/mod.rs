@@ -116,6 +116,10 @@ const ELSEWHERE: u16 = 128;
 const ANSWERED: u16 = 256;
 /// Replies leave where the client's packets come from (`Extra`).
 const LAST_HOP: u16 = 512;
+/// Its dest was removed or dead when last looked at, and its packets need a closer look.
+const CONDEMNED: u16 = 1024;
+/// Both its ends were reset: who still sends is told again.
+const RESET: u16 = 2048;
 
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -140,7 +144,8 @@ pub struct Conn {
     reply_hop: u32,
     reply_epoch: u32,
     packets: u32,
-    /// The client's next sequence number and the one it acknowledged last, as the client counts.
+    /// Both ends' next sequence numbers, as the client counts: its own, and the dest's. Where
+    /// answers do not pass the director, the dest's is the one that the client acknowledged last.
     seq: u32,
     ack: u32,
     /// UDP: replies seen.
@@ -298,16 +303,38 @@ impl Conn {
         DestId(self.dest)
     }
 
-    /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`), or
-    /// what to remember of them (`has_last_hop`).
+    /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`,
+    /// `is_condemned`, `was_reset`), or what to remember of them (`has_last_hop`).
     #[inline(always)]
     pub fn is_odd(&self) -> bool {
-        self.flags & (LENT | ELSEWHERE | LAST_HOP) != 0
+        self.flags & (LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET) != 0
     }
 
     /// Whether it does not live here any more, or never did.
     pub fn is_away(&self) -> bool {
         self.flags & (LENT | ELSEWHERE) != 0
+    }
+
+    /// Whether its dest was removed or dead when last looked at.
+    pub fn is_condemned(&self) -> bool {
+        self.flags & CONDEMNED != 0
+    }
+
+    /// Says so, or takes it back.
+    pub fn set_condemned(&mut self, condemned: bool) {
+        self.flags = if condemned { self.flags | CONDEMNED } else { self.flags & !CONDEMNED };
+    }
+
+    /// Whether both its ends were reset.
+    pub fn was_reset(&self) -> bool {
+        self.flags & RESET != 0
+    }
+
+    /// Both ends have been reset: closed, as after a reset of an end's own.
+    pub fn set_reset(&mut self, now: Stamp, timeouts: &Timeouts) {
+        self.flags |= RESET;
+        self.state = State::Close as u8;
+        self.expires = now.after(timeouts.of(State::Close)).0;
     }
 
     /// Whether its replies leave where the client's packets come from.
@@ -325,9 +352,10 @@ impl Conn {
         self.state() == State::SynRecv && self.flags & ANSWERED == 0
     }
 
-    /// The dest has answered the SYN.
-    pub fn set_answered(&mut self) {
+    /// The dest has answered the SYN, with a segment that ends before `end`.
+    pub fn set_answered(&mut self, end: u32) {
         self.flags |= ANSWERED;
+        self.ack = end;
     }
 
     /// Dests tried before this one.
@@ -368,12 +396,27 @@ impl Conn {
         if is_past(end, self.seq) || self.packets <= 1 {
             self.seq = end;
         }
-        self.ack = ack;
+        if self.flags & NO_OUTPUT != 0 {
+            self.ack = ack;
+        }
+    }
+
+    /// The dest has sent up to (not including) `end`.
+    #[inline(always)]
+    pub fn observe_reply(&mut self, end: u32) {
+        if is_past(end, self.ack) {
+            self.ack = end;
+        }
     }
 
     /// The client's next sequence number, as the client counts.
     pub fn seq(&self) -> u32 {
         self.seq
+    }
+
+    /// The dest's next sequence number.
+    pub fn ack(&self) -> u32 {
+        self.ack
     }
 
     /// When it ends unless a packet comes.

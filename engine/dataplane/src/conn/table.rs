@@ -299,6 +299,12 @@ impl Conns {
         quota
     }
 
+    /// The conn in a line, below `sweep_len`, if there is one.
+    pub fn at(&self, line: u32) -> Option<ConnId> {
+        let conn = self.lines[..self.used as usize].get(line as usize)?;
+        (conn.flags & LIVE != 0).then_some(ConnId(line))
+    }
+
     /// Every conn.
     pub fn iter(&self) -> impl Iterator<Item = ConnId> + '_ {
         (0..self.used).filter(|l| self.lines[*l as usize].flags & LIVE != 0).map(ConnId)

@@ -16,6 +16,7 @@
 //!
 //! Everything here belongs to one worker: no lock, no shared write, no clock, no allocation.
 
+mod dead;
 mod held;
 mod limit;
 mod martian;
@@ -135,6 +136,7 @@ struct Core<F> {
     /// Identification of tunnel packets without DF.
     ip_id: u16,
     upkeep: upkeep::Upkeep,
+    watch: dead::Watch,
 }
 
 /// What one call works with besides `Core`.
@@ -191,6 +193,7 @@ impl<F: Frame> Pipeline<F> {
             // Apart from each other, so that their packets to one dest are.
             ip_id: (setup.secret[0] as usize + setup.worker * 65_536 / setup.workers) as u16,
             upkeep: upkeep::Upkeep::default(),
+            watch: dead::Watch::default(),
         };
         core.follow(None, &snapshot);
         Ok(Self { snapshot, shared, core })
@@ -334,7 +337,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Whether the conn is perhaps not simply to be followed: its time is up, its port is lent, it
-    /// lives elsewhere, or a SYN or RST asks for a closer look.
+    /// lives elsewhere, its dest is gone, or a SYN or RST asks for a closer look.
     #[inline(always)]
     fn is_odd<P>(&self, t: &Turn<'_, F, P>, id: ConnId, p: &Parsed) -> bool {
         let conn = self.conns.get(id);
@@ -363,7 +366,6 @@ impl<F: Frame> Core<F> {
         } else if conn.step(way, p.flags, t.stamp, &t.snap.timeouts) {
             self.state_changed(t, id);
         }
-        let conn = self.conns.get(id);
         let stats = &t.dests[dest_id.0 as usize];
         let bytes = p.ip_len() as u64;
         let (hop, mtu) = match way {
@@ -379,7 +381,11 @@ impl<F: Frame> Core<F> {
             Direction::Reply => {
                 stats.out_packets.add(1);
                 stats.out_bytes.add(bytes);
-                match conn.reply_hop(t.neighbours.epoch()) {
+                if p.tuple.proto == Proto::Tcp {
+                    let (end, _) = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
+                    self.conns.get_mut(id).observe_reply(end);
+                }
+                match self.conns.get(id).reply_hop(t.neighbours.epoch()) {
                     Some(hop) => (hop, t.snap.port(t.neighbours.get(hop).0).mtu),
                     None => return self.reply_unrouted(t, frame, p, id),
                 }

@@ -24,6 +24,7 @@ use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 use crate::wire::ethernet;
 use crate::wire::tcp;
+use crate::xmit::segment;
 
 impl<F: Frame> Core<F> {
     /// A packet of a conn that `is_odd` gives a closer look.
@@ -41,9 +42,14 @@ impl<F: Frame> Core<F> {
         let opens = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN && way == Direction::Original;
         let ended = matches!(conn.state(), State::TimeWait | State::Close) || conn.is_lent();
         // A SYN starts the tuple of an ended conn afresh (IPVS's conn_reuse_mode 1).
-        if conn.expires().is_due(t.stamp) || (opens && ended) {
+        let due = conn.expires().is_due(t.stamp);
+        if due || (opens && ended) {
             return self.keep_sender(t, id, &p.tuple, |core, t| {
-                core.close(t, id);
+                if due {
+                    core.run_out(t, id);
+                } else {
+                    core.close(t, id);
+                }
                 core.miss(t, frame, p, visited);
             });
         }
@@ -59,8 +65,12 @@ impl<F: Frame> Core<F> {
         }
         let asks = p.flags & (tcp::SYN | tcp::RST) != 0;
         let asks = asks && conn.is_unanswered() && conn.forward().sees_replies();
-        if conn.has_last_hop() && way == Direction::Original {
+        let (has_last_hop, ends) = (conn.has_last_hop(), conn.is_condemned() || conn.was_reset());
+        if has_last_hop && way == Direction::Original {
             self.conns.set_last_hop(id, t.port, ethernet::source(frame.data()));
+        }
+        if ends {
+            return self.condemned(t, frame, p, (id, way), visited);
         }
         if asks {
             return self.handshake(t, frame, p, (id, way));
@@ -79,7 +89,10 @@ impl<F: Frame> Core<F> {
     ) {
         let conn = self.conns.get_mut(id);
         match way {
-            Direction::Reply if p.flags & tcp::RST == 0 => conn.set_answered(),
+            Direction::Reply if p.flags & tcp::RST == 0 => {
+                let segment = &frame.data()[p.l4 as usize..p.end as usize];
+                conn.set_answered(segment::extent(segment).0);
+            }
             Direction::Reply => {
                 // The client's next SYN finds that there was no answer.
                 if self.may_try_another(t, id) {
@@ -110,7 +123,7 @@ impl<F: Frame> Core<F> {
 
     /// Opens the conn anew to another dest than the one it has; the old one ends. None where there
     /// is no other, and the old one stays.
-    fn another_dest<P>(
+    fn another_dest<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
@@ -134,7 +147,7 @@ impl<F: Frame> Core<F> {
 
     /// Exchanges a conn for another one of the same client's tuple. If another worker sent the old
     /// one here, that worker's entry serves the new one; where there is none, it hears of the end.
-    fn keep_sender<'a, P, R>(
+    pub(super) fn keep_sender<'a, P, R>(
         &mut self,
         t: &mut Turn<'a, F, P>,
         id: ConnId,

@@ -122,7 +122,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Picks a dest and opens the conn.
-    fn open<P>(
+    fn open<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
@@ -149,7 +149,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Opens a conn to a dest.
-    pub(super) fn open_to<P>(
+    pub(super) fn open_to<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
@@ -255,7 +255,11 @@ impl<F: Frame> Core<F> {
 
     /// Under nat the reply tuple (dest, client) must be free: two conns of one client port to two
     /// VIPs must not meet at one dest. One whose time is up makes way.
-    fn make_way<P>(&mut self, t: &mut Turn<'_, F, P>, ends: &Ends) -> Result<(), DropReason> {
+    fn make_way<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        ends: &Ends,
+    ) -> Result<(), DropReason> {
         let reply = ends.reply();
         let Some((other, _)) = self.conns.find(self.conns.hash(&reply), &reply) else {
             return Ok(());
@@ -263,7 +267,7 @@ impl<F: Frame> Core<F> {
         if !self.conns.get(other).expires().is_due(t.stamp) {
             return Err(DropReason::ReplyClash);
         }
-        self.close(t, other);
+        self.run_out(t, other);
         Ok(())
     }
 
@@ -304,6 +308,7 @@ impl<F: Frame> Core<F> {
 
     /// Schedulers take up what changed between two snapshots.
     pub(super) fn follow(&mut self, old: Option<&Snapshot>, new: &Snapshot) {
+        self.watch.follow(new);
         let highest = new.services.iter().map(|s| s.id.0 as usize + 1).max().unwrap_or(0);
         if self.positions.len() < highest {
             self.positions.resize_with(highest, Default::default);

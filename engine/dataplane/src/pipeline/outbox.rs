@@ -69,6 +69,11 @@ impl<F> Outbox<F> {
         }
     }
 
+    /// Whether a port's frames leave no room for many of our own.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.tx.iter().any(|frames| frames.len() > TX_BURST / 2)
+    }
+
     #[inline(always)]
     pub(super) fn send(&mut self, port: PortId, frame: F, stats: &WorkerStats) {
         if self.tx[port.0 as usize].try_push(frame).is_err() {

@@ -136,9 +136,11 @@ impl<F: Frame> Core<F> {
             _ => self.fragments.known(&key).map(|known| known.tuple),
         };
         let conn = tuple.and_then(|tuple| self.find_any(t, &tuple));
-        let alive = conn.filter(|(id, _)| {
+        let alive = conn.filter(|(id, way)| {
             let conn = self.conns.get(*id);
-            !conn.expires().is_due(t.stamp) && (piece.from == 0 || !conn.is_away())
+            let condemned = conn.is_condemned() && *way == Direction::Original;
+            let followed = !conn.is_away() && !conn.was_reset() && !condemned;
+            !conn.expires().is_due(t.stamp) && (piece.from == 0 || followed)
         });
         let elsewhere = conn.and_then(|(id, _)| self.conns.get(id).elsewhere());
         if let Some(worker) = elsewhere.filter(|_| piece.from > 0) {

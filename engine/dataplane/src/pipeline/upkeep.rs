@@ -42,6 +42,7 @@ impl<F: Frame> Core<F> {
             self.count_held(t);
         }
         self.expire(t);
+        self.watch_dests(t);
         self.leases.give_up(t.stamp, MAX_PAIRS);
     }
 
@@ -71,30 +72,35 @@ impl<F: Frame> Core<F> {
         self.count_held(t);
     }
 
-    fn expire<P>(&mut self, t: &mut Turn<'_, F, P>) {
+    fn expire<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>) {
         let elapsed = t.now.since(self.upkeep.last).as_nanos().min(SWEEP_NANOS as u128) as u64;
         self.upkeep.last = t.now;
         let whole = self.conns.sweep_len() as u64;
         self.upkeep.debt = (self.upkeep.debt + elapsed * whole).min(whole * SWEEP_NANOS);
         let mut quota = (self.upkeep.debt / SWEEP_NANOS).min(MAX_SWEPT);
         for _ in 0..MAX_CLOSED / BATCH {
+            // Who sent conns here must hear of their end, and so must some conns' ends: the rest
+            // waits for an emptied outbox.
+            if quota == 0 || t.out.ended.len() > ENDED / 2 || t.out.is_crowded() {
+                return;
+            }
             let swept = self.sweep(t, quota as usize) as u64;
             // Only what was looked at is paid.
             self.upkeep.debt -= swept * SWEEP_NANOS;
             quota -= swept;
-            // Who sent conns here must hear of their end: the rest waits for an emptied outbox.
-            if quota == 0 || t.out.ended.len() > ENDED / 2 {
-                return;
-            }
         }
     }
 
     /// Looks at up to `quota` lines, closes at most a batch, and tells how many were looked at.
-    pub(super) fn sweep<P>(&mut self, t: &mut Turn<'_, F, P>, quota: usize) -> usize {
+    pub(super) fn sweep<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        quota: usize,
+    ) -> usize {
         let mut due = ArrayVec::<ConnId, BATCH>::new();
         let swept = self.conns.sweep(t.stamp, quota, &mut due);
         for id in due {
-            self.close(t, id);
+            self.run_out(t, id);
         }
         swept
     }

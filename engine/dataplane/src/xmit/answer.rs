@@ -1,6 +1,7 @@
 //! What the director itself says: ICMP errors, TCP resets, echo replies. Each is made in the frame
 //! that caused it, which is spent anyway.
 
+use super::reset;
 use crate::frame::Frame;
 use crate::parse::Parsed;
 use crate::tuple::Addr;
@@ -18,7 +19,7 @@ use crate::wire::put32;
 use crate::wire::tcp;
 
 /// TTL of what we make.
-const TTL: u8 = 64;
+pub(super) const TTL: u8 = 64;
 /// ICMP errors go with precedence "internetwork control" (RFC 1812 section 4.3.2.5).
 const TOS: u8 = 0xc0;
 /// An ICMP error's largest packet (RFC 1812 section 4.3.2.3).
@@ -101,28 +102,7 @@ fn reset<F: Frame>(frame: &mut F, p: &Parsed) -> bool {
     } else {
         (0, seq.wrapping_add(len as u32), tcp::RST | tcp::ACK_BIT)
     };
-    let header = match p.family() {
-        Family::V4 => ipv4::LEN,
-        Family::V6 => ipv6::LEN,
-    };
-    if !frame.set_len(l3 + header + tcp::LEN) {
-        return false;
-    }
-    let t = p.tuple.reversed();
-    let ip = &mut frame.data_mut()[l3..];
-    let segment = &mut ip[header..];
-    segment.fill(0);
-    put16(segment, 0, t.sport);
-    put16(segment, 2, t.dport);
-    put32(segment, tcp::SEQ, seq);
-    put32(segment, tcp::ACK, ack);
-    segment[tcp::OFFSET] = (tcp::LEN as u8 / 4) << 4;
-    segment[tcp::FLAGS] = flags;
-    let pseudo = checksum::pseudo(t.src, t.dst, t.proto as u8, tcp::LEN);
-    let sum = checksum::finish(checksum::sum(segment, pseudo));
-    put16(segment, tcp::CHECKSUM, sum);
-    write_ip(ip, t.src, t.dst, 0, t.proto as u8, tcp::LEN);
-    true
+    reset::make(frame, l3, &p.tuple.reversed(), seq, ack, flags)
 }
 
 /// Turns an echo request into its reply (RFC 792, RFC 4443 section 4.2).
@@ -156,7 +136,7 @@ pub fn echo_reply<F: Frame>(frame: &mut F, p: &Parsed) {
     }
 }
 
-fn write_ip(ip: &mut [u8], src: Addr, dst: Addr, tos: u8, protocol: u8, len: usize) {
+pub(super) fn write_ip(ip: &mut [u8], src: Addr, dst: Addr, tos: u8, protocol: u8, len: usize) {
     match dst.family() {
         Family::V4 => {
             let total = (ipv4::LEN + len) as u16;

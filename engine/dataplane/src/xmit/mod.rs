@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod fragment;
 pub mod icmp;
+pub mod reset;
 pub mod rewrite;
 pub mod segment;
 pub mod syn;

@@ -1,5 +1,6 @@
 //! From the configuration's words to the data plane's.
 
+use super::ids::ServiceKey;
 use super::snapshot::MAX_PORTS;
 use super::snapshot::PortFacts;
 use hashbrown::HashMap;
@@ -19,6 +20,8 @@ use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::OnDead;
+use pointsman_dataplane::service::OnIdle;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -98,6 +101,14 @@ pub(crate) fn proto(protocol: Protocol) -> Proto {
     match protocol {
         Protocol::Tcp => Proto::Tcp,
         Protocol::Udp => Proto::Udp,
+    }
+}
+
+pub(super) fn key(service: &pointsman_config::Service) -> ServiceKey {
+    ServiceKey {
+        proto: proto(service.protocol),
+        addr: service.address.ip().into(),
+        port: service.address.port(),
     }
 }
 
@@ -204,6 +215,23 @@ pub(crate) fn locals(config: &Config, next: &Snapshot) -> HashMap<Addr, Local> {
     }
     locals
 }
+
+pub(super) fn on_dead(on_dead: pointsman_config::OnDead) -> OnDead {
+    match on_dead {
+        pointsman_config::OnDead::Keep => OnDead::Keep,
+        pointsman_config::OnDead::Reset => OnDead::Reset,
+        pointsman_config::OnDead::Drop => OnDead::Drop,
+        pointsman_config::OnDead::Reselect => OnDead::Reselect,
+    }
+}
+
+pub(super) fn on_idle(on_idle: pointsman_config::OnIdle) -> OnIdle {
+    match on_idle {
+        pointsman_config::OnIdle::Forget => OnIdle::Forget,
+        pointsman_config::OnIdle::Reset => OnIdle::Reset,
+    }
+}
+
 /// What a service says of its conns. Without `mss` SYNs are clamped to what the smallest port
 /// carries; UDP conns under full-NAT hold a port and so live shorter than elsewhere (RFC 4787
 /// section 4.3).
@@ -226,5 +254,7 @@ pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Tr
         rewrite: service.rewrite,
         last_hop: service.last_hop,
         shows_routers: service.icmp_source == pointsman_config::IcmpSource::Router,
+        on_dead: on_dead(service.on_dead),
+        on_idle: on_idle(service.on_idle),
     }
 }

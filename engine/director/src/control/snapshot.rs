@@ -162,7 +162,7 @@ impl Builder {
             let built = self.service(service, previous, inputs, &next, &mut plan, &mut fresh)?;
             next.services.push(built);
         }
-        self.keep_removed(previous, inputs, &next, &mut plan);
+        self.keep_removed(config, previous, inputs, &next, &mut plan);
         self.dests.release_unless(|id| plan.get(id as usize).is_some_and(Option::is_some));
         let in_use: Vec<ServiceId> = next.services.iter().map(|s| s.id).collect();
         self.services.release_unless(|id| in_use.contains(&ServiceId(id)));
@@ -197,11 +197,7 @@ impl Builder {
         plan: &mut Vec<Option<Dest>>,
         fresh: &mut Vec<DestId>,
     ) -> Result<Service, BuildError> {
-        let key = ServiceKey {
-            proto: convert::proto(service.protocol),
-            addr: service.address.ip().into(),
-            port: service.address.port(),
-        };
+        let key = convert::key(service);
         let id = self
             .services
             .service(key, inputs.settled)
@@ -255,6 +251,7 @@ impl Builder {
     /// Dests that no service lists any more but that have conns go on, marked.
     fn keep_removed(
         &self,
+        config: &Config,
         previous: &Snapshot,
         inputs: &mut Inputs<'_>,
         next: &Snapshot,
@@ -273,8 +270,21 @@ impl Builder {
                 build_dest(next, inputs, before.forward, source, address, 0)
             });
             let rebuilt = rebuilt.unwrap_or_else(|_| before.clone());
-            plan[id] = Some(Dest { removed: true, traits: before.traits, ..rebuilt });
+            let traits = self.traits_of_removed(config, DestId(id as u32), before.traits);
+            plan[id] = Some(Dest { removed: true, traits, ..rebuilt });
         }
+    }
+
+    /// A removed dest's conns stay as they were; how they end is for its service to say, while
+    /// there is one.
+    fn traits_of_removed(&self, config: &Config, id: DestId, before: Traits) -> Traits {
+        let Some(key) = self.dests.key(id.0) else { return before };
+        let is_key = |s: &&pointsman_config::Service| convert::key(s) == key.service;
+        config.services.iter().find(is_key).map_or(before, |service| Traits {
+            on_dead: convert::on_dead(service.on_dead),
+            on_idle: convert::on_idle(service.on_idle),
+            ..before
+        })
     }
 
     /// VIPs and pool addresses that the configuration dropped are answered for while conns use
@@ -400,8 +410,9 @@ fn build_dest(
         (port.mtu, Addr::UNSPECIFIED)
     };
     let port = address.port();
-    let (traits, removed) = (Traits::default(), false);
-    Ok(Dest { addr, port, weight, forward, out, hop, mtu, traits, tunnel_source, removed })
+    let traits = Traits::default();
+    let (removed, dead) = (false, false);
+    Ok(Dest { addr, port, weight, forward, out, hop, mtu, traits, tunnel_source, removed, dead })
 }
 
 fn next_hop(
@@ -429,6 +440,7 @@ fn nobody() -> Dest {
         traits: Traits::default(),
         tunnel_source: Addr::UNSPECIFIED,
         removed: true,
+        dead: false,
     }
 }
 

@@ -181,6 +181,29 @@ fn a_removed_dest_stays_while_it_has_conns() {
 }
 
 #[test]
+fn how_a_removed_dests_conns_end_is_for_its_service_to_say_while_there_is_one() {
+    use pointsman_dataplane::service::OnDead;
+    let mut world = World::new(16);
+    let with = |on_dead: &str, dests: &[(u8, u16)]| {
+        let text = service(80, "nat", dests);
+        text.replacen("forward", &format!("on_dead = '{on_dead}'\nforward"), 1)
+    };
+    let other = service(81, "nat", &[(9, 1)]);
+    world.load(&config(&[with("drop", &[(2, 1), (3, 1)]), other.clone()]));
+    let gone = world.id("10.2.0.2");
+    let on_dead = |w: &World| w.current.dest(gone).traits.on_dead;
+    assert_eq!((on_dead(&world), world.current.lookup.strict().len()), (OnDead::Drop, 2));
+    world.busy.insert(gone);
+    // Removed and given another policy by one reload.
+    world.load(&config(&[with("reset", &[(3, 1)]), other.clone()]));
+    assert_eq!(on_dead(&world), OnDead::Reset);
+    assert!(world.current.lookup.strict().contains(&gone));
+    // Without its service it goes by what that said last.
+    world.load(&config(&[other]));
+    assert_eq!(on_dead(&world), OnDead::Reset);
+}
+
+#[test]
 fn a_removed_dest_stays_until_every_worker_knows_that_it_is() {
     let mut world = World::new(16);
     world.load(&config(&[service(80, "nat", &[(2, 1), (3, 1)])]));
