@@ -7,6 +7,7 @@ usage: client.py udp ADDRESS PORT COUNT SIZE [df|nodf]   COUNT datagrams from on
        client.py greeting ADDRESS PORT                    connects, says nothing, prints the line that comes
        client.py hops ADDRESS PORT TTL                    TCP connect with a TTL: prints "connected" or the error's name
        client.py hold ADDRESS PORT SECONDS PATH           keep-alive HTTP conn, one request every 0.2 s: "N answers"
+       client.py wait ADDRESS PORT SECONDS                connects, reads a line, says nothing: what comes next, and when
        client.py again ADDRESS PORT LOCAL_PORT COUNT      COUNT HTTP conns from one port, each as soon as the last has ended
 
 Exits 1 when what was asked for did not come within 2 s.
@@ -103,6 +104,17 @@ def hold(address, port, seconds, path):
     print(f"{answers} answers")
 
 
+def wait(address, port, seconds):
+    with socket.create_connection((address, port), 2) as sock:
+        print(sock.recv(100).decode().strip(), flush=True)
+        sock.settimeout(float(seconds))
+        try:
+            came = "data" if sock.recv(100) else "EOF"
+        except OSError as error:
+            came = name_of(error)
+        print(f"{came} {time.time():.3f}")
+
+
 def connect_when_free(sock, address, port):
     """The last conn may still wait for the ACK of its FIN."""
     for _ in range(100):
@@ -135,7 +147,8 @@ def again(address, port, local_port, count):
 
 def main():
     verb, address, port, *rest = sys.argv[1:]
-    verbs = {"udp": udp, "each": each, "who": who, "greeting": greeting, "hops": hops, "hold": hold, "again": again}
+    verbs = {"udp": udp, "each": each, "who": who, "greeting": greeting, "hops": hops, "hold": hold,
+             "wait": wait, "again": again}
     try:
         verbs[verb](address, int(port), *rest)
     except OSError as error:

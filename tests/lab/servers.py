@@ -5,9 +5,10 @@ usage: servers.py NAME LOG ADDRESS...
 
 UDP sockets are bound to each ADDRESS by itself, so that an answer leaves from the address it was
 asked at (a DR server answers from the VIP on its lo). A datagram that begins with "who" is answered
-by "NAME LENGTH", every other one comes back as it is. Each client is logged as "PROTOCOL ADDRESS PORT".
+by "NAME LENGTH", every other one comes back as it is. Each client is logged as "PROTOCOL ADDRESS PORT", an error of a TCP conn as "tcp NAME".
 """
 
+import errno
 import selectors
 import socket
 import sys
@@ -44,7 +45,7 @@ def greet(listener, name, log, selector):
     selector.register(conn, selectors.EVENT_READ, talk)
 
 
-def talk(conn, name, _log, selector):
+def talk(conn, name, log, selector):
     """As much SMTP as a client needs to greet and to take leave."""
     try:
         word = conn.recv(4096)[:4].upper()
@@ -55,7 +56,8 @@ def talk(conn, name, _log, selector):
             conn.close()
         else:
             conn.sendall(f"250 {name}\r\n".encode())
-    except OSError:
+    except OSError as error:
+        print("tcp", errno.errorcode.get(error.errno, error), file=log)
         selector.unregister(conn)
         conn.close()
 
