@@ -15,6 +15,7 @@
 #include <rte_ethdev.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 #define FIELD(name, offset, bytes) \
@@ -55,6 +56,35 @@ struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool)
 void shim_mbuf_free(struct rte_mbuf *mbuf)
 {
     rte_pktmbuf_free(mbuf);
+}
+
+/* A pool whose buffers lie one behind the other, without gaps and in one piece, for net_af_xdp. It
+ * registers the pool's memory with the kernel as "first address, buffers times size". DPDK's own
+ * pools leave a gap wherever a buffer would cross a page, so with hugepages some of the last
+ * buffers, and with small pages two of five, lie behind what the kernel was told of: it takes them
+ * out of the fill ring, drops them, and the ring runs dry (22.11, xdp_umem_configure). */
+struct rte_mempool *shim_pool_without_gaps(const char *name, unsigned int n, unsigned int cache,
+                                           uint16_t data_room)
+{
+    struct rte_pktmbuf_pool_private room = {.mbuf_data_room_size = data_room};
+    /* No device address: every port of such a pool copies by the processor. */
+    struct rte_mempool *pool = rte_mempool_create_empty(
+        name, n, sizeof(struct rte_mbuf) + data_room, cache, sizeof(room), SOCKET_ID_ANY,
+        RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool == NULL)
+        return NULL;
+    int failed = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+    if (!failed) {
+        rte_pktmbuf_pool_init(pool, &room);
+        failed = rte_mempool_populate_default(pool);
+    }
+    if (failed < 0 || pool->nb_mem_chunks != 1) {
+        rte_mempool_free(pool);
+        rte_errno = failed < 0 ? -failed : ENOMEM;
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
 }
 
 uint32_t shim_pool_size(const struct rte_mempool *pool)

@@ -78,6 +78,7 @@ pub struct Eal(Arc<Inner>);
 
 struct Inner {
     memory_mib: u32,
+    no_gaps: bool,
     registry: Mutex<Registry>,
 }
 
@@ -166,6 +167,11 @@ impl Eal {
 
     pub(crate) fn memory_mib(&self) -> u32 {
         self.0.memory_mib
+    }
+
+    /// Whether pools are to be without gaps between their buffers, as net_af_xdp needs it.
+    pub(crate) fn wants_no_gaps(&self) -> bool {
+        self.0.no_gaps
     }
 
     /// Frees `pool` as soon as it is whole and nothing can be using it.
@@ -291,7 +297,8 @@ fn init_here(args: &EalArgs) -> Result<Eal, Error> {
     // SAFETY: sets the print functions of libraries that EAL's plugins have loaded.
     unsafe { raw::shim_log_capture_xdp() };
     let registry = Mutex::default();
-    let eal = Eal(Arc::new(Inner { memory_mib: args.memory_mib, registry }));
+    let no_gaps = wants_no_gaps(&args.devices);
+    let eal = Eal(Arc::new(Inner { memory_mib: args.memory_mib, no_gaps, registry }));
     for device in virtual_ones {
         probe(device)?;
     }
@@ -324,6 +331,13 @@ fn command_line(args: &EalArgs, pci: &[&String]) -> Vec<String> {
         words.extend(["-a".into(), (*address).clone()]);
     }
     words
+}
+
+/// Beside a NIC, which needs device addresses of its buffers, net_af_xdp has to do with what it
+/// reaches: NICs want hugepages, and there it is all but some ten buffers.
+fn wants_no_gaps(devices: &[String]) -> bool {
+    let nic = |device: &String| device.split([',', '=']).any(is_pci);
+    devices.iter().any(|device| device.starts_with("net_af_xdp")) && !devices.iter().any(nic)
 }
 
 /// Brings one virtual device up. One by one, so that a failure has a name.
@@ -384,6 +398,17 @@ mod tests {
         assert_eq!(ranges(&[5]), "5");
         assert_eq!(ranges(&[]), "0");
         assert!(!cpus().is_empty());
+    }
+
+    #[test]
+    fn gaps_are_in_the_way_of_af_xdp_and_nics_need_them() {
+        let wants = |devices: &[&str]| {
+            wants_no_gaps(&devices.iter().map(|&device| device.into()).collect::<Vec<_>>())
+        };
+        assert!(wants(&["net_af_packet0,iface=d0", "net_af_xdp0,iface=eth0.5"]));
+        assert!(!wants(&["net_af_packet0,iface=d0"]));
+        assert!(!wants(&["net_af_xdp0,iface=d0", "0000:03:00.0"]));
+        assert!(!wants(&["net_af_xdp0,iface=d0", "net_bonding0,member=0000:03:00.0"]));
     }
 
     #[test]

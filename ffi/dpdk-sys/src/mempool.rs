@@ -73,7 +73,12 @@ impl Mempool {
         let cache = CACHE.min(count / 2);
         // SAFETY: the EAL is up, and the name lives through the call.
         let raw = unsafe {
-            raw::rte_pktmbuf_pool_create(c_name.as_ptr(), count, cache, 0, data_room, -1)
+            let name = c_name.as_ptr();
+            if eal.wants_no_gaps() {
+                raw::shim_pool_without_gaps(name, count, cache, data_room)
+            } else {
+                raw::rte_pktmbuf_pool_create(name, count, cache, 0, data_room, -1)
+            }
         };
         let raw = NonNull::new(raw).ok_or_else(|| {
             Error::from_rte_errno(CALL).hint(|errno| explain(errno, name, count, data_room, eal))

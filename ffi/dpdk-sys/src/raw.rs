@@ -103,6 +103,12 @@ unsafe extern "C" {
     pub(crate) fn shim_tx_burst(port: u16, queue: u16, mbufs: *mut *mut RteMbuf, n: u16) -> u16;
     pub(crate) fn shim_mbuf_alloc(pool: *mut RteMempool) -> *mut RteMbuf;
     pub(crate) fn shim_mbuf_free(mbuf: *mut RteMbuf);
+    pub(crate) fn shim_pool_without_gaps(
+        name: *const c_char,
+        n: c_uint,
+        cache_size: c_uint,
+        data_room_size: u16,
+    ) -> *mut RteMempool;
     pub(crate) fn shim_pool_size(pool: *const RteMempool) -> u32;
     pub(crate) fn shim_port_info(port: u16, out: *mut PortInfo) -> c_int;
     pub(crate) fn shim_port_configure(

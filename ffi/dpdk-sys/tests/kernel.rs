@@ -180,6 +180,30 @@ fn af_xdp_has_two_queues_on_veth() {
 }
 
 #[test]
+fn af_xdp_loses_no_buffer_of_a_pool_in_small_pages() {
+    if !inside("af_xdp_loses_no_buffer_of_a_pool_in_small_pages") {
+        return;
+    }
+    wire(1);
+    let mut devices = devices_for("net_af_xdp0,iface=left", 1500, 1);
+    devices.extend(devices_for("net_af_xdp1,iface=right", 1500, 1));
+    let eal = start(&devices).unwrap();
+    let pool = Mempool::new(&eal, "frames", 16383, data_room(1500)).unwrap();
+    let mut left = Port::open(&eal, "net_af_xdp0", PortConf::new(&pool)).unwrap();
+    let mut right = Port::open(&eal, "net_af_xdp1", PortConf::new(&pool)).unwrap();
+    let (_left_rx, mut left_tx) = left.start().unwrap();
+    let (mut right_rx, _right_tx) = right.start().unwrap();
+    // The pool is a queue: this far, each buffer has been sent and has been in the fill ring.
+    let mut burst = Burst::new();
+    for round in 0..2 * 16383 / 16 {
+        burst.extend((0..16).map(|mark| frame(&pool, 100, mark)));
+        assert_eq!(left_tx[0].send(&mut burst), 16, "round {round}");
+        let got = collect(&mut right_rx[0], 16);
+        assert!((0..16).eq(got.iter().map(|frame| frame.data()[14])), "round {round}: {got:?}");
+    }
+}
+
+#[test]
 fn af_xdp_refuses_frames_beyond_a_page() {
     if !inside("af_xdp_refuses_frames_beyond_a_page") {
         return;
