@@ -148,19 +148,19 @@ impl Tx<MbufFrame> for DpdkTx {
     }
 }
 
-/// A port's cold side: one device, or several that share an interface.
+/// A port's cold side.
 pub struct DpdkNic {
-    ports: Vec<Port>,
+    port: Port,
     fixed_queue: bool,
 }
 
 impl Nic for DpdkNic {
     fn mac(&self) -> Mac {
-        self.ports.first().map_or([0; 6], Port::mac)
+        self.port.mac()
     }
 
     fn driver(&self) -> String {
-        self.ports.first().map_or("", Port::driver).to_owned()
+        self.port.driver().to_owned()
     }
 
     fn fixed_queue(&self) -> bool {
@@ -168,36 +168,31 @@ impl Nic for DpdkNic {
     }
 
     fn link(&self) -> Link {
-        let link = self.ports.first().map(Port::link);
-        link.map_or(Link::default(), |l| Link { up: l.up, speed_mbps: l.speed_mbps })
+        let link = self.port.link();
+        Link { up: link.up, speed_mbps: link.speed_mbps }
     }
 
     fn counters(&self) -> PortCounters {
-        let mut sum = PortCounters::default();
-        for s in self.ports.iter().map(Port::stats) {
-            sum.rx_packets += s.ipackets;
-            sum.rx_bytes += s.ibytes;
-            sum.tx_packets += s.opackets;
-            sum.tx_bytes += s.obytes;
-            sum.missed += s.imissed;
-            sum.rx_errors += s.ierrors;
-            sum.tx_errors += s.oerrors;
-            sum.no_frame += s.rx_nombuf;
-            sum.scattered += s.scattered;
+        let s = self.port.stats();
+        PortCounters {
+            rx_packets: s.ipackets,
+            rx_bytes: s.ibytes,
+            tx_packets: s.opackets,
+            tx_bytes: s.obytes,
+            missed: s.imissed,
+            rx_errors: s.ierrors,
+            tx_errors: s.oerrors,
+            no_frame: s.rx_nombuf,
+            scattered: s.scattered,
         }
-        sum
     }
 
     fn set_multicast(&mut self, macs: &[Mac]) -> Result<Multicast, String> {
-        let mut taken = Multicast::Unfiltered;
-        for port in &mut self.ports {
-            taken = match port.set_multicast(macs).map_err(|e| e.to_string())? {
-                dpdk_sys::Multicast::List => Multicast::List,
-                dpdk_sys::Multicast::All => Multicast::All,
-                dpdk_sys::Multicast::Promiscuous => Multicast::Promiscuous,
-                dpdk_sys::Multicast::Unfiltered => Multicast::Unfiltered,
-            };
-        }
-        Ok(taken)
+        Ok(match self.port.set_multicast(macs).map_err(|e| e.to_string())? {
+            dpdk_sys::Multicast::List => Multicast::List,
+            dpdk_sys::Multicast::All => Multicast::All,
+            dpdk_sys::Multicast::Promiscuous => Multicast::Promiscuous,
+            dpdk_sys::Multicast::Unfiltered => Multicast::Unfiltered,
+        })
     }
 }

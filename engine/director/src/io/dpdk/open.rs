@@ -18,11 +18,6 @@ use pointsman_config::Device;
 use std::fs;
 use std::path::Path;
 
-/// The largest MTU for af_packet's default frame: 2048 less the kernel's header and Ethernet's.
-const AF_PACKET_MTU: u16 = 1900;
-/// Bytes of one piece of af_packet's ring, a multiple of its frame size.
-const AF_PACKET_BLOCK: u32 = 65_536;
-
 /// All ports of a configuration, open and started, with a queue pair of each for each worker.
 pub struct Opened {
     /// The driver.
@@ -43,11 +38,13 @@ pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, 
     for port in &config.ports {
         queues_match(port, workers, Path::new("/sys/class/net"))?;
     }
-    let devices: Vec<_> = config.ports.iter().map(|p| devices(p, workers)).collect();
+    let devices = |port: &pointsman_config::Port| {
+        dpdk_sys::devices_for(port.device.as_str(), port.mtu, workers as u16)
+    };
     let eal = Eal::init(&EalArgs {
         memory_mib: config.director.memory,
         hugepages,
-        devices: devices.concat(),
+        devices: config.ports.iter().flat_map(devices).collect(),
         ..EalArgs::default()
     })
     .map_err(|e| e.to_string())?;
@@ -56,75 +53,39 @@ pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, 
     let pool = Mempool::new(&eal, "frames", count, data_room(mtu)).map_err(|e| e.to_string())?;
     let mut nics = Vec::new();
     let mut queues: Vec<Vec<Queues<Dpdk>>> = (0..workers).map(|_| Vec::new()).collect();
-    for (port, devices) in config.ports.iter().zip(&devices) {
+    for port in &config.ports {
         let at = |e: dpdk_sys::Error| format!("port \"{}\": {e}", port.name);
-        let (nic, pairs) = open_port(&eal, &pool, port, devices, workers).map_err(at)?;
+        let (nic, pairs) = open_port(&eal, &pool, port, workers).map_err(at)?;
         nics.push(nic);
         queues.iter_mut().zip(pairs).for_each(|(of_worker, pair)| of_worker.push(pair));
     }
     Ok(Opened { driver: Dpdk::new(eal), pool: DpdkPool(pool), nics, queues })
 }
 
-/// A port and its queue pairs by worker; several devices share them out evenly.
+/// A port and its queue pairs by worker.
 fn open_port(
     eal: &Eal,
     pool: &Mempool,
     port: &pointsman_config::Port,
-    devices: &[String],
     workers: usize,
 ) -> Result<(DpdkNic, Vec<Queues<Dpdk>>), dpdk_sys::Error> {
-    let (mut ports, mut pairs) = (Vec::new(), Vec::new());
-    let mut rss = true;
-    for device in devices {
-        let each = (workers / devices.len()) as u16;
-        let conf = PortConf {
-            rx_queues: each,
-            tx_queues: each,
-            rx_ring: port.rx_ring,
-            tx_ring: port.tx_ring,
-            mtu: port.mtu,
-            pool: pool.clone(),
-            promiscuous: false,
-        };
-        let mut opened = Port::open(eal, device, conf)?;
-        let (rx, tx) = opened.start()?;
-        let pair = |(rx, tx)| Queues { rx: DpdkRx::new(rx), tx: DpdkTx::new(tx) };
-        pairs.extend(rx.into_iter().zip(tx).map(pair));
-        rss &= opened.info()?.rss;
-        ports.push(opened);
-    }
+    let conf = PortConf {
+        rx_queues: workers as u16,
+        tx_queues: workers as u16,
+        rx_ring: port.rx_ring,
+        tx_ring: port.tx_ring,
+        mtu: port.mtu,
+        pool: pool.clone(),
+        promiscuous: false,
+    };
+    let mut opened = Port::open(eal, port.device.as_str(), conf)?;
+    let (rx, tx) = opened.start()?;
+    let pair = |(rx, tx)| Queues { rx: DpdkRx::new(rx), tx: DpdkTx::new(tx) };
+    let pairs = rx.into_iter().zip(tx).map(pair).collect();
     // Virtual devices may announce receive-side scaling, but the kernel behind them chooses the
     // queue by rules of its own, which change within a flow.
-    let is_nic = matches!(port.device, Device::Pci(_));
-    Ok((DpdkNic { ports, fixed_queue: workers == 1 || (is_nic && rss) }, pairs))
-}
-
-/// The devices behind a port, with what follows from the number of workers and the MTU where the
-/// configuration does not say it.
-fn devices(port: &pointsman_config::Port, workers: usize) -> Vec<String> {
-    let text = port.device.as_str();
-    let has = |key| argument(text, key).is_some();
-    if text.starts_with("net_af_xdp") && workers > 1 && !has("queue_count") && !has("start_queue") {
-        // A device of one queue for each worker: the driver gives a device no second queue where
-        // the interface has no combined channels (veth).
-        let (name, args) = text.split_once(',').unwrap_or((text, ""));
-        let one = |queue| format!("{name}q{queue},{args},start_queue={queue},queue_count=1");
-        return (0..workers).map(one).collect();
-    }
-    if text.starts_with("net_af_packet") && port.mtu > AF_PACKET_MTU {
-        return dpdk_sys::devices_for(text, port.mtu, workers as u16);
-    }
-    let mut text = text.to_owned();
-    if text.starts_with("net_af_packet") {
-        if !has("qpairs") {
-            text += &format!(",qpairs={workers}");
-        }
-        if !["framesz", "blocksz", "framecnt"].iter().any(|key| has(key)) {
-            // A ring of 2048 frames: with the driver's 512 a burst for a sleeping worker is lost.
-            text += &format!(",framesz=2048,blocksz={AF_PACKET_BLOCK},framecnt=2048");
-        }
-    }
-    vec![text]
+    let fixed_queue = matches!(port.device, Device::Pci(_)) && opened.info()?.rss;
+    Ok((DpdkNic { port: opened, fixed_queue: workers == 1 || fixed_queue }, pairs))
 }
 
 /// AF_XDP takes single queues of an interface; what the kernel puts into another one passes the
@@ -170,30 +131,6 @@ mod tests {
             "[[port]]\nname='p'\ndevice='{device}'\nmtu={mtu}\naddresses=['10.0.0.1/24']\n"
         );
         pointsman_config::parse("t", &text).unwrap().0.ports.remove(0)
-    }
-
-    fn device(device: &str, mtu: u16, workers: usize) -> String {
-        devices(&port(device, mtu), workers).join(" ")
-    }
-
-    #[test]
-    fn devices_get_a_queue_for_each_worker() {
-        assert_eq!(
-            device("net_af_packet0,iface=d0", 1500, 2),
-            "net_af_packet0,iface=d0,qpairs=2,framesz=2048,blocksz=65536,framecnt=2048"
-        );
-        assert_eq!(
-            device("net_af_packet0,iface=d0,framecnt=512,qpairs=1", 1500, 2),
-            "net_af_packet0,iface=d0,framecnt=512,qpairs=1"
-        );
-        assert!(device("net_af_packet0,iface=d0", 9000, 1).contains("framesz=9216"));
-        assert_eq!(device("net_af_xdp0,iface=d0", 1500, 1), "net_af_xdp0,iface=d0");
-        assert_eq!(
-            device("net_af_xdp0,iface=d0", 1500, 2),
-            "net_af_xdp0q0,iface=d0,start_queue=0,queue_count=1 \
-             net_af_xdp0q1,iface=d0,start_queue=1,queue_count=1"
-        );
-        assert_eq!(device("0000:03:00.0", 1500, 2), "0000:03:00.0");
     }
 
     #[test]
