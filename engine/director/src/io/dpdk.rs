@@ -1,5 +1,6 @@
 //! Ports through DPDK: the only user of `dpdk-sys`.
 
+mod claim;
 mod open;
 
 pub use open::Opened;
@@ -13,6 +14,7 @@ use super::PortCounters;
 use super::Rx;
 use super::Tx;
 use arrayvec::ArrayVec;
+use claim::Claim;
 use dpdk_sys::Eal;
 use dpdk_sys::Mbuf;
 use dpdk_sys::Mempool;
@@ -27,6 +29,7 @@ use pointsman_dataplane::frame::Pool;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::pipeline::TX_BURST;
 use pointsman_dataplane::pipeline::TxBurst;
+use std::sync::Arc;
 
 /// DPDK, started.
 #[derive(Clone)]
@@ -152,6 +155,8 @@ impl Tx<MbufFrame> for DpdkTx {
 pub struct DpdkNic {
     port: Port,
     fixed_queue: bool,
+    /// Given up after the port is closed: fields are dropped in order.
+    _claims: Vec<Arc<Claim>>,
 }
 
 impl Nic for DpdkNic {

@@ -5,6 +5,7 @@ use super::DpdkNic;
 use super::DpdkPool;
 use super::DpdkRx;
 use super::DpdkTx;
+use super::claim::Claims;
 use crate::io::frames;
 use crate::worker::Queues;
 use dpdk_sys::Eal;
@@ -38,6 +39,11 @@ pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, 
     for port in &config.ports {
         queues_match(port, workers, Path::new("/sys/class/net"))?;
     }
+    let mut claims = Claims::default();
+    let claim = |port: &pointsman_config::Port| {
+        claims.of(port.device.as_str()).map_err(|e| format!("port \"{}\": {e}", port.name))
+    };
+    let claimed = config.ports.iter().map(claim).collect::<Result<Vec<_>, _>>()?;
     let devices = |port: &pointsman_config::Port| {
         dpdk_sys::devices_for(port.device.as_str(), port.mtu, workers as u16)
     };
@@ -53,22 +59,22 @@ pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, 
     let pool = Mempool::new(&eal, "frames", count, data_room(mtu)).map_err(|e| e.to_string())?;
     let mut nics = Vec::new();
     let mut queues: Vec<Vec<Queues<Dpdk>>> = (0..workers).map(|_| Vec::new()).collect();
-    for port in &config.ports {
+    for (port, claims) in config.ports.iter().zip(claimed) {
         let at = |e: dpdk_sys::Error| format!("port \"{}\": {e}", port.name);
-        let (nic, pairs) = open_port(&eal, &pool, port, workers).map_err(at)?;
-        nics.push(nic);
+        let (port, fixed_queue, pairs) = open_port(&eal, &pool, port, workers).map_err(at)?;
+        nics.push(DpdkNic { port, fixed_queue, _claims: claims });
         queues.iter_mut().zip(pairs).for_each(|(of_worker, pair)| of_worker.push(pair));
     }
     Ok(Opened { driver: Dpdk::new(eal), pool: DpdkPool(pool), nics, queues })
 }
 
-/// A port and its queue pairs by worker.
+/// A port, whether its queue is a fixed function of the tuple, and its queue pairs by worker.
 fn open_port(
     eal: &Eal,
     pool: &Mempool,
     port: &pointsman_config::Port,
     workers: usize,
-) -> Result<(DpdkNic, Vec<Queues<Dpdk>>), dpdk_sys::Error> {
+) -> Result<(Port, bool, Vec<Queues<Dpdk>>), dpdk_sys::Error> {
     let conf = PortConf {
         rx_queues: workers as u16,
         tx_queues: workers as u16,
@@ -85,7 +91,7 @@ fn open_port(
     // Virtual devices may announce receive-side scaling, but the kernel behind them chooses the
     // queue by rules of its own, which change within a flow.
     let fixed_queue = matches!(port.device, Device::Pci(_)) && opened.info()?.rss;
-    Ok((DpdkNic { port: opened, fixed_queue: workers == 1 || fixed_queue }, pairs))
+    Ok((opened, workers == 1 || fixed_queue, pairs))
 }
 
 /// AF_XDP takes single queues of an interface; what the kernel puts into another one passes the
