@@ -1,0 +1,48 @@
+#!/bin/bash
+# scripts/demo, interrupted while it makes the lab and again while its director serves, leaves no namespace, process,
+# file or hugepage behind.
+. "$(dirname "$0")/../lab.sh"
+
+need_binary
+TRY=$(mktemp -d) && SAID=$(mktemp) || exit 1
+PAGES=$(cat "$HUGE_DIR/nr_hugepages" 2>/dev/null)
+DEMO=
+tidy() {
+    [ -z "$DEMO" ] || kill -TERM -- "-$DEMO" 2>/dev/null
+    [ -z "$PAGES" ] || echo "$PAGES" >"$HUGE_DIR/nr_hugepages"
+    rm -rf "$TRY" "$SAID"
+}
+trap tidy EXIT
+trap 'exit 143' INT TERM HUP
+
+reserved() { cat "$HUGE_DIR/nr_hugepages" 2>/dev/null || echo 0; }
+
+# interrupted WORDS: SIGINT to the demo's process group, as ^C sends it, when it has said these words
+interrupted() {
+    local before after rc
+    before=$(reserved)
+    # a job of its own: only such a one gets SIGINT at all, and only its own processes do
+    set -m
+    TMPDIR=$TRY POINTSMAN=$POINTSMAN "$REPO/scripts/demo" >"$SAID" 2>&1 </dev/null &
+    DEMO=$!
+    set +m
+    wait_for 15 grep -qE "$1" "$SAID" || fail "the demo did not get to /$1/: $(tail -n 3 "$SAID")"
+    kill -INT -- "-$DEMO"
+    wait "$DEMO"
+    rc=$?
+    same "status of the demo interrupted at /$1/" 130 "$rc"
+    same "processes of its own left" "" "$(pgrep -g "$DEMO" -l | xargs)"
+    after=$(ip netns list | grep -oE '^pm[0-9]+' | while read -r p; do [ -e "/proc/${p#pm}" ] || echo "$p"; done | xargs)
+    same "namespaces of an ended lab" "" "$after"
+    same "processes with files of its own" "" "$(pgrep -f "$TRY" | xargs)"
+    same "files in its TMPDIR" "" "$(ls -A "$TRY")"
+    same "hugepages reserved, as before" "$before" "$(reserved)"
+    DEMO=
+}
+
+# none free, so that the demo has to reserve its own
+if [ -n "$PAGES" ]; then
+    echo $((PAGES - $(cat "$HUGE_DIR/free_hugepages"))) >"$HUGE_DIR/nr_hugepages"
+fi
+interrupted '^binary'
+interrupted '^.{0,8}full-NAT'
