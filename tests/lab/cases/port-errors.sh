@@ -1,5 +1,6 @@
 #!/bin/bash
-# A port that cannot be opened is explained: no such interface, no such PCI device, unknown driver.
+# A port that cannot be opened is explained: no such interface, no such PCI device, one that is not bound, or bound to
+# a driver of the kernel, unknown driver.
 LAB_SERVERS="fn1"
 . "$(dirname "$0")/../lab.sh"
 
@@ -18,6 +19,22 @@ need_binary
 refused "net_af_packet0,iface=nosuch" "nosuch"
 refused "net_nosuchdriver0" "nosuchdriver"
 refused "0000:ff:1f.7" "0000:ff:1f.7"
+
+# Of the machine's own PCI devices two that are no NICs (class 02), so that nothing is taken from anybody.
+pci() { # yes|no: the first device that has a driver of the kernel, or has none
+    local d
+    for d in /sys/bus/pci/devices/*; do
+        [ -e "$d/class" ] && [[ $(cat "$d/class") != 0x02* ]] || continue
+        if { [ -e "$d/driver" ] && echo yes || echo no; } | grep -qx "$1"; then basename "$d" && return; fi
+    done
+}
+if device=$(pci no) && [ -n "$device" ]; then
+    refused "$device" "device $device: it is bound to no driver: .dpdk-devbind.py -b vfio-pci $device"
+fi
+if device=$(pci yes) && [ -n "$device" ]; then
+    driver=$(basename "$(readlink "/sys/bus/pci/devices/$device/driver")")
+    refused "$device" "device $device: the kernel's driver $driver has it: .*dpdk-devbind.py -b vfio-pci"
+fi
 
 # not root
 chmod 644 "$LAB_DIR/pointsman.toml"
