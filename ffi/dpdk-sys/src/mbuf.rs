@@ -150,6 +150,38 @@ impl Mbuf {
     }
 }
 
+impl hw::Frame for Mbuf {
+    #[inline(always)]
+    fn data(&self) -> &[u8] {
+        Self::data(self)
+    }
+
+    #[inline(always)]
+    fn data_mut(&mut self) -> &mut [u8] {
+        Self::data_mut(self)
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self, n: usize) -> bool {
+        Self::prepend(self, n)
+    }
+
+    #[inline(always)]
+    fn trim_front(&mut self, n: usize) -> bool {
+        Self::trim_front(self, n)
+    }
+
+    #[inline(always)]
+    fn set_len(&mut self, len: usize) -> bool {
+        Self::set_len(self, len)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self) {
+        Self::prefetch(self);
+    }
+}
+
 impl Drop for Mbuf {
     fn drop(&mut self) {
         // SAFETY: owned, and not used after.

@@ -1,15 +1,18 @@
 //! What the processor offers, as safe functions and types: time stamp counter,
-//! prefetch, SIMD tag match, huge-page slices, and the benches' counting allocator.
+//! prefetch, SIMD tag match, huge-page slices, the benches' counting allocator, and what a frame in
+//! memory is.
 //!
 //! All `unsafe` that the rest of the house would need for speed lives here (and in
 //! `dpdk-sys`); everything exported is safe to call with any argument.
 
 pub mod alloc;
+mod frame;
 mod huge;
 mod prefetch;
 mod simd;
 mod time;
 
+pub use frame::Frame;
 pub use huge::HugeSlice;
 pub use prefetch::prefetch;
 pub use prefetch::prefetch_index;

@@ -13,7 +13,6 @@ use super::Nic;
 use super::PortCounters;
 use super::Rx;
 use super::Tx;
-use arrayvec::ArrayVec;
 use claim::Claim;
 use dpdk_sys::Eal;
 use dpdk_sys::Mbuf;
@@ -22,12 +21,9 @@ use dpdk_sys::Port;
 use dpdk_sys::RxQueue;
 use dpdk_sys::ThreadGuard;
 use dpdk_sys::TxQueue;
-use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
-use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
 use pointsman_dataplane::neigh::Mac;
-use pointsman_dataplane::pipeline::TX_BURST;
 use pointsman_dataplane::pipeline::TxBurst;
 use std::sync::Arc;
 
@@ -45,7 +41,7 @@ impl Dpdk {
 }
 
 impl Driver for Dpdk {
-    type Frame = MbufFrame;
+    type Frame = Mbuf;
     type Rx = DpdkRx;
     type Tx = DpdkTx;
     type Pool = DpdkPool;
@@ -57,97 +53,36 @@ impl Driver for Dpdk {
     }
 }
 
-/// An mbuf as the pipeline's frame.
-#[repr(transparent)]
-pub struct MbufFrame(Mbuf);
-
-impl Frame for MbufFrame {
-    #[inline(always)]
-    fn data(&self) -> &[u8] {
-        self.0.data()
-    }
-
-    #[inline(always)]
-    fn data_mut(&mut self) -> &mut [u8] {
-        self.0.data_mut()
-    }
-
-    #[inline(always)]
-    fn prepend(&mut self, n: usize) -> bool {
-        self.0.prepend(n)
-    }
-
-    #[inline(always)]
-    fn trim_front(&mut self, n: usize) -> bool {
-        self.0.trim_front(n)
-    }
-
-    #[inline(always)]
-    fn set_len(&mut self, len: usize) -> bool {
-        self.0.set_len(len)
-    }
-
-    #[inline(always)]
-    fn prefetch(&self) {
-        self.0.prefetch();
-    }
-}
-
 /// The mempool of all ports.
 #[derive(Clone)]
 pub struct DpdkPool(pub Mempool);
 
 impl Pool for DpdkPool {
-    type Frame = MbufFrame;
+    type Frame = Mbuf;
 
     #[inline]
-    fn alloc(&mut self) -> Option<MbufFrame> {
-        self.0.alloc().map(MbufFrame)
+    fn alloc(&mut self) -> Option<Mbuf> {
+        self.0.alloc()
     }
 }
 
-/// A receive queue.
-pub struct DpdkRx {
-    queue: RxQueue,
-    raw: ArrayVec<Mbuf, BURST>,
-}
+/// A receive queue of a started port.
+pub struct DpdkRx(pub RxQueue);
 
-impl DpdkRx {
-    /// Of a started port.
-    pub fn new(queue: RxQueue) -> Self {
-        Self { queue, raw: ArrayVec::new() }
-    }
-}
-
-impl Rx<MbufFrame> for DpdkRx {
+impl Rx<Mbuf> for DpdkRx {
     #[inline]
-    fn recv(&mut self, burst: &mut Burst<MbufFrame>) -> usize {
-        let n = self.queue.recv(&mut self.raw);
-        burst.extend(self.raw.drain(..).map(MbufFrame));
-        n
+    fn recv(&mut self, burst: &mut Burst<Mbuf>) -> usize {
+        self.0.recv(burst)
     }
 }
 
-/// A transmit queue.
-pub struct DpdkTx {
-    queue: TxQueue,
-    raw: ArrayVec<Mbuf, TX_BURST>,
-}
+/// A transmit queue of a started port.
+pub struct DpdkTx(pub TxQueue);
 
-impl DpdkTx {
-    /// Of a started port.
-    pub fn new(queue: TxQueue) -> Self {
-        Self { queue, raw: ArrayVec::new() }
-    }
-}
-
-impl Tx<MbufFrame> for DpdkTx {
+impl Tx<Mbuf> for DpdkTx {
     #[inline]
-    fn send(&mut self, burst: &mut TxBurst<MbufFrame>) -> usize {
-        self.raw.extend(burst.drain(..).map(|frame| frame.0));
-        let sent = self.queue.send(&mut self.raw);
-        burst.extend(self.raw.drain(..).map(MbufFrame));
-        sent
+    fn send(&mut self, burst: &mut TxBurst<Mbuf>) -> usize {
+        self.0.send(burst)
     }
 }
 

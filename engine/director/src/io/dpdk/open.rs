@@ -86,7 +86,7 @@ fn open_port(
     };
     let mut opened = Port::open(eal, port.device.as_str(), conf)?;
     let (rx, tx) = opened.start()?;
-    let pair = |(rx, tx)| Queues { rx: DpdkRx::new(rx), tx: DpdkTx::new(tx) };
+    let pair = |(rx, tx)| Queues { rx: DpdkRx(rx), tx: DpdkTx(tx) };
     let pairs = rx.into_iter().zip(tx).map(pair).collect();
     // Virtual devices may announce receive-side scaling, but the kernel behind them chooses the
     // queue by rules of its own, which change within a flow.
