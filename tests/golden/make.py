@@ -4,13 +4,13 @@
 Needs scapy (Debian: python3-scapy). Every expected packet is built from scratch out of the field values that the
 issue and the RFCs ask for; scapy computes lengths and checksums. Nothing here has seen the director's output.
 
-A file is a story in lines: `mtu PORT N` and `vlan PORT ID` before it begins, then `in PORT HEX`, each followed by the
+A file is a story in lines: `mtu PORT N`, `vlan PORT ID` and `crossed` (full-NAT's dests are of the other family) before it begins, then `in PORT HEX`, each followed by the
 frames that must come out, `out PORT HEX`, in order. `free WORD...` names fields of the next `out` that may be anything;
 tests/golden.rs lists the words."""
 import logging, os
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 from scapy.all import (Ether, IP, IPv6, TCP, UDP, ICMP, Raw, raw, Dot1Q, ICMPv6DestUnreach, ICMPv6PacketTooBig,
-    ICMPv6TimeExceeded, ICMPv6EchoRequest, ICMPv6EchoReply, IPOption, IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt, PadN)
+    ICMPv6TimeExceeded, ICMPv6ParamProblem, IPv6ExtHdrFragment, ICMPv6EchoRequest, ICMPv6EchoReply, IPOption, IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt, PadN)
 
 WAN, LAN, GW, DEST = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:fe", "02:00:00:00:01:11"
 A = {4: dict(client="192.0.2.7", vip="203.0.113.10", laddr="10.1.0.100", dest="10.1.0.11", wan="10.0.0.1",
@@ -257,6 +257,138 @@ def vlan_and_headers():
               ip(6, la, "dest", ttl=59) / ext() / UDP(sport=lp, dport=DPORT[m]) / Raw(b"q"))
     s.end()
 
+def other(f): return 10 - f
+def made(f, src, dst, **kw):
+    """A packet that a translator made (RFC 7915 5.1): DF only above 1260 bytes, identification its own."""
+    return ip(f, src, dst, **{**dict(df=False, id=0), **kw})
+def free(f): return "id" if f == 4 else ""
+
+def crossed_flows(f):
+    """A VIP of family f before dests of the other one."""
+    g = other(f)
+    s = Story(f"crossed-v{f}-tcp", f"TCP from v{f} to v{g}: handshake with options, data, FIN, both ways.")
+    s.set("crossed")
+    req = [dict(flags="S", seq=1000, options=OPTIONS), dict(flags="A", seq=1001, ack=9001),
+           dict(flags="PA", seq=1001, ack=9001), dict(flags="FA", seq=1009, ack=9006)]
+    ans = [dict(flags="SA", seq=9000, ack=1001, options=OPTIONS), dict(flags="A", seq=9001, ack=1009),
+           dict(flags="PA", seq=9001, ack=1009), dict(flags="FA", seq=9006, ack=1010)]
+    for i, (q, a) in enumerate(zip(req, ans)):
+        load = Raw(b"GET / \r\n") if i == 2 else b""
+        s.put("wan", ip(f, "client", "vip", tos=0x10, id=100 + i) / TCP(sport=CPORT, dport=81, window=64240, **q) / load)
+        s.out("lan", made(g, "laddr", "dest", ttl=59, tos=0x10) / TCP(sport=LPORT, dport=8081, window=64240, **q) / load, free(g))
+        load = Raw(b"hello") if i == 2 else b""
+        s.put("lan", ip(g, "dest", "laddr", ttl=64, tos=0xb9, id=7 + i) / TCP(sport=8081, dport=LPORT, window=65160, **a) / load)
+        s.out("wan", made(f, "vip", "client", ttl=63, tos=0xb9) / TCP(sport=81, dport=CPORT, window=65160, **a) / load, free(f))
+    # the largest v6 packet whose v4 one may be cut, and the next one, which has DF
+    for size in [1220, 1221]:
+        load, df = Raw(b"s" * size), size > 1220
+        q, a = dict(flags="A", seq=1010, ack=9007), dict(flags="A", seq=9007, ack=1010)
+        s.put("wan", ip(f, "client", "vip") / TCP(sport=CPORT, dport=81, **q) / load)
+        s.out("lan", made(g, "laddr", "dest", ttl=59, df=df) / TCP(sport=LPORT, dport=8081, **q) / load, free(g))
+        s.put("lan", ip(g, "dest", "laddr") / TCP(sport=8081, dport=LPORT, **a) / load)
+        s.out("wan", made(f, "vip", "client", ttl=59, df=df) / TCP(sport=81, dport=CPORT, **a) / load, free(f))
+    s.end()
+    s = Story(f"crossed-v{f}-udp", f"UDP from v{f} to v{g}: v4 without a checksum gets one; options and extension headers stay behind.")
+    s.set("crossed")
+    opts = dict(options=[IPOption(bytes([68, 12, 5, 0]) + bytes(8))])
+    ext = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)]) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])
+    def sent(h, src, dst, udp, none, extra):
+        if none and h == 4: udp = UDP(sport=udp.sport, dport=udp.dport, chksum=0) / udp.payload
+        return ip(h, src, dst, **(opts if extra and h == 4 else {})) / (ext / udp if extra and h == 6 else udp)
+    for load in [b"ping", b"odd", b"", b"\0" * 7]:
+        for none, extra in [(False, False), (True, False), (True, True)]:
+            s.put("wan", sent(f, "client", "vip", UDP(sport=CPORT, dport=81) / Raw(load), none, extra))
+            s.out("lan", made(g, "laddr", "dest", ttl=59) / UDP(sport=LPORT, dport=8081) / Raw(load), free(g))
+            s.put("lan", sent(g, "dest", "laddr", UDP(sport=8081, dport=LPORT) / Raw(load), none, extra))
+            s.out("wan", made(f, "vip", "client", ttl=59) / UDP(sport=81, dport=CPORT) / Raw(load), free(f))
+    s.end()
+
+def crossed_icmp(f):
+    g = other(f)
+    s = Story(f"crossed-v{f}-icmp", f"ICMP errors about conns from v{f} to v{g}, from both sides, quoting TCP and UDP, whole and cut.")
+    s.set("crossed")
+    def error(h, kind, quote, translated=False):
+        """An error of family h; translated: made of one of the other family."""
+        if h == 4:
+            e = dict(port=ICMP(type=3, code=3), big=ICMP(type=3, code=4, nexthopmtu=1380 if translated else 1400), ttl=ICMP(type=11),
+                     host=ICMP(type=3, code=1), admin=ICMP(type=3, code=10), proto=ICMP(type=3, code=2), field=ICMP(type=12, ptr=9))
+        else:
+            e = dict(port=ICMPv6DestUnreach(code=4), big=ICMPv6PacketTooBig(mtu=1420 if translated else 1400), ttl=ICMPv6TimeExceeded(),
+                     host=ICMPv6DestUnreach(code=0), admin=ICMPv6DestUnreach(code=1), proto=ICMPv6ParamProblem(code=1, ptr=6),
+                     field=ICMPv6ParamProblem(code=0, ptr=6))
+        return e[kind] / Raw(quote)
+    for L4, load, kw in [(TCP, b"d" * 31, dict(flags="S", seq=5, window=500)), (UDP, b"u" * 31, {})]:
+        q, a = L4(sport=CPORT, dport=81, **kw) / Raw(load), L4(sport=81, dport=CPORT, **kw) / Raw(load)
+        at_q, at_a = L4(sport=LPORT, dport=8081, **kw) / Raw(load), L4(sport=8081, dport=LPORT, **kw) / Raw(load)
+        s.put("wan", ip(f, "client", "vip") / q); s.out("lan", made(g, "laddr", "dest", ttl=59) / at_q, free(g))
+        s.put("lan", ip(g, "dest", "laddr", ttl=64) / at_a); s.out("wan", made(f, "vip", "client", ttl=63) / a, free(f))
+        for kind in ["port", "big", "ttl", "host", "admin", "proto", "field"]:
+            for cut in [None, 8]:
+                def whole_or_cut(h, packet): return raw(packet)[:cut and cut + (20 if h == 4 else 40)]
+                # about what the dest was sent: from the dest, then from a router before it
+                for who in ["dest", "hop"]:
+                    s.put("lan", ip(g, who, "laddr", ttl=64, id=3, tos=0xc0) / error(g, kind, whole_or_cut(g, made(g, "laddr", "dest", ttl=59, id=77) / at_q)))
+                    s.out("wan", made(f, "vip", "client", ttl=63, tos=0xc0) / error(f, kind, whole_or_cut(f, made(f, "client", "vip", ttl=59) / q), True), free(f))
+                # about what the client was sent
+                for who in ["client", "far"]:
+                    s.put("wan", ip(f, who, "vip", ttl=50, id=4) / error(f, kind, whole_or_cut(f, made(f, "vip", "client", ttl=63, id=78) / a)))
+                    s.out("lan", made(g, "laddr", "dest", ttl=49) / error(g, kind, whole_or_cut(g, made(g, "dest", "laddr", ttl=63) / at_a), True), free(g))
+    s.end()
+
+def crossed_sizes(f):
+    g = other(f)
+    err = lambda h, src, to: ip(h, src, to, ttl=64, **(dict(tos=0xc0, id=0) if h == 4 else {}))
+    s = Story(f"crossed-v{f}-too-big", f"Larger than the way out in v{g}: the sender is told the MTU in v{f}.")
+    s.set("crossed"); s.set("mtu lan 1400")
+    header = 20 if f == 4 else 40
+    mtu = 1380 if f == 4 else 1420
+    q = lambda n: ip(f, "client", "vip") / UDP(sport=CPORT, dport=81) / Raw(b"x" * (n - header - 8))
+    s.put("wan", q(mtu))
+    s.out("lan", made(g, "laddr", "dest", ttl=59, df=True) / UDP(sport=LPORT, dport=8081) / Raw(b"x" * (mtu - header - 8)), free(g))
+    s.put("wan", q(mtu + 1))
+    e = ICMP(type=3, code=4, nexthopmtu=mtu) if f == 4 else ICMPv6PacketTooBig(mtu=mtu)
+    s.out("wan", err(f, "wan", "client") / e / Raw(raw(q(mtu + 1))[:548 if f == 4 else 1232]), "id" if f == 4 else "tos")
+    s.end()
+    s = Story(f"crossed-v{f}-fragments", f"Fragments from v{f} to v{g} and back; v4 without DF is cut to 1280 bytes of v6, what v6 sends below 1280 where v4 needs it.")
+    s.set("crossed"); s.set(f"mtu {'lan' if g == 4 else 'wan'} 1300")
+    load = bytes(i * 7 & 255 for i in range(3000))
+    def piece(h, src, dst, ttl, part, at, more, id=0):
+        if h == 4: return IP(src=A[4][src], dst=A[4][dst], ttl=ttl, id=id, proto=17, flags="MF" if more else 0, frag=at // 8) / Raw(part)
+        return IPv6(src=A[6][src], dst=A[6][dst], hlim=ttl) / IPv6ExtHdrFragment(nh=17, offset=at // 8, m=int(more), id=id) / Raw(part)
+    def told(side, h, src, dst, sp, dp, oside, osrc, odst, osp, odp, id):
+        """A datagram in three pieces of h, and each of them in the other family, cut where that is needed."""
+        o = other(h)
+        body = raw(ip(h, src, dst) / UDP(sport=sp, dport=dp) / Raw(load))[20 if h == 4 else 40:]
+        out = raw(ip(o, osrc, odst) / UDP(sport=osp, dport=odp) / Raw(load))[20 if o == 4 else 40:]
+        for at, to in [(0, 1208), (1208, 2448), (2448, len(body))]:
+            s.put(side, piece(h, src, dst, 60, body[at:to], at, to < len(body), id))
+            most, x = (1232 if o == 6 else 1280), at
+            while x < to:
+                y = min(to, x + most)
+                s.out(oside, piece(o, osrc, odst, 59, out[x:y], x, y < len(out)), "id")
+                x = y
+    told("wan", f, "client", "vip", CPORT, 81, "lan", "laddr", "dest", LPORT, 8081, 0x51)
+    told("lan", g, "dest", "laddr", 8081, LPORT, "wan", "vip", "client", 81, CPORT, 0x52)
+    # whole, and larger than 1280 bytes of v6
+    big = bytes(i * 5 & 255 for i in range(1252))
+    q, a = UDP(sport=LPORT, dport=8081), UDP(sport=81, dport=CPORT)
+    side = ("wan", "client", "vip", CPORT, 81, "lan", "laddr", "dest", LPORT, 8081) if f == 4 else \
+        ("lan", "dest", "laddr", 8081, LPORT, "wan", "vip", "client", 81, CPORT)
+    for load in [big[:1232], big]:
+        s.put(side[0], ip(4, side[1], side[2], df=False, id=9) / UDP(sport=side[3], dport=side[4]) / Raw(load))
+        whole = ip(6, side[6], side[7], ttl=59) / UDP(sport=side[8], dport=side[9]) / Raw(load)
+        if len(load) <= 1232:
+            s.out(side[5], whole)
+        else:
+            body = raw(whole)[40:]
+            for at in range(0, len(body), 1232):
+                s.out(side[5], piece(6, side[6], side[7], 59, body[at:at + 1232], at, at + 1232 < len(body)), "id")
+    s.end()
+
+for f in (4, 6):
+    crossed_flows(f)
+    crossed_icmp(f)
+    crossed_sizes(f)
 for f in (4, 6):
     for m in VPORT:
         tcp_story(f, m)

@@ -34,6 +34,8 @@ enum Line {
     Mtu(PortId, u16),
     /// A port's 802.1Q tag.
     Vlan(PortId, u16),
+    /// Full-NAT's dests are of the other family.
+    Crossed,
     /// A frame that comes in.
     In(PortId, Vec<u8>),
     /// A frame that must come out, and the fields of it that are free.
@@ -71,6 +73,7 @@ impl Story {
                 [] | ["#", ..] => {}
                 ["free", ..] => free = words[1..].iter().map(|w| (*w).to_owned()).collect(),
                 ["mtu", port, n] => lines.push(Line::Mtu(port_of(port), number(n))),
+                ["crossed"] => lines.push(Line::Crossed),
                 ["vlan", port, n] => lines.push(Line::Vlan(port_of(port), number(n))),
                 ["in", port, hex] => lines.push(Line::In(port_of(port), frame(hex))),
                 ["out", port, hex] => {
@@ -100,6 +103,7 @@ pub fn run(story: &Story) {
     let mut rig = Rig::with(|s| {
         for line in &story.lines {
             match line {
+                Line::Crossed => net::cross(s),
                 Line::Mtu(port, mtu) => net::set_mtu(s, *port, *mtu),
                 Line::Vlan(port, id) => s.ports[usize::from(port.0)].vlan = Some(*id),
                 _ => {}
@@ -124,7 +128,7 @@ pub fn run(story: &Story) {
                 let (got, expected) = (blank(&sent.bytes, free), blank(expected, free));
                 assert_eq!(see::hex(&got), see::hex(&expected), "{at}");
             }
-            Line::Mtu(..) | Line::Vlan(..) => {}
+            Line::Mtu(..) | Line::Vlan(..) | Line::Crossed => {}
         }
     }
     assert!(waiting.is_empty(), "{}: not expected: {waiting:?}", story.name);
@@ -139,6 +143,8 @@ fn blank(frame: &[u8], free: &[String]) -> Vec<u8> {
     for word in free {
         match (word.as_str(), v4) {
             ("id", true) => f[l3 + 4..l3 + 6].fill(0),
+            // Of a fragment header.
+            ("id", false) => f[l3 + 44..l3 + 48].fill(0),
             ("df", true) => f[l3 + 6] &= !0x40,
             ("tos", true) => f[l3 + 1] = 0,
             ("tos", false) => {

@@ -270,6 +270,18 @@ fn add_service(
     });
 }
 
+/// Crosses the families: full-NAT's v4 services get the v6 services' dests, and the reverse.
+pub fn cross(s: &mut Snapshot) {
+    for proto in PROTOS {
+        for n in 0..DESTS {
+            let [a, b] = FAMILIES.map(|f| dest_id(f, proto, Forward::FullNat, n).0 as usize);
+            let (v4, v6) = (s.dests[a].clone(), s.dests[b].clone());
+            (s.dests[a].addr, s.dests[a].hop) = (v6.addr, v6.hop);
+            (s.dests[b].addr, s.dests[b].hop) = (v4.addr, v4.hop);
+        }
+    }
+}
+
 /// Sets a port's MTU, and the dests' with it.
 pub fn set_mtu(s: &mut Snapshot, port: PortId, mtu: u16) {
     s.ports[port.0 as usize].mtu = mtu;

@@ -5,7 +5,7 @@
 //!
 //! | word | field | why it is free |
 //! | --- | --- | --- |
-//! | `id` | IPv4 identification | any value will do for a packet with DF (RFC 6864 section 4.1), or ours to choose for one of our own making |
+//! | `id` | identification, of IPv4 or of a fragment header | any value will do for a packet with DF (RFC 6864 section 4.1), or ours to choose for one of our own making or another family's |
 //! | `df` | DF of an ICMP packet of our own making | no RFC asks for either; Linux leaves it out, the director sets it |
 //! | `tos` | traffic class of an ICMPv6 error | RFC 4443 asks for none, RFC 1812's is for IPv4 |
 //!
@@ -29,6 +29,16 @@ macro_rules! stories {
 }
 
 stories! {
+    crossed_v4_fragments = "crossed-v4-fragments"
+    crossed_v4_icmp = "crossed-v4-icmp"
+    crossed_v4_tcp = "crossed-v4-tcp"
+    crossed_v4_too_big = "crossed-v4-too-big"
+    crossed_v4_udp = "crossed-v4-udp"
+    crossed_v6_fragments = "crossed-v6-fragments"
+    crossed_v6_icmp = "crossed-v6-icmp"
+    crossed_v6_tcp = "crossed-v6-tcp"
+    crossed_v6_too_big = "crossed-v6-too-big"
+    crossed_v6_udp = "crossed-v6-udp"
     dr_v4_tcp = "dr-v4-tcp"
     dr_v4_udp = "dr-v4-udp"
     dr_v6_tcp = "dr-v6-tcp"

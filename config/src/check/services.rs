@@ -207,7 +207,7 @@ fn check_name(
     name
 }
 
-/// Full-NAT needs a pool with an address of the family of the VIP, which is that of the dests.
+/// Full-NAT needs a pool with an address of the family of each dest.
 fn check_pool(
     report: &mut Report<'_>,
     service: &RawService,
@@ -231,15 +231,16 @@ fn check_pool(
     }
     let index = around.pool_names.find(report, name)?;
     let pool = around.pools.models.get(index)?;
+    let has = |ip: IpAddr| pool.ranges.iter().any(|range| same_family(range.first(), ip));
+    let dests = service.dests.iter().filter_map(|dest| Some(dest.address?.value.0));
+    // Those to come are probably of the VIP's family.
+    let none_yet = service.dests.is_empty().then_some(address.ip());
     if around.pools.whole[index]
-        && !pool.ranges.iter().any(|range| same_family(range.first(), address.ip()))
+        && let Some(ip) = dests.chain(none_yet).find(|ip| !has(*ip))
     {
-        let help = format!("{address} needs one: add it to the pool, or name another pool");
-        report.error(
-            name.span,
-            format!("pool {:?} has no {} address", name.value, family(address.ip())),
-            help,
-        );
+        let help = format!("{ip} needs one: add it to the pool, or name another pool");
+        let message = format!("pool {:?} has no {} address", name.value, family(ip));
+        report.error(name.span, message, help);
     }
     Some(index)
 }
@@ -273,10 +274,11 @@ fn check_dests(
             continue;
         }
         dests.push(Dest { address: dest, weight: *weight });
-        if !same_family(ip, address.ip()) {
+        if forward != Forward::FullNat && !same_family(ip, address.ip()) {
             let message =
                 format!("dest {ip} is {}, its VIP is {}", family(ip), family(address.ip()));
-            report.error(span, message, "not supported yet: VIP and dests must be of one family");
+            let help = "expected one of the VIP's family; \"fullnat\" goes from one to the other";
+            report.error(span, message, help);
             continue;
         }
         if matches!(forward, Forward::Dr | Forward::Tunnel) && dest.port() != address.port() {

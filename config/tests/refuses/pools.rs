@@ -241,7 +241,41 @@ addresses = ["10.2.0.100"]"##,
 r##"
 pm.toml:4:8: error: pool "p" has no IPv6 address
     4 | pool = "p"
-      |        ^^^ [2001:db8:1::100]:80 needs one: add it to the pool, or name another pool"##
+      |        ^^^ 2001:db8:2::2 needs one: add it to the pool, or name another pool"##
+}
+
+refuses! {
+    refuses_a_pool_without_the_family_of_a_dest, PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.2"
+[[pool]]
+name = "p"
+addresses = ["2001:db8:2::100"]"##,
+r##"
+pm.toml:4:8: error: pool "p" has no IPv4 address
+    4 | pool = "p"
+      |        ^^^ 10.2.0.2 needs one: add it to the pool, or name another pool"##
+}
+
+refuses! {
+    refuses_a_pool_of_no_family_of_the_vip_before_there_are_dests, PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "fullnat"
+pool = "p"
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100"]"##,
+r##"
+pm.toml:4:8: error: pool "p" has no IPv6 address
+    4 | pool = "p"
+      |        ^^^ 2001:db8:1::100 needs one: add it to the pool, or name another pool"##
 }
 
 refuses! {

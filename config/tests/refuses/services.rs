@@ -288,7 +288,7 @@ address = "[2001:db8:2::2]""##,
 r##"
 pm.toml:5:11: error: dest 2001:db8:2::2 is IPv6, its VIP is IPv4
     5 | address = "[2001:db8:2::2]"
-      |           ^^^^^^^^^^^^^^^^^ not supported yet: VIP and dests must be of one family"##
+      |           ^^^^^^^^^^^^^^^^^ expected one of the VIP's family; "fullnat" goes from one to the other"##
 }
 
 refuses! {
@@ -302,7 +302,38 @@ address = "10.2.0.2""##,
 r##"
 pm.toml:5:11: error: dest 10.2.0.2 is IPv4, its VIP is IPv6
     5 | address = "10.2.0.2"
-      |           ^^^^^^^^^^ not supported yet: VIP and dests must be of one family"##
+      |           ^^^^^^^^^^ expected one of the VIP's family; "fullnat" goes from one to the other"##
+}
+
+refuses! {
+    refuses_a_dest_of_another_family_under_dr, PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "dr"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:5:11: error: dest 10.2.0.2 is IPv4, its VIP is IPv6
+    5 | address = "10.2.0.2"
+      |           ^^^^^^^^^^ expected one of the VIP's family; "fullnat" goes from one to the other"##
+}
+
+accepts! {
+    accepts_dests_of_both_families_under_fullnat, PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.2"
+[[service.dest]]
+address = "[2001:db8:2::2]"
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100", "2001:db8:2::100"]"##,
+r##""##
 }
 
 refuses! {

@@ -357,6 +357,18 @@ fn walk_extensions(
     }
 }
 
+/// The place of the fragment header of a v6 packet at `l3` whose payload, a fragment, is at `l4`;
+/// none where it is no fragment.
+pub fn v6_fragment(packet: &[u8], l3: usize, l4: usize) -> Option<usize> {
+    if l4 <= l3 + ipv6::LEN {
+        return None;
+    }
+    match walk_extensions(packet, packet[l3 + ipv6::NEXT], l3 + ipv6::LEN) {
+        Ok((_, at, true)) if at == l4 => Some(l4 - 8),
+        _ => None,
+    }
+}
+
 /// Neighbour discovery and MLD: for the control thread, and only from this link (RFC 4861 section
 /// 7.1: hop limit 255; RFC 3810 section 5: hop limit 1 from a link-local source).
 #[inline(always)]

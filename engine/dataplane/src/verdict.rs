@@ -64,7 +64,7 @@ DropReason {
     Protocol = "protocol",
     /// TCP or UDP header that is malformed: data offset, length, port 0.
     TransportHeader = "transport-header",
-    /// UDP over IPv6 without a checksum (RFC 8200 section 8.1).
+    /// UDP over IPv6 without a checksum (RFC 8200 section 8.1), or in v4 fragments on its way to v6.
     NoChecksum = "no-checksum",
     /// ICMP that is malformed, has a wrong checksum, or quotes something unreadable.
     Icmp = "icmp",
@@ -83,6 +83,8 @@ DropReason {
     NotSyn = "not-syn",
     /// An ICMP error about a conn the director does not know.
     IcmpUnknown = "icmp-unknown",
+    /// An ICMP error of which the family on the other side has no like (RFC 7915).
+    IcmpFamily = "icmp-family",
     /// TCP signed over what nat and full-NAT change (MD5, AO).
     Signed = "signed",
     /// Of a conn that the director has reset at both ends.

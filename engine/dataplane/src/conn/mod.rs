@@ -120,6 +120,8 @@ const LAST_HOP: u16 = 512;
 const CONDEMNED: u16 = 1024;
 /// Both its ends were reset: who still sends is told again.
 const RESET: u16 = 2048;
+/// The client's side and the dest's are of different families.
+const CROSSED: u16 = 4096;
 
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -340,6 +342,12 @@ impl Conn {
     /// Whether its replies leave where the client's packets come from.
     pub fn has_last_hop(&self) -> bool {
         self.flags & LAST_HOP != 0
+    }
+
+    /// Whether its packets change their family on the way through.
+    #[inline(always)]
+    pub fn is_crossed(&self) -> bool {
+        self.flags & CROSSED != 0
     }
 
     /// Whether it holds a lease, which it will give back or lend.

@@ -2,6 +2,7 @@
 //! finds the ones whose time is up.
 
 use super::CLIENT_V6;
+use super::CROSSED;
 use super::Conn;
 use super::ConnId;
 use super::DEST_V6;
@@ -348,6 +349,7 @@ impl Conns {
         let mut flags = LIVE | INACTIVE;
         flags |= if client_v6 { CLIENT_V6 } else { 0 };
         flags |= if dest_v6 { DEST_V6 } else { 0 };
+        flags |= if client_v6 != dest_v6 { CROSSED } else { 0 };
         flags |= if opening.forward.sees_replies() { 0 } else { NO_OUTPUT };
         flags |= if opening.shifts { SHIFTS } else { 0 };
         self.lines[line] = Conn {

@@ -16,6 +16,7 @@
 //!
 //! Everything here belongs to one worker: no lock, no shared write, no clock, no allocation.
 
+mod cross;
 mod dead;
 mod held;
 mod limit;
@@ -391,7 +392,8 @@ impl<F: Frame> Core<F> {
                 }
             }
         };
-        if p.ttl <= 1 || p.ip_len() > mtu as usize {
+        let crossed = self.conns.get(id).is_crossed();
+        if crossed || p.ttl <= 1 || p.ip_len() > mtu as usize {
             return self.exceeds(t, frame, p, (id, way), (hop, mtu));
         }
         if let Some(frame) = self.transform(t, frame, p, id, way) {

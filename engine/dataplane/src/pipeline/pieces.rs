@@ -228,6 +228,9 @@ impl<F: Frame> Core<F> {
             (Direction::Reply, Some(to)) => t.snap.port(to.port()).mtu,
             (Direction::Reply, None) => return t.stats.drop(DropReason::NoRoute),
         };
+        if self.conns.get(id).is_crossed() {
+            return self.cross_piece(t, frame, p, key, (id, way), mtu);
+        }
         let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
         if source_changes(forward, way)
             && let Some(known) = self.fragments.known(&key)
@@ -274,7 +277,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// An identification no other worker gives: each counts in a range of its own.
-    fn own_id(&self) -> u32 {
+    pub(super) fn own_id(&self) -> u32 {
         let range = 65_536 / self.workers;
         (self.worker * range + usize::from(self.ip_id) % range) as u32
     }

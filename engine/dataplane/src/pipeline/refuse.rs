@@ -3,6 +3,7 @@
 use super::Core;
 use super::Handed;
 use super::Turn;
+use super::cross::Next;
 use super::out;
 use super::way::Way;
 use crate::conn::ConnId;
@@ -163,6 +164,9 @@ impl<F: Frame> Core<F> {
         let forward = self.conns.get(id).forward();
         let rewrite = self.conns.rewrite(id, way);
         let shifts = self.conns.get(id).shifts().then(|| self.conns.track(id));
+        if self.conns.get(id).is_crossed() {
+            return self.cross_error(t, frame, p, &q, id, way);
+        }
         let mut frame = frame;
         match (way, forward) {
             (Direction::Reply, _) => {
@@ -272,12 +276,16 @@ impl<F: Frame> Core<F> {
             self.conns.get_mut(id).set_reply_hop(hop, epoch);
         }
         let mtu = t.snap.port(to.port()).mtu;
+        if self.conns.get(id).is_crossed() {
+            return self.cross(t, frame, p, (id, way), (Next::Back(to), mtu));
+        }
         let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
         self.send_by(t, frame, p.l3 as usize, to);
     }
 
-    /// A packet of a conn whose TTL is used up, or that is larger than its way.
+    /// A packet of a conn whose TTL is used up, or that is larger than its way, or changes its
+    /// family.
     #[cold]
     #[inline(never)]
     pub(super) fn exceeds<P: Pool<Frame = F>>(
@@ -288,6 +296,9 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         (hop, mtu): (Hop, u16),
     ) {
+        if self.conns.get(id).is_crossed() {
+            return self.cross(t, frame, p, (id, way), (Next::Hop(hop), mtu));
+        }
         let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
         self.emit_fitting(t, frame, p.l3 as usize, hop);

@@ -41,10 +41,16 @@ pub mod v4 {
     pub const PARAMETER: u8 = 12;
     /// Code of unreachable: net.
     pub const NET: u8 = 0;
+    /// Code of unreachable: host.
+    pub const HOST: u8 = 1;
+    /// Code of unreachable: protocol.
+    pub const PROTOCOL: u8 = 2;
     /// Code of unreachable: port.
     pub const PORT: u8 = 3;
     /// Code of unreachable: fragmentation needed and DF set.
     pub const FRAGMENTATION_NEEDED: u8 = 4;
+    /// Code of unreachable: host administratively prohibited.
+    pub const HOST_PROHIBITED: u8 = 10;
 }
 
 /// ICMPv6 types and codes.
@@ -78,6 +84,10 @@ pub mod v6 {
     pub const MLD_REPORT: u8 = 143;
     /// Code of unreachable: no route.
     pub const NO_ROUTE: u8 = 0;
+    /// Code of unreachable: administratively prohibited.
+    pub const PROHIBITED: u8 = 1;
     /// Code of unreachable: port.
     pub const PORT: u8 = 4;
+    /// Code of parameter problem: next header that nobody knows.
+    pub const NEXT_HEADER: u8 = 1;
 }

@@ -86,7 +86,12 @@ fn quoted(packet: &mut [u8], q: &Quoted, t: &Translation<'_>, family: Family) {
             put128(ip, ipv6::DST, r.src.bits());
         }
     }
-    let segment = &mut packet[q.l4..];
+    quoted_segment(&mut packet[q.l4..], q, t);
+}
+
+/// The quoted segment gets the ports and numbers that its sender wrote.
+pub(super) fn quoted_segment(segment: &mut [u8], q: &Quoted, t: &Translation<'_>) {
+    let r = &t.rewrite;
     put16(segment, 0, r.dport);
     put16(segment, 2, r.sport);
     if q.tuple.proto == Proto::Udp {

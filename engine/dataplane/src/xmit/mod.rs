@@ -1,6 +1,8 @@
 //! Ways out: one file per thing that can be done to a packet. All work in place, on bytes.
 
 pub mod answer;
+pub mod cross;
+pub mod cross_icmp;
 pub mod fragment;
 pub mod icmp;
 pub mod reset;

@@ -237,7 +237,9 @@ pub(super) fn on_idle(on_idle: pointsman_config::OnIdle) -> OnIdle {
 /// section 4.3).
 pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Traits {
     use pointsman_config::Forward;
-    let headers = if service.address.is_ipv4() { 40 } else { 60 };
+    // Between families the larger header counts, whichever side it is on.
+    let v4 = service.address.is_ipv4() && service.dests.iter().all(|d| d.address.is_ipv4());
+    let headers = if v4 { 40 } else { 60 };
     let smallest = next.ports.iter().map(|p| p.mtu).min().unwrap_or(u16::MAX);
     let well_known = service.address.port() < 1024;
     let udp = match service.forward {
