@@ -270,7 +270,8 @@ fn add_service(
     });
 }
 
-/// Crosses the families: full-NAT's v4 services get the v6 services' dests, and the reverse.
+/// Crosses the families: full-NAT's v4 services get the v6 services' dests, and the reverse. To be
+/// called before anything asks who is where.
 pub fn cross(s: &mut Snapshot) {
     for proto in PROTOS {
         for n in 0..DESTS {

@@ -1,6 +1,7 @@
 //! The outside judge: what etherparse reads in a frame, and whether its checksums are right.
 
 use crate::craft::pseudo;
+use etherparse::Ipv6ExtensionSlice;
 use etherparse::LinkSlice;
 use etherparse::NetSlice;
 use etherparse::SlicedPacket;
@@ -41,11 +42,11 @@ pub struct Seen {
     pub ttl: u8,
     /// Type of service or traffic class.
     pub tos: u8,
-    /// IPv4 identification.
-    pub id: u16,
+    /// Identification, IPv4's or a fragment header's.
+    pub id: u32,
     /// IPv4: don't fragment.
     pub df: bool,
-    /// IPv4: more fragments, and the offset in bytes.
+    /// More fragments, and the offset in bytes.
     pub fragment: (bool, usize),
     /// IPv4 options.
     pub options: Vec<u8>,
@@ -108,7 +109,7 @@ fn from_sliced(sliced: &SlicedPacket<'_>) -> Result<Seen, String> {
         Some(NetSlice::Ipv4(v4)) => {
             let h = v4.header();
             let mut seen = blank(end(h.source_addr().into()), end(h.destination_addr().into()));
-            (seen.ttl, seen.id) = (h.ttl(), h.identification());
+            (seen.ttl, seen.id) = (h.ttl(), h.identification().into());
             seen.tos = h.dcp().value() << 2 | h.ecn().value();
             seen.df = h.dont_fragment();
             let offset = usize::from(h.fragments_offset().value()) * 8;
@@ -125,6 +126,12 @@ fn from_sliced(sliced: &SlicedPacket<'_>) -> Result<Seen, String> {
             (seen.ttl, seen.tos) = (h.hop_limit(), h.traffic_class());
             seen.ip = h.slice().to_vec();
             seen.ip.extend(v6.extensions().slice());
+            for extension in v6.extensions().clone() {
+                if let Ipv6ExtensionSlice::Fragment(f) = extension {
+                    let offset = usize::from(f.fragment_offset().value()) * 8;
+                    (seen.id, seen.fragment) = (f.identification(), (f.more_fragments(), offset));
+                }
+            }
             (seen, v6.payload())
         }
         _ => return Err("no IP packet".into()),
@@ -213,11 +220,11 @@ pub fn transport_sum(src: IpAddr, dst: IpAddr, number: u8, segment: &[u8]) -> Su
     if start.add_slice(covered).ones_complement() == 0 { Sum::Right } else { Sum::Wrong }
 }
 
-/// Puts the IPv4 fragments among `frames` together and gives every whole packet's transport
+/// Puts the fragments among `frames` together and gives every whole packet's transport
 /// checksum. Fragments that do not add up to a packet are an error.
 pub fn sums(frames: &[Vec<u8>]) -> Result<Vec<Sum>, String> {
     let mut whole = Vec::new();
-    let mut pieces: BTreeMap<(IpAddr, IpAddr, u16, u8), Vec<Seen>> = BTreeMap::new();
+    let mut pieces: BTreeMap<(IpAddr, IpAddr, u32, u8), Vec<Seen>> = BTreeMap::new();
     for frame in frames {
         let seen = try_see(frame)?;
         if seen.fragment == (false, 0) {

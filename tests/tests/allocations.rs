@@ -83,6 +83,29 @@ fn nothing_is_allocated_for_conns() {
 }
 
 #[test]
+fn nothing_is_allocated_between_families() {
+    for family in net::FAMILIES {
+        let mut rig = Rig::with(net::cross);
+        let kind = (family, Proto::Udp, Forward::FullNat);
+        let talk = Talk::open(&mut rig, 0, kind, (1, 5));
+        let seen = &talk.at_dest;
+        let error = Packet::icmp(
+            seen.dst.ip(),
+            seen.src.ip(),
+            net::of(family, [1, 4], [3, 3]),
+            [0; 4],
+            &seen.ip,
+        );
+        let large = talk.reply(0).may_fragment().payload(&[7; 1400]);
+        let frames = [large.bytes(), error.from_lan(seen.eth.0).bytes()];
+        assert_eq!(allocations(&mut rig, LAN, &frames), 0);
+        let large = talk.original(0).may_fragment().payload(&[7; 1400]);
+        let frames = [talk.original(0).bytes(), large.bytes(), talk.original(0).ttl(1).bytes()];
+        assert_eq!(allocations(&mut rig, WAN, &frames), 0);
+    }
+}
+
+#[test]
 fn nothing_is_allocated_for_replies_answers_and_fragments() {
     for family in net::FAMILIES {
         let mut rig = Rig::with(|s| net::set_mtu(s, LAN, 1280));

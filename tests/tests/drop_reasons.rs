@@ -75,6 +75,7 @@ cases!(DROPS, DropReason, dropped, [
     ClosedPort closed_port
     NotSyn not_syn
     IcmpUnknown icmp_unknown
+    IcmpFamily icmp_family
     Signed signed
     ConnReset conn_reset
     DeadDest dead_dest
@@ -431,6 +432,21 @@ mod case {
         let tcp = Packet::tcp(vip, client(), flag::ACK);
         let gre = Packet::new(vip, client(), Body::Raw(47)).payload(&[0; 8]);
         silent(WAN, &[about(tcp), about(gre)])
+    }
+
+    pub(super) fn icmp_family() -> Rig {
+        let mut rig = Rig::with(net::cross);
+        for family in net::FAMILIES {
+            let talk = Talk::tcp(&mut rig, family, Forward::FullNat);
+            let seen = &talk.at_dest;
+            // A missing option; a next header's option: the dest's family differs from `family`.
+            let kind = net::of(family, [4, 2], [12, 1]);
+            let error = Packet::icmp(seen.dst.ip(), seen.src.ip(), kind, [0; 4], &seen.ip);
+            let out = rig.feed(LAN, &error.from_lan(seen.eth.0).bytes());
+            assert!(out.sent.is_empty());
+        }
+        assert_eq!(rig.drops(), [(DropReason::IcmpFamily, 2)]);
+        rig
     }
 
     pub(super) fn no_dest() -> Rig {

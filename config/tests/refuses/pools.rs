@@ -273,6 +273,9 @@ pool = "p"
 name = "p"
 addresses = ["10.2.0.100"]"##,
 r##"
+pm.toml:1:1: warning: service "tcp [2001:db8:1::100]:80" has no dest
+    1 | [[service]]
+      | ^^^^^^^^^^^ its clients are refused until one is added
 pm.toml:4:8: error: pool "p" has no IPv6 address
     4 | pool = "p"
       |        ^^^ 2001:db8:1::100 needs one: add it to the pool, or name another pool"##

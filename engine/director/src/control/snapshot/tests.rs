@@ -401,6 +401,30 @@ fn dests_know_their_way() {
 }
 
 #[test]
+fn between_families_syns_are_clamped_for_the_larger_header() {
+    let text = |vip: &str, dest: &str| {
+        format!(
+            "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n\
+             addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]\nmtu = 1400\n\
+             [[pool]]\nname = \"p\"\naddresses = [\"10.0.0.100\", \"2001:db8::100\"]\n\
+             [[service]]\naddress = \"{vip}\"\nforward = \"fullnat\"\npool = \"p\"\n\
+             [[service.dest]]\naddress = \"{dest}\"\n"
+        )
+    };
+    for (vip, dest, mss) in [
+        ("10.0.0.9:80", "10.0.0.11", 1360),
+        ("10.0.0.9:80", "2001:db8::11", 1340),
+        ("[2001:db8::9]:80", "10.0.0.11", 1340),
+        ("[2001:db8::9]:80", "2001:db8::11", 1340),
+    ] {
+        let mut w = World::new(10);
+        w.load(&text(vip, dest));
+        let dest = w.current.dest(w.current.services[0].dests[0].id);
+        assert_eq!((dest.traits.mss, dest.mtu), (mss, 1400), "{vip}");
+    }
+}
+
+#[test]
 fn a_full_neighbour_table_is_said_so_and_changes_nothing() {
     let mut world = World::new(16);
     world.load(&config(&[service(80, "nat", &[(2, 1)])]));
