@@ -354,7 +354,8 @@ fn the_second_choice_may_be_of_the_other_family() {
             let of = |f| net::dest_id(f, Proto::Tcp, Forward::FullNat, 0);
             let i = net::service_index(family, Proto::Tcp, Forward::FullNat);
             let both = [of(family), of(other(family))];
-            s.services[i].dests = both.map(|id| Candidate { id, weight: 1, last_weight: 1 }).to_vec();
+            s.services[i].dests =
+                both.map(|id| Candidate { id, weight: 1, last_weight: 1 }).to_vec();
             s.dests.iter_mut().for_each(|d| d.traits.retries = 1);
         });
         let talk = Talk::tcp(&mut rig, family, Forward::FullNat);
@@ -401,4 +402,27 @@ fn a_packet_that_cannot_be_cut_for_want_of_frames_is_dropped_whole() {
     assert_eq!(together(&out.sent).2, [7; 1400]);
     assert!(out.sent.iter().all(|s| see::see(&s.bytes).ip.len() <= 1280));
     assert_eq!(rig.made(Made::Fragment), 1);
+}
+
+#[test]
+fn what_v6_sends_in_1280_bytes_is_cut_where_v4_carries_less() {
+    let mut rig = Rig::with(|s| {
+        net::cross(s);
+        net::set_mtu(s, LAN, 576);
+    });
+    let talk = Talk::open(&mut rig, 0, udp(V6), (1, 700));
+    let whole = talk.original(0).payload(&[7; 1232]);
+    assert_eq!(whole.ip().len(), 1280);
+    let out = rig.feed(WAN, &whole.bytes());
+    assert_eq!(out.sent.len(), 3);
+    assert_eq!(together(&out.sent), (talk.at_dest.src, talk.at_dest.dst, vec![7; 1232]));
+    // Fragments of v6 are cut further.
+    let mut sent = Vec::new();
+    for piece in talk.original(0).payload(&[9; 2000]).cut(5, &[1200]) {
+        sent.extend(rig.feed(WAN, &piece.bytes()).sent);
+    }
+    assert_eq!((sent.len(), together(&sent).2), (5, vec![9; 2000]));
+    // A larger one is refused: its sender has to go down to 1280, and no further.
+    let seen = rig.feed(WAN, &talk.original(0).payload(&[7; 1233]).bytes()).seen();
+    assert_eq!(seen.icmp, Some(([2, 0], [0, 0, 0x05, 0])));
 }

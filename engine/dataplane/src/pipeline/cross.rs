@@ -55,6 +55,7 @@ impl<F: Frame> Core<F> {
         (next, mtu): (Next, u16),
     ) {
         let Some((frame, fit)) = self.cross_fits(t, frame, p, mtu) else { return };
+        // What this makes of the old header's addresses goes with that header.
         let Some(mut frame) = self.transform(t, frame, p, id, way) else { return };
         let r = self.conns.rewrite(id, way);
         if p.tuple.proto == Proto::Udp {

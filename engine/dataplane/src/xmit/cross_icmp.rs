@@ -21,8 +21,10 @@ use crate::wire::ipv6;
 use crate::wire::put16;
 use crate::wire::put32;
 
-/// An ICMP error's largest packet (RFC 1812 section 4.3.2.3; RFC 4443 section 2.4 c).
-const MAX: [usize; 2] = [576, ipv6::MIN_MTU];
+/// An ICMP error's largest packet (RFC 1812 section 4.3.2.3).
+const V4_MAX: usize = 576;
+/// And an ICMPv6 error's (RFC 4443 section 2.4 c).
+const V6_MAX: usize = ipv6::MIN_MTU;
 /// The bytes of a quoted transport header that are always there.
 const PORTS: usize = 8;
 /// MTUs that routers which tell none probably have (RFC 1191 section 7).
@@ -49,8 +51,8 @@ pub fn translate<F: Frame>(
     }
     .ok_or(DropReason::IcmpFamily)?;
     let (outer_number, max) = match p.family() {
-        Family::V4 => (ipv4::ICMP, MAX[1]),
-        Family::V6 => (ipv6::ICMPV6, MAX[0]),
+        Family::V4 => (ipv4::ICMP, V6_MAX),
+        Family::V6 => (ipv6::ICMPV6, V4_MAX),
     };
     let (l3, l4) = (p.l3.into(), p.l4.into());
     let inner = Header::read(frame.data(), q.l3, q.l4, p.family(), q.tuple.proto as u8);
