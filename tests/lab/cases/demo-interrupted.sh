@@ -46,3 +46,4 @@ if [ -n "$PAGES" ]; then
 fi
 interrupted '^binary'
 interrupted '^.{0,8}full-NAT'
+ok "the second one served $(grep -oE '(no|with) hugepages' "$SAID")"
