@@ -38,6 +38,7 @@ pub use model::Config;
 pub use model::Dest;
 pub use model::Device;
 pub use model::Director;
+pub use model::Exhausted;
 pub use model::Forward;
 pub use model::Hugepages;
 pub use model::IcmpSource;

@@ -227,6 +227,8 @@ pub struct Service {
     pub on_dead: OnDead,
     /// What becomes of established TCP conns whose time is up.
     pub on_idle: OnIdle,
+    /// What clients get for whose conns no local port or no room is left.
+    pub exhausted: Exhausted,
     /// Index of its VIP in [`Config::vips`].
     pub vip: usize,
     /// Real servers, in the order of the file; may be empty.
@@ -426,5 +428,15 @@ words! {
         Vip "vip" "service",
         /// The hop's own.
         Router "router" "hop",
+    }
+}
+
+words! {
+    /// What clients get for whose conns no local port or no room is left.
+    Exhausted "exhausted setting" {
+        /// Nothing: they try again.
+        Drop "drop" "ignore" "silent",
+        /// RST or port unreachable: they know at once.
+        Reject "reject" "rst" "reset",
     }
 }

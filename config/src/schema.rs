@@ -127,6 +127,7 @@ pub(crate) const SERVICE: Schema = Schema {
         ("icmp_source", "\"vip\""),
         ("on_dead", "\"reset\""),
         ("on_idle", "\"reset\""),
+        ("exhausted", "\"drop\""),
         ("dest", "[[service.dest]]"),
     ],
 };

@@ -39,6 +39,8 @@ struct Surroundings<'a> {
 /// The least mtu below a 6in6 tunnel.
 const MIN_MTU_6IN6: u16 = 1280 + 40;
 
+/// Ports that full-NAT leases of one local address toward one dest endpoint: 1025 to 65535.
+const PORTS: u128 = 64_511;
 /// Of how many pairs of local address and dest each worker keeps the leases, at most.
 const LEASE_PAIRS: u128 = 16_384;
 
@@ -74,6 +76,27 @@ impl Pairs {
             );
             report.warning(span, message, help);
         }
+    }
+
+    /// Warns where ports run out before the conn table that the file asks for is full. Where other
+    /// methods have conns too, nobody can say which that will be.
+    fn compare(&self, report: &mut Report<'_>, raw: &Raw, services: &[Service]) {
+        let Some(conns) = raw.director.conns.map(|at| at.value) else { return };
+        let serving = || services.iter().filter(|service| !service.dests.is_empty());
+        let pool = serving().find_map(|service| service.pool);
+        let only = serving().all(|service| service.forward == Forward::FullNat);
+        let ports = self.count.saturating_mul(PORTS);
+        let Some(pool) = pool.filter(|_| only && ports < u128::from(conns)) else { return };
+        let span = raw.pools[pool].ranges.first().map(|range| range.span);
+        let Some(span) = span.filter(|_| report.errors() == 0) else { return };
+        let needed = u128::from(conns).div_ceil(PORTS);
+        let help = format!(
+            "each of the {} pairs of pool address and dest has {PORTS}; {needed} pairs would do: \
+             add addresses, or lower conns",
+            self.count
+        );
+        let message = format!("full-NAT has ports for {ports} conns, director.conns is {conns}");
+        report.warning(span, message, help);
     }
 }
 
@@ -136,10 +159,12 @@ pub(super) fn check(
             icmp_source: service.icmp_source,
             on_dead: service.on_dead.map_or(OnDead::Keep, |at| at.value),
             on_idle: service.on_idle.map_or(OnIdle::Forget, |at| at.value),
+            exhausted: service.exhausted,
             vip,
             dests,
         });
     }
+    pairs.compare(report, raw, &services);
     services
 }
 

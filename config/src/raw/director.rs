@@ -20,6 +20,8 @@ pub(crate) struct RawDirector {
     pub(crate) cores: Vec<At<usize>>,
     pub(crate) control_core: Option<At<usize>>,
     pub(crate) mbufs: Option<At<u32>>,
+    /// None: not given.
+    pub(crate) conns: Option<At<u32>>,
 }
 
 /// The highest core that a kernel's affinity mask of the usual size can name (CPU_SETSIZE - 1).
@@ -37,12 +39,13 @@ impl RawDirector {
         let control_core: Option<At<usize>> =
             table.number(report, "control_core", 0..=LAST_CORE, "");
         let mbufs: Option<At<u32>> = table.number(report, "mbufs", 1024..=1 << 24, "frames");
+        let conns: Option<At<u32>> = table.number(report, "conns", 1024..=1 << 30, "conns");
         let defaults = defaults();
         let settings = Director {
             cores: cores.as_ref().map(|list| list.value.iter().map(|core| core.value).collect()),
             control_core: control_core.map(|core| core.value),
             idle: or(table.word::<Idle>(report, "idle"), defaults.idle),
-            conns: or(table.number(report, "conns", 1024..=1 << 30, "conns"), defaults.conns),
+            conns: conns.map_or(defaults.conns, |conns| conns.value),
             neighbours: or(
                 table.number(report, "neighbours", 64..=65_536, "neighbours"),
                 defaults.neighbours,
@@ -59,13 +62,20 @@ impl RawDirector {
             cores: cores.map(|list| list.value).unwrap_or_default(),
             control_core,
             mbufs,
+            conns,
         }
     }
 }
 
 impl Default for RawDirector {
     fn default() -> Self {
-        Self { settings: defaults(), cores: Vec::new(), control_core: None, mbufs: None }
+        Self {
+            settings: defaults(),
+            cores: Vec::new(),
+            control_core: None,
+            mbufs: None,
+            conns: None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::parse_name;
 use super::reference;
 use crate::address;
 use crate::model::Closed;
+use crate::model::Exhausted;
 use crate::model::Forward;
 use crate::model::IcmpSource;
 use crate::model::OnDead;
@@ -62,6 +63,7 @@ pub(crate) struct RawService {
     pub(crate) icmp_source: IcmpSource,
     pub(crate) on_dead: Option<At<OnDead>>,
     pub(crate) on_idle: Option<At<OnIdle>>,
+    pub(crate) exhausted: Exhausted,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -150,6 +152,7 @@ impl RawService {
             icmp_source: or(table.word(report, "icmp_source"), IcmpSource::Vip),
             on_dead: table.word(report, "on_dead"),
             on_idle: table.word(report, "on_idle"),
+            exhausted: or(table.word(report, "exhausted"), Exhausted::Drop),
             dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
             whole: false,
         };

@@ -906,3 +906,89 @@ on_dead = "drop"
 address = "10.2.0.2""##,
 ""
 }
+
+accepts! {
+    warns_where_ports_run_out_before_the_conn_table_that_the_file_asks_for, PORTS,
+r##"
+[director]
+conns = 1000000
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100", "10.2.0.101"]
+[[service]]
+address = "10.1.0.100:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.2"
+[[service.dest]]
+address = "10.2.0.3"
+[[service]]
+address = "10.1.0.101:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.3"
+"##,
+r##"
+pm.toml:5:14: warning: full-NAT has ports for 258044 conns, director.conns is 1000000
+    5 | addresses = ["10.2.0.100", "10.2.0.101"]
+      |              ^^^^^^^^^^^^ each of the 4 pairs of pool address and dest has 64511; 16 pairs would do: add addresses, or lower conns"##
+}
+
+accepts! {
+    says_nothing_of_ports_that_suffice, PORTS,
+r##"
+[director]
+conns = 258044
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100-10.2.0.101"]
+[[service]]
+address = "10.1.0.100:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.2"
+[[service.dest]]
+address = "10.2.0.3"
+"##, ""
+}
+
+accepts! {
+    says_nothing_of_ports_where_other_methods_have_conns_too, PORTS,
+r##"
+[director]
+conns = 1000000
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100"]
+[[service]]
+address = "10.1.0.100:80"
+forward = "fullnat"
+pool = "p"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.101:80"
+forward = "nat"
+[[service.dest]]
+address = "10.2.0.2"
+"##, ""
+}
+
+refuses! {
+    refuses_an_unknown_exhausted_setting, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+exhausted = "deny"
+[[service.dest]]
+address = "10.2.0.2"
+"##,
+r##"
+pm.toml:4:13: error: unknown exhausted setting "deny"
+    4 | exhausted = "deny"
+      |             ^^^^^^ expected one of drop, reject"##
+}
