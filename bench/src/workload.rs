@@ -31,8 +31,6 @@ use pointsman_dataplane::snapshot::PortInfo;
 use pointsman_dataplane::snapshot::Route;
 use pointsman_dataplane::snapshot::Routes;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::stats::DestBlocks;
-use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Prefix;
@@ -106,11 +104,7 @@ impl Workload {
     pub fn new(forward: Forward, conns: usize) -> io::Result<Self> {
         let neighbours = Arc::new(Neighbours::new(64, 1));
         let snapshot = Arc::new(snapshot(forward, &neighbours)?);
-        let shared = Arc::new(Shared {
-            stats: Box::new([WorkerStats::default()]),
-            dests: DestBlocks::new(1, DESTS as usize),
-            neighbours,
-        });
+        let shared = Arc::new(Shared::new(1, DESTS as usize, neighbours));
         let (secret, numbers) = ([1, 2, 3, 4], Numbers::new([1, 2], 0));
         let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret, numbers };
         let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;

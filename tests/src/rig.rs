@@ -25,7 +25,6 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::Balance;
 use pointsman_dataplane::stats::Counter;
-use pointsman_dataplane::stats::DestBlocks;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Tuple;
@@ -154,11 +153,7 @@ impl Rig {
         let mut snapshot = net::snapshot(&neighbours);
         change(&mut snapshot, &neighbours);
         let snapshot = Arc::new(snapshot.index());
-        let shared = Arc::new(Shared {
-            stats: (0..options.workers).map(|_| WorkerStats::default()).collect(),
-            dests: DestBlocks::new(options.workers, DEST_BLOCKS),
-            neighbours,
-        });
+        let shared = Arc::new(Shared::new(options.workers, DEST_BLOCKS, neighbours));
         let pipeline = |worker| {
             let Options { workers, conns, .. } = options;
             let numbers = Numbers::new([1, 2], 0);

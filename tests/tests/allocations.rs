@@ -3,6 +3,7 @@
 //! A test binary of its own: the counting allocator is the whole binary's.
 
 use hw::alloc::CountingAllocator;
+use pointsman_dataplane::conn::list::Sheet;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Proto;
@@ -144,4 +145,18 @@ fn nothing_is_allocated_for_held_frames() {
     rig.set_neighbour(LAN, net::dest_addr(family, 0), HopState::Reachable(net::dest_mac(0)));
     assert_eq!(housekeeping(&mut rig), 0);
     assert_eq!(rig.sum(|s| &s.held), 0);
+}
+
+#[test]
+fn nothing_is_allocated_for_listings() {
+    let mut rig = Rig::new();
+    for n in 0..200 {
+        Talk::open(&mut rig, 0, (net::FAMILIES[n % 2], Proto::Tcp, Forward::FullNat), (n as u8, 5));
+    }
+    let (now, mut sheet) = (rig.now, Sheet::new(Default::default(), 150));
+    let (pipeline, _, _) = rig.parts(0);
+    let before = hw::alloc::count();
+    while !pipeline.list(&mut sheet, now) {}
+    assert_eq!(hw::alloc::count() - before, 0);
+    assert_eq!((sheet.rows.len(), sheet.further), (150, 50));
 }

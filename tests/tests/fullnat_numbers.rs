@@ -13,8 +13,6 @@ use pointsman_dataplane::pipeline::Setup;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::stats::DestBlocks;
-use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Family::V4;
@@ -467,11 +465,7 @@ fn first_numbers(secret: [u64; 2], wall: Duration) -> (u32, u32) {
     let neighbours = Arc::new(Neighbours::new(64, 99));
     let mut snapshot = net::snapshot(&neighbours);
     rewriting(&mut snapshot);
-    let shared = Arc::new(Shared {
-        stats: [WorkerStats::default()].into(),
-        dests: DestBlocks::new(1, 128),
-        neighbours,
-    });
+    let shared = Arc::new(Shared::new(1, 128, neighbours));
     let numbers = Numbers::new(secret, wall.as_nanos() as u64);
     let setup = Setup { worker: 0, workers: 1, conns: 10, secret: rig::SECRET, numbers };
     let mut pipeline = Pipeline::new(setup, shared, Arc::new(snapshot.index()))

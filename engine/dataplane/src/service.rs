@@ -104,6 +104,8 @@ pub struct Traits {
     pub on_dead: OnDead,
     /// What becomes of established conns whose time is up.
     pub on_idle: OnIdle,
+    /// What a client is told for whose conn ports or room have run out.
+    pub exhausted: Closed,
 }
 
 impl Default for Traits {
@@ -119,6 +121,7 @@ impl Default for Traits {
             shows_routers: false,
             on_dead: OnDead::Keep,
             on_idle: OnIdle::Forget,
+            exhausted: Closed::Drop,
         }
     }
 }

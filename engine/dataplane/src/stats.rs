@@ -3,14 +3,20 @@
 //! A worker writes its own block and nothing else; whoever reads sums the blocks. Loads and stores
 //! are relaxed and there is no read-modify-write, so counting costs what a plain variable costs.
 
+mod services;
+
+pub use services::ServiceBlocks;
+pub use services::ServiceStats;
+
 use crate::verdict::Consumed;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
+use zerocopy::FromZeros;
 
 /// A counter with a single writer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromZeros)]
 #[repr(transparent)]
 pub struct Counter(AtomicU64);
 

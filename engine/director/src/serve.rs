@@ -19,8 +19,6 @@ use pointsman_dataplane::pipeline::Pipeline;
 use pointsman_dataplane::pipeline::Setup;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::stats::DestBlocks;
-use pointsman_dataplane::stats::WorkerStats;
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -223,11 +221,8 @@ impl<D: Driver + Clone + Send> Crew<D> {
 pub fn shared(config: &Config, workers: usize, secret: u64) -> Arc<Shared> {
     let dests: usize = config.services.iter().map(|s| s.dests.len()).sum();
     let dests = (dests * 2).next_power_of_two().max(DESTS);
-    Arc::new(Shared {
-        stats: (0..workers).map(|_| WorkerStats::default()).collect(),
-        dests: DestBlocks::new(workers, dests),
-        neighbours: Arc::new(Neighbours::new(config.director.neighbours as usize, secret)),
-    })
+    let neighbours = Neighbours::new(config.director.neighbours as usize, secret);
+    Arc::new(Shared::new(workers, dests, Arc::new(neighbours)))
 }
 
 fn pin(core: usize) -> bool {

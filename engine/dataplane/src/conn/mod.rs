@@ -7,6 +7,7 @@
 
 mod extra;
 mod index;
+pub mod list;
 pub mod state;
 mod table;
 

@@ -47,8 +47,9 @@ impl State {
         ]
     };
 
+    /// The state of a number; of those that are none's, `None`.
     #[inline(always)]
-    pub(super) fn from_number(n: u8) -> Self {
+    pub fn from_number(n: u8) -> Self {
         Self::ALL[(n & 15) as usize]
     }
 

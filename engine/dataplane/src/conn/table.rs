@@ -311,6 +311,11 @@ impl Conns {
         (0..self.used).filter(|l| self.lines[*l as usize].flags & LIVE != 0).map(ConnId)
     }
 
+    /// The conn of a line, if it has one.
+    pub(super) fn live(&self, line: u32) -> Option<ConnId> {
+        (self.lines[line as usize].flags & LIVE != 0).then_some(ConnId(line))
+    }
+
     /// Lines that a whole sweep looks at.
     pub fn sweep_len(&self) -> usize {
         self.used as usize

@@ -9,13 +9,17 @@
 //! comes back leaves a note of what the dest last saw on its tuple (`Last`), so that the next
 //! conn's numbers can begin past it.
 //!
-//! A pair costs 200 bytes while nothing has come back, 12 more for each idle port that was used,
-//! in chunks of 64, and at most 0.83 MB; it is given up when no port of it has been leased for
+//! A pair costs some 0.4 KB while nothing has come back, 12 bytes more for each idle port that was
+//! used, in chunks of 64, and at most 0.83 MB; it is given up when no port of it has been leased for
 //! `WHOLE`. Conns toward one dest take turns over a few of the pool's addresses (`SPREAD`) and
 //! reach for the others only when those are used up, so that large pools do not make as many pairs.
 
+mod book;
 mod idle;
 
+pub use book::Book;
+pub use book::Counts;
+pub use book::Held;
 pub use idle::Last;
 
 use crate::tick::Stamp;
@@ -24,6 +28,7 @@ use crate::tuple::Proto;
 use hashbrown::HashMap;
 use idle::Chunks;
 use idle::Queue;
+use std::sync::Arc;
 
 /// First port ever leased; those below are for well-known services.
 pub const FIRST_PORT: u16 = 1025;
@@ -74,6 +79,8 @@ struct Pair {
     /// tracks.
     oldest: u32,
     newest: u32,
+    /// Its local address's number in the book.
+    addr: u32,
 }
 
 /// A leased port.
@@ -103,12 +110,23 @@ pub struct Leases {
     cursor: usize,
     /// Pairs there is room for.
     max: usize,
+    /// Numbers of local addresses in the book, and of each the pairs it has.
+    addrs: HashMap<Addr, u32>,
+    addr_pairs: Vec<u32>,
+    book: Arc<Book>,
 }
 
 impl Leases {
     /// Room for `pairs` pairs. Memory for idle ports is taken from the system as they come back,
     /// in large slabs.
     pub fn new(worker: usize, workers: usize, pairs: usize) -> Self {
+        let book = Book::new(pairs).expect("128 bytes of address space a pair");
+        Self::published(worker, workers, Arc::new(book))
+    }
+
+    /// The same, with the pairs that `book` has room for; what others may know is kept there.
+    pub fn published(worker: usize, workers: usize, book: Arc<Book>) -> Self {
+        let pairs = book.capacity();
         let ports = (PORTS as usize).div_ceil(workers);
         Self {
             worker,
@@ -122,6 +140,9 @@ impl Leases {
             chunks: Chunks::new(pairs, ports),
             held: 0,
             cursor: 0,
+            addrs: HashMap::with_capacity(pairs * 2),
+            addr_pairs: Vec::with_capacity(pairs),
+            book,
         }
     }
 
@@ -140,14 +161,7 @@ impl Leases {
         daddr: Addr,
         dport: u16,
     ) -> Option<Lease> {
-        let len = laddrs.len();
-        let spread = len.min(SPREAD);
-        // Each dest's few are others of the pool.
-        let first = (daddr.bits() as usize).wrapping_mul(SPREAD);
-        let few = (0..spread).map(|i| first.wrapping_add(turn.wrapping_add(i) % spread));
-        let rest = (spread..len.min(REACH)).map(|i| first.wrapping_add(i));
-        few.chain(rest).find_map(|i| {
-            let laddr = laddrs[i % len];
+        reach(laddrs, turn, daddr).find_map(|laddr| {
             let pair = self.pair(Key { laddr, daddr, dport, proto })?;
             let p = &mut self.pairs[pair.0 as usize];
             let (lport, last) = match never_used(p.fresh, self.worker, self.workers) {
@@ -159,6 +173,7 @@ impl Leases {
             };
             p.held += 1;
             self.held += 1;
+            self.book.set_held(pair.0, p.held);
             Some(Lease { laddr, lport, pair, last })
         })
     }
@@ -168,6 +183,7 @@ impl Leases {
         let p = &mut self.pairs[pair.0 as usize];
         p.held -= 1;
         self.held -= 1;
+        self.book.set_held(pair.0, p.held);
         self.chunks.push(&mut p.idle, lport, last);
         if p.held == 0 {
             p.whole_since = now;
@@ -185,12 +201,23 @@ impl Leases {
         since: impl Fn(u32) -> Stamp,
         now: Stamp,
     ) -> Option<u32> {
-        let pairs = laddrs.iter().filter_map(|laddr| {
-            let number = self.numbers.get(&Key { laddr: *laddr, daddr, dport, proto })?;
+        let pairs = reach(laddrs, 0, daddr).filter_map(|laddr| {
+            let number = self.numbers.get(&Key { laddr, daddr, dport, proto })?;
             let oldest = self.pairs[*number as usize].oldest;
             (oldest != NOBODY).then_some(oldest)
         });
         pairs.max_by_key(|conn| now.0.wrapping_sub(since(*conn).0))
+    }
+
+    /// A conn of the pair has lent its port.
+    pub fn count_lent(&self, pair: PairId) {
+        self.book.count_lent(self.pairs[pair.0 as usize].addr);
+    }
+
+    /// A conn to the dest was refused for want of a port of any of `laddrs`.
+    pub fn count_exhausted(&self, laddrs: &[Addr], daddr: Addr) {
+        let known = reach(laddrs, 0, daddr).filter_map(|laddr| self.addrs.get(&laddr));
+        known.for_each(|number| self.book.count_exhausted(*number));
     }
 
     /// Ends of the list of conns that would lend, as (oldest, newest).
@@ -208,6 +235,8 @@ impl Leases {
             let Some(key) = pair.key.filter(|_| rested) else { continue };
             self.chunks.clear(&mut pair.idle);
             pair.key = None;
+            self.addr_pairs[pair.addr as usize] -= 1;
+            self.book.end_pair(self.cursor as u32);
             self.numbers.remove(&key);
             self.free.push(self.cursor as u32);
         }
@@ -221,6 +250,7 @@ impl Leases {
     /// Bytes that pairs and idle ports take up.
     pub fn bytes(&self) -> usize {
         let per_pair = size_of::<Pair>() + size_of::<(Key, u32)>() + 1 + size_of::<u32>();
+        let per_pair = per_pair + Book::PER_PAIR;
         self.pairs() * per_pair + self.chunks.bytes()
     }
 
@@ -228,6 +258,12 @@ impl Leases {
         if let Some(number) = self.numbers.get(&key) {
             return Some(PairId(*number));
         }
+        // Beyond this the tables would grow.
+        if self.free.is_empty() && self.pairs.len() == self.max {
+            return None;
+        }
+        let addr = self.addr(key.laddr);
+        self.addr_pairs[addr as usize] += 1;
         let pair = Pair {
             key: Some(key),
             fresh: 0,
@@ -236,22 +272,53 @@ impl Leases {
             whole_since: Stamp(0),
             oldest: NOBODY,
             newest: NOBODY,
+            addr,
         };
         let number = match self.free.pop() {
             Some(number) => {
                 self.pairs[number as usize] = pair;
                 number
             }
-            // Beyond this the tables would grow.
-            None if self.pairs.len() == self.max => return None,
             None => {
                 self.pairs.push(pair);
                 self.pairs.len() as u32 - 1
             }
         };
         self.numbers.insert(key, number);
+        self.book.begin_pair(number, &key);
         Some(PairId(number))
     }
+
+    /// A local address's number in the book. There are as many as pairs, so that one without pairs
+    /// can make way.
+    fn addr(&mut self, laddr: Addr) -> u32 {
+        if let Some(number) = self.addrs.get(&laddr) {
+            return *number;
+        }
+        let number = if self.addr_pairs.len() < self.max {
+            self.addr_pairs.push(0);
+            self.addr_pairs.len() - 1
+        } else {
+            let unused = self.addr_pairs.iter().position(|pairs| *pairs == 0);
+            let number = unused.unwrap_or_default();
+            self.addrs.retain(|_, n| *n != number as u32);
+            number
+        };
+        self.addrs.insert(laddr, number as u32);
+        self.book.begin_addr(number as u32, laddr);
+        number as u32
+    }
+}
+
+/// The addresses of a pool that serve a dest: a few that conns take turns over, `turn` says with
+/// which to begin, then others. Each dest's are others of the pool.
+fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = Addr> + '_ {
+    let len = laddrs.len();
+    let spread = len.min(SPREAD);
+    let first = (daddr.bits() as usize).wrapping_mul(SPREAD);
+    let few = (0..spread).map(move |i| turn.wrapping_add(i) % spread);
+    let rest = spread..len.min(REACH);
+    few.chain(rest).map(move |i| laddrs[first.wrapping_add(i) % len])
 }
 
 /// The `fresh`-th own port.

@@ -18,6 +18,7 @@
 
 mod cross;
 mod dead;
+mod exhausted;
 mod held;
 mod limit;
 mod martian;
@@ -46,11 +47,13 @@ pub use upkeep::MAX_SWEPT;
 use crate::conn::ConnId;
 use crate::conn::Conns;
 use crate::conn::Direction;
+use crate::conn::list::Sheet;
 use crate::fragments::Fragments;
 use crate::frame::Burst;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::isn::Numbers;
+use crate::laddr::Book;
 use crate::laddr::Leases;
 use crate::neigh::Hop;
 use crate::neigh::Neighbours;
@@ -64,6 +67,8 @@ use crate::service::Forward;
 use crate::snapshot::Snapshot;
 use crate::stats::DestBlocks;
 use crate::stats::DestStats;
+use crate::stats::ServiceBlocks;
+use crate::stats::ServiceStats;
 use crate::stats::WorkerStats;
 use crate::tick::Stamp;
 use crate::tick::Tick;
@@ -93,8 +98,26 @@ pub struct Shared {
     pub stats: Box<[WorkerStats]>,
     /// Each worker's counters by dest.
     pub dests: DestBlocks,
+    /// Each worker's counters by service.
+    pub services: ServiceBlocks,
+    /// Each worker's leases.
+    pub leases: Box<[Arc<Book>]>,
     /// Next hops; the control thread writes.
     pub neighbours: Arc<Neighbours>,
+}
+
+impl Shared {
+    /// For so many workers and dests, and at most as many services.
+    pub fn new(workers: usize, dests: usize, neighbours: Arc<Neighbours>) -> Self {
+        let book = || Book::new(LEASE_PAIRS).expect("2 MiB of address space a worker, at start");
+        Self {
+            stats: (0..workers).map(|_| WorkerStats::default()).collect(),
+            dests: DestBlocks::new(workers, dests),
+            services: ServiceBlocks::new(workers, dests),
+            leases: (0..workers).map(|_| Arc::new(book())).collect(),
+            neighbours,
+        }
+    }
 }
 
 /// What a worker's pipeline is made with.
@@ -147,6 +170,7 @@ struct Turn<'a, F, P> {
     loads: &'a DestBlocks,
     stats: &'a WorkerStats,
     dests: &'a [DestStats],
+    services: &'a [ServiceStats],
     now: Tick,
     stamp: Stamp,
     /// Where the frames came in.
@@ -163,6 +187,7 @@ macro_rules! turn {
             loads: &$self.shared.dests,
             stats: &$self.shared.stats[$self.core.worker],
             dests: $self.shared.dests.of_worker($self.core.worker),
+            services: $self.shared.services.of_worker($self.core.worker),
             now: $now,
             stamp: $now.stamp(),
             port: $port,
@@ -184,7 +209,11 @@ impl<F: Frame> Pipeline<F> {
             workers: setup.workers,
             hasher,
             conns: Conns::new(setup.conns, hasher)?,
-            leases: Leases::new(setup.worker, setup.workers, LEASE_PAIRS),
+            leases: Leases::published(
+                setup.worker,
+                setup.workers,
+                Arc::clone(&shared.leases[setup.worker]),
+            ),
             numbers: setup.numbers,
             positions: Vec::new(),
             held: Held::new(),
@@ -266,6 +295,11 @@ impl<F: Frame> Pipeline<F> {
     #[inline]
     pub fn stats(&self) -> &WorkerStats {
         &self.shared.stats[self.core.worker]
+    }
+
+    /// Goes on with a listing by a bounded number of conns; whether the sheet is to go back.
+    pub fn list(&self, sheet: &mut Sheet, now: Tick) -> bool {
+        self.core.conns.list(sheet, now.stamp())
     }
 
     /// This worker's conns.

@@ -102,7 +102,7 @@ impl<F: Frame> Core<F> {
             Direction::Original if p.flags & tcp::SYN != 0 => {
                 match self.another_dest(t, frame.data(), p, id) {
                     Some(Ok(id)) => return self.forward(t, frame, p, id, way),
-                    Some(Err(reason)) => return t.stats.drop(reason),
+                    Some(Err(reason)) => return self.unopened(t, frame, p, reason),
                     None => {}
                 }
             }
@@ -139,10 +139,14 @@ impl<F: Frame> Core<F> {
         let position = &mut self.positions[service.id.0 as usize];
         let dest = sched::pick(service, position, &ask)?;
         t.dests[from.0 as usize].passed_over.add(1);
-        Some(self.keep_sender(t, id, &p.tuple, |core, t| {
+        let opened = self.keep_sender(t, id, &p.tuple, |core, t| {
             core.close(t, id);
             core.open_to(t, frame, p, service, dest, tries + 1)
-        }))
+        });
+        if opened == Err(DropReason::NoLease) {
+            self.count_exhausted(t, service, dest);
+        }
+        Some(opened)
     }
 
     /// Exchanges a conn for another one of the same client's tuple. If another worker sent the old
@@ -276,23 +280,32 @@ impl<F: Frame> Core<F> {
             Err(DropReason::NoLease) => self.pass_on(t, frame, p, seek),
             Err(reason) => {
                 self.ended(t, seek.from as usize, &p.tuple);
-                t.stats.drop(reason);
+                self.unopened(t, frame, p, reason);
             }
         }
     }
 
     /// No port toward the dest here: the next worker may have one. Until it says that the conn has
     /// ended, this one knows where to send the client's packets.
-    pub(super) fn pass_on<P>(&mut self, t: &mut Turn<'_, F, P>, frame: F, p: &Parsed, seek: Seek) {
+    pub(super) fn pass_on<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        seek: Seek,
+    ) {
         let next = (self.worker + 1) % self.workers;
         if next == seek.from as usize {
             self.ended(t, next, &p.tuple);
-            return t.stats.drop(DropReason::NoLease);
+            if let Some(service) = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport) {
+                self.count_exhausted(t, service, seek.dest);
+            }
+            return self.unopened(t, frame, p, DropReason::NoLease);
         }
         let expires = t.stamp.after(t.snap.timeouts.of(State::Established));
         if self.conns.open_elsewhere(&p.tuple, next, expires).is_err() {
             self.ended(t, seek.from as usize, &p.tuple);
-            return t.stats.drop(DropReason::TableFull);
+            return self.unopened(t, frame, p, DropReason::TableFull);
         }
         self.count(t);
         let handed = Handed { port: t.port, frame, visited: 1, seeks: Some(seek) };

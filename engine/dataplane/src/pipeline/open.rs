@@ -48,7 +48,7 @@ const MAX_TRIES: usize = 8;
 enum Opened {
     /// It lives here.
     Here(ConnId),
-    /// It goes to this dest, if another worker has a port.
+    /// It goes to this dest, if there is another worker that has a port.
     NoPort(DestId),
 }
 
@@ -96,7 +96,7 @@ impl<F: Frame> Core<F> {
                 };
                 self.refuse(t, frame, p, DropReason::NoDest, answer);
             }
-            Err(reason) => t.stats.drop(reason),
+            Err(reason) => self.unopened(t, frame, p, reason),
         }
     }
 
@@ -142,7 +142,7 @@ impl<F: Frame> Core<F> {
             };
             match self.open_to(t, frame, p, service, dest, 0) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
-                Err(DropReason::NoLease) if self.workers > 1 => return Ok(Opened::NoPort(dest)),
+                Err(DropReason::NoLease) => return Ok(Opened::NoPort(dest)),
                 result => return result.map(Opened::Here),
             }
         }
@@ -236,6 +236,7 @@ impl<F: Frame> Core<F> {
         self.conns.lend(lender);
         t.stats.lent.add(1);
         let pair = PairId(self.conns.track(lender).pair);
+        self.leases.count_lent(pair);
         Ok(Lease { laddr: old.laddr, lport: old.lport, pair, last })
     }
 

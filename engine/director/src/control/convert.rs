@@ -258,5 +258,9 @@ pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Tr
         shows_routers: service.icmp_source == pointsman_config::IcmpSource::Router,
         on_dead: on_dead(service.on_dead),
         on_idle: on_idle(service.on_idle),
+        exhausted: match service.exhausted {
+            pointsman_config::Exhausted::Drop => Closed::Drop,
+            pointsman_config::Exhausted::Reject => Closed::Reject,
+        },
     }
 }
