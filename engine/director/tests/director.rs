@@ -3,9 +3,12 @@
 
 use etherparse::PacketBuilder;
 use pointsman::control::Signals;
+use pointsman::control::listing::ConnStatus;
+use pointsman::control::listing::Piece;
 use pointsman::control::socket::Request;
 use pointsman::control::socket::Socket;
 use pointsman::control::socket::ask;
+use pointsman::control::socket::ask_pieces;
 use pointsman::control::status::Status;
 use pointsman::io::mem;
 use pointsman::io::mem::Mem;
@@ -176,6 +179,21 @@ impl Lab {
     fn reload(&self) -> Result<String, String> {
         let answer = ask(&self.socket(), &Request::Reload)?;
         Ok(answer["result"].as_str().unwrap().to_owned())
+    }
+
+    /// What `pointsman conns` is told: the conns, and how many more there are.
+    fn conns(&self, filter: &[&str], limit: u64) -> Result<(Vec<ConnStatus>, u64), String> {
+        let filter = filter.iter().map(|word| (*word).to_owned()).collect();
+        let (mut all, mut rest) = (Vec::new(), None);
+        ask_pieces(&self.socket(), &Request::Conns { filter, limit }, |piece| {
+            match piece {
+                Piece::Conns(conns) => all.extend(conns),
+                Piece::End { more } => rest = Some(more),
+                Piece::Error(why) => panic!("{why}"),
+            }
+            true
+        })?;
+        Ok((all, rest.unwrap()))
     }
 
     /// Stops the director; every frame is back then, and the socket gone.
@@ -408,5 +426,115 @@ fn vips_are_announced_at_start_on_link_up_and_when_asked() {
     assert!(ask(&lab.socket(), &vip("10.1.0.101")).unwrap_err().contains("is no VIP"));
     ask(&lab.socket(), &vip("10.1.0.100")).unwrap();
     lab.expect(0, "the announcement asked for", gratuitous);
+    lab.stop();
+}
+
+/// A SYN of each of these client ports, seen at a server.
+fn open(lab: &mut Lab, ports: std::ops::Range<u16>) {
+    for port in ports {
+        lab.inject(0, &syn(port));
+        lab.expect(1, "the SYN at a server", |f| is_syn_to(2)(f) || is_syn_to(3)(f));
+    }
+}
+
+fn lists(workers: usize) {
+    let mut lab = Lab::start(&format!("lists-{workers}"), workers);
+    lab.answer_arp(2);
+    lab.answer_arp(3);
+    assert_eq!(lab.conns(&[], 0), Ok((vec![], 0)));
+    open(&mut lab, 5000..5032);
+    let (all, more) = lab.conns(&[], 0).unwrap();
+    assert_eq!((all.len(), more), (32, 0));
+    // A server's log says laddr:lport; that leads to the client.
+    for conn in &all {
+        let found = lab.conns(&[&format!("laddr={}", conn.local), &conn.dest], 0).unwrap().0;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].client, conn.client);
+    }
+    let one = &lab.conns(&["service=web", "cport=5007"], 0).unwrap().0[0];
+    let expected = ("tcp", "10.1.0.1:5007", "10.1.0.100:80", "SYN_RECV", "fullnat", Some("web"));
+    let said = (
+        one.protocol.as_str(),
+        one.client.as_str(),
+        one.virtual_.as_str(),
+        one.state.as_str(),
+        one.forward.as_str(),
+        one.service.as_deref(),
+    );
+    assert_eq!(said, expected);
+    assert!(one.local.starts_with("10.2.0.100:") && one.dest.starts_with("10.2.0."), "{one:?}");
+    assert!((50.0..=60.0).contains(&one.expires_seconds) && !one.lent, "{one:?}");
+    let (some, more) = lab.conns(&["state=syn_recv"], 5).unwrap();
+    assert_eq!((some.len(), more), (5, 27));
+    assert!(lab.conns(&["sate=syn_recv"], 5).unwrap_err().contains("no such key; there are:"));
+    assert!(lab.conns(&["service=wbe"], 5).unwrap_err().contains("there are \"web\""));
+
+    // Clients that leave in the middle and several at once harm nobody.
+    for _ in 0..40 {
+        let request = Request::Conns { filter: Vec::new(), limit: 0 };
+        assert_eq!(ask_pieces(&lab.socket(), &request, |_| false), Ok(()));
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(lab.conns(&[], 0).unwrap().0.len(), 32));
+        }
+    });
+    lab.stop();
+}
+
+#[test]
+fn one_worker_lists_its_conns() {
+    lists(1);
+}
+
+#[test]
+fn two_workers_list_their_conns() {
+    lists(2);
+}
+
+#[test]
+fn a_pool_address_taken_out_is_answered_until_its_last_conn_has_ended() {
+    let mut lab = Lab::start("lingers", 2);
+    let file = lab.dir.join("p.toml");
+    let good = fs::read_to_string(&file).unwrap() + "[timeouts]\ntcp_syn_recv = 3\n";
+    fs::write(&file, &good).unwrap();
+    lab.reload().unwrap();
+    lab.answer_arp(2);
+    lab.answer_arp(3);
+    open(&mut lab, 5000..5008);
+    let local = |lab: &Lab, address: &str| {
+        lab.status().locals.into_iter().find(|local| local.address == address)
+    };
+    lab.until("the books show it", |lab| local(lab, "10.2.0.100").is_some_and(|l| l.used == 8));
+    let before = local(&lab, "10.2.0.100").unwrap();
+    let busiest = before.busiest.unwrap().used;
+    assert!((4..=8).contains(&busiest), "{busiest}");
+    assert_eq!((before.pools.as_slice(), before.free), (&["p".to_owned()][..], 64_511 - busiest));
+
+    fs::write(&file, good.replace("['10.2.0.100']", "['10.2.0.101']")).unwrap();
+    lab.reload().unwrap();
+    let who = |lab: &mut Lab| {
+        lab.inject(1, &arp(1, [0xff; 6], SERVER, [10, 2, 0, 2], [0; 6], [10, 2, 0, 100]));
+    };
+    let answer = |f: &[u8]| f[12..14] == [8, 6] && f[21] == 2 && f[28..32] == [10, 2, 0, 100];
+    who(&mut lab);
+    lab.expect(1, "an answer for the address taken out: conns use it", answer);
+    let after = local(&lab, "10.2.0.100").unwrap();
+    assert_eq!((after.pools.len(), after.used), (0, 8));
+    // Its conns end after 3 s; two looks a second apart see that.
+    lab.until("the address is given up", |lab| {
+        local(lab, "10.2.0.100").is_none() && lab.status().leases == 0
+    });
+    let snapshots = lab.status().control.snapshots;
+    who(&mut lab);
+    std::thread::sleep(Duration::from_millis(1500));
+    for queue in 0..2 {
+        while let Some(frame) = lab.wires[1].take(queue) {
+            use pointsman_dataplane::frame::Frame;
+            assert!(!answer(frame.data()), "it is no longer ours");
+        }
+    }
+    // Nor are snapshots made in vain.
+    assert_eq!(lab.status().control.snapshots, snapshots);
     lab.stop();
 }

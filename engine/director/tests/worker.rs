@@ -68,7 +68,7 @@ impl Bench {
             hop: &mut |port, addr| table.insert(port, addr, |_| true),
             has_conns: &|_| false,
             settled: true,
-            now: Tick::default(),
+            has_leases: &|_| false,
         };
         let built = Builder::new(64).build(&config, &Snapshot::default(), &mut inputs);
         let snapshot = Arc::new(built.unwrap().0);

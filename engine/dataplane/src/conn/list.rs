@@ -23,6 +23,9 @@ const LEG: u32 = 1 << 16;
 /// Terms a filter has at most.
 pub const TERMS: usize = 8;
 
+/// What must hold of a conn, all of it.
+pub type Filter = ArrayVec<Term, TERMS>;
+
 /// The client's end, in `Term::End`.
 pub const CLIENT: u8 = 1;
 /// The virtual end.
@@ -66,7 +69,7 @@ pub struct Sheet {
     /// Which exchange it belongs to; the worker does not care.
     pub number: u64,
     /// All of them must hold.
-    pub filter: ArrayVec<Term, TERMS>,
+    pub filter: Filter,
     /// How many conns are still wanted; further ones are only counted.
     pub wanted: u64,
     /// Conns found since it was handed out.
@@ -83,7 +86,7 @@ pub struct Sheet {
 
 impl Sheet {
     /// A sheet for all conns of a worker that match, of which `wanted` are to be seen.
-    pub fn new(filter: ArrayVec<Term, TERMS>, wanted: u64) -> Self {
+    pub fn new(filter: Filter, wanted: u64) -> Self {
         Self {
             number: 0,
             filter,

@@ -244,11 +244,11 @@ impl<F: Frame> Core<F> {
         };
         match self.open_to(t, frame.data(), p, service, dest, 0) {
             Ok(id) => self.forward(t, frame, p, id, Direction::Original),
-            Err(DropReason::NoLease) if self.workers > 1 => {
+            Err(DropReason::NoLease) => {
                 let seek = Seek { dest, from: self.worker as u16 };
                 self.pass_on(t, frame, p, seek);
             }
-            Err(reason) => t.stats.drop(reason),
+            Err(reason) => self.unopened(t, frame, p, reason),
         }
     }
 

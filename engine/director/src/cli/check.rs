@@ -6,9 +6,12 @@ use crate::control::snapshot::Builder;
 use crate::control::snapshot::Inputs;
 use crate::control::snapshot::PortFacts;
 use crate::io::frames;
+use hashbrown::HashSet;
+use pointsman_config::AddressRange;
 use pointsman_config::Config;
+use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::tick::Tick;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Prints warnings and a summary.
@@ -60,7 +63,7 @@ fn servable(config: &Config) -> Result<(), BuildError> {
         hop: &mut |port, addr| shared.neighbours.insert(port, addr, |_| false),
         has_conns: &|_| false,
         settled: true,
-        now: Tick::default(),
+        has_leases: &|_| false,
     };
     let mut builder = Builder::new(shared.dests.capacity());
     builder.build(config, &Snapshot::default(), &mut inputs).map(|_| ())
@@ -68,14 +71,34 @@ fn servable(config: &Config) -> Result<(), BuildError> {
 
 fn summary(config: &Config) -> String {
     let dests = config.services.iter().map(|s| s.dests.len()).sum();
-    [
+    let mut parts = vec![
         count(config.ports.len(), "port"),
         count(config.vips.len(), "VIP"),
         count(config.services.len(), "service"),
         count(dests, "dest"),
         count(config.pools.iter().map(|p| p.addresses().count()).sum(), "pool address"),
-    ]
-    .join(", ")
+    ];
+    let conns = fullnat_conns(config);
+    if conns > 0 {
+        parts.push(format!("ports for {conns} full-NAT conns"));
+    }
+    parts.join(", ")
+}
+
+/// Conns that the pools have ports for, all at once.
+fn fullnat_conns(config: &Config) -> u128 {
+    let mut toward = HashSet::new();
+    for service in &config.services {
+        let Some(pool) = service.pool else { continue };
+        let dests = service.dests.iter().map(|d| (pool, service.protocol, d.address));
+        toward.extend(dests);
+    }
+    let addrs = |(pool, _, dest): (usize, _, SocketAddr)| {
+        let same = |r: &&AddressRange| r.first().is_ipv4() == dest.is_ipv4();
+        let ranges = config.pools[pool].ranges.iter().filter(same);
+        ranges.map(AddressRange::count).sum::<u128>()
+    };
+    toward.into_iter().map(addrs).sum::<u128>() * u128::from(PORTS)
 }
 
 fn count(n: usize, what: &str) -> String {
@@ -156,6 +179,9 @@ mod tests {
             [[service.dest]]
             address = '10.0.0.3:80'";
         let (config, _) = pointsman_config::parse("t", text).unwrap();
-        assert_eq!(summary(&config), "1 port, 1 VIP, 1 service, 2 dests, 3 pool addresses");
+        assert_eq!(
+            summary(&config),
+            "1 port, 1 VIP, 1 service, 2 dests, 3 pool addresses, ports for 387066 full-NAT conns"
+        );
     }
 }

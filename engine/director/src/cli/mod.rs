@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod conns;
 mod logging;
 mod machine;
 mod render;
@@ -58,6 +59,8 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// List the conns of a running director, with both tuples
+    Conns(conns::Args),
     /// Have a running director read its configuration again
     Reload {
         #[command(flatten)]
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::check(&file),
         Command::Replay(args) => return replay::replay(&args),
         Command::Status { json, at } => status(&at, json),
+        Command::Conns(args) => conns::conns(&args),
         Command::Reload { at } => tell(&at, &Request::Reload),
         Command::Announce { vip, at } => tell(&at, &Request::Announce { vip }),
     };

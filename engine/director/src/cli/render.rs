@@ -9,6 +9,8 @@ use std::fmt::Write;
 const WIDTH: usize = 80;
 /// Neighbours shown; the rest are in `--json`.
 const NEIGHBOURS: usize = 32;
+/// Local addresses shown; likewise.
+const LOCALS: usize = 32;
 const DEST_HEADS: [&str; 8] =
     ["weight", "active", "inact", "conns", "in pk", "in by", "out pk", "out by"];
 
@@ -19,6 +21,7 @@ pub(super) fn status(s: &Status) -> String {
     ports(&mut out, s);
     workers(&mut out, s);
     services(&mut out, s);
+    locals(&mut out, s);
     neighbours(&mut out, s);
     law(&mut out, &s.law);
     out
@@ -102,6 +105,14 @@ fn services(out: &mut String, s: &Status) {
         let name =
             if service.name == plain { String::new() } else { format!(" \"{}\"", service.name) };
         line(out, &format!("{plain} {} {}{name}", service.scheduler, service.forward));
+        let (e, mut short) = (&service.exhausted, Vec::new());
+        let counts = [
+            ("no-lease", e.no_lease),
+            ("table-full", e.table_full),
+            ("reply-clash", e.reply_clash),
+        ];
+        short.extend(counts.iter().filter(|c| c.1 > 0).map(|c| pair(c.0, c.1)));
+        wrap(out, "  exhausted: ", &short);
         row(out, 22, "", &DEST_HEADS);
         service.dests.iter().for_each(|d| dest(out, d));
         if service.dests.is_empty() {
@@ -134,6 +145,33 @@ fn dest(out: &mut String, d: &DestStatus) {
         n => format!(", passed over {}", number(n)),
     };
     line(out, &format!("     {at} on {}{passed_over}", d.port));
+}
+
+/// Local addresses with their ports; `free` is toward the busiest dest.
+fn locals(out: &mut String, s: &Status) {
+    if s.locals.is_empty() {
+        return;
+    }
+    out.push('\n');
+    row(out, 45, "local address", &["used", "lent", "free", "refus'd"]);
+    for l in s.locals.iter().take(LOCALS) {
+        row(
+            out,
+            45,
+            &format!("  {}", l.address),
+            &[l.used, l.lent, l.free, l.exhausted].map(number),
+        );
+        if let Some(b) = &l.busiest {
+            let gone = if l.pools.is_empty() { ", in no pool any more" } else { "" };
+            line(
+                out,
+                &format!("     {} toward {} {}{gone}", number(b.used), b.protocol, b.address),
+            );
+        }
+    }
+    if s.locals.len() > LOCALS {
+        line(out, &format!("  and {} more (--json)", s.locals.len() - LOCALS));
+    }
 }
 
 fn neighbours(out: &mut String, s: &Status) {
@@ -337,11 +375,19 @@ mod tests {
                 { "name": "web", "protocol": "tcp", "address": "10.1.0.100:80",
                   "scheduler": "wlc", "forward": "fullnat", "dests": [dest] },
                 { "name": "udp 10.1.0.100:53", "protocol": "udp", "address": "10.1.0.100:53",
-                  "scheduler": "rr", "forward": "nat", "dests": [] },
+                  "scheduler": "rr", "forward": "nat", "dests": [],
+                  "exhausted": { "no_lease": 5, "table_full": 0, "reply_clash": 6 } },
             ],
             "removed": [removed],
             "conns": { "used": 9, "capacity": 1_048_576, "opened": 12 },
             "leases": 3,
+            "locals": [{
+                "address": "2001:db8:1111:2222:3333:4444:5555:6666", "pools": ["l"],
+                "used": u64::MAX, "lent": 12, "free": 64_511, "exhausted": 7, "busiest": {
+                    "protocol": "tcp", "used": 99_999,
+                    "address": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535",
+                },
+            }],
             "neighbours": { "capacity": 4096, "entries": [
                 { "port": "lan", "address": "2001:db8:1111:2222:3333:4444:5555:6666",
                   "state": "incomplete", "mac": null },
@@ -378,6 +424,9 @@ mod tests {
             "  [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n",
             "65535  18.4E  99999  18.4E  18.4E  18.4E      0  18.4E",
             "DEAD on lan",
+            "  exhausted: no-lease 5, reply-clash 6\n",
+            "  2001:db8:1111:2222:3333:4444:5555:6666       18.4E     12  64511      7\n",
+            "     99999 toward tcp [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n",
             "of tcp 10.1.0.100:80",
             "law holds: 0 in, 0 out",
             "closed-port 1000000",

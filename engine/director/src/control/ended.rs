@@ -1,29 +1,36 @@
-//! Which removed dests have no conns any more, so that their numbers may be given up.
+//! Which removed dests have no conns any more, so that their numbers may be given up, and which
+//! removed pool addresses no leases.
 //!
 //! A worker counts a conn that changes its state out of one counter and into another, and the
 //! counters of several are read one after another: a single look may see none where there is one.
 //! So two looks count, a second apart, and none between them that saw a conn.
 
 use hashbrown::HashMap;
-use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::tick::Tick;
+use std::hash::Hash;
 use std::time::Duration;
 
 /// Between the two looks.
 const APART: Duration = Duration::from_secs(1);
 
-/// Since when each removed dest was seen without conns.
-#[derive(Debug, Default)]
-pub(crate) struct Ended {
-    since: HashMap<DestId, Tick>,
+/// Since when each of what was removed (dests, pool addresses) was seen without conns.
+#[derive(Debug)]
+pub(crate) struct Ended<K> {
+    since: HashMap<K, Tick>,
 }
 
-impl Ended {
-    /// Looks at all removed dests; whether there is one that may be given up.
+impl<K> Default for Ended<K> {
+    fn default() -> Self {
+        Self { since: HashMap::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Ended<K> {
+    /// Looks at all that is removed; whether there is one that may be given up.
     pub(crate) fn look(
         &mut self,
-        removed: impl Iterator<Item = DestId>,
-        conns: impl Fn(DestId) -> u64,
+        removed: impl Iterator<Item = K>,
+        conns: impl Fn(K) -> u64,
         now: Tick,
     ) -> bool {
         let without = removed.filter(|id| conns(*id) == 0);
@@ -31,13 +38,13 @@ impl Ended {
         self.since.keys().any(|id| self.surely(*id, now))
     }
 
-    /// Forgets dests that are not removed any more.
-    pub(crate) fn retain(&mut self, removed: impl Fn(DestId) -> bool) {
+    /// Forgets those that are not removed any more.
+    pub(crate) fn retain(&mut self, removed: impl Fn(K) -> bool) {
         self.since.retain(|id, _| removed(*id));
     }
 
-    /// Whether a dest has no conns for sure.
-    pub(crate) fn surely(&self, id: DestId, now: Tick) -> bool {
+    /// Whether one has no conns for sure.
+    pub(crate) fn surely(&self, id: K, now: Tick) -> bool {
         self.since.get(&id).is_some_and(|since| now.since(*since) >= APART)
     }
 }
@@ -45,6 +52,7 @@ impl Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pointsman_dataplane::service::DestId;
 
     #[test]
     fn one_look_is_not_enough_and_a_conn_between_two_counts() {

@@ -7,6 +7,8 @@ mod convert;
 mod ended;
 mod ids;
 mod linger;
+pub mod listing;
+mod locals;
 pub mod neigh;
 mod reload;
 mod report;
@@ -24,6 +26,7 @@ use crate::worker::links::Links;
 use crossbeam::channel::Receiver;
 use crossbeam::channel::RecvTimeoutError;
 use ended::Ended;
+use hashbrown::HashMap;
 use hw::TscClock;
 use neigh::Level;
 use neigh::Resolver;
@@ -35,6 +38,8 @@ use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
+use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
@@ -43,6 +48,7 @@ use serde_json::Value;
 use serde_json::json;
 use snapshot::Builder;
 use snapshot::PortFacts;
+use socket::Answer;
 use socket::Asked;
 use socket::Request;
 use std::net::IpAddr;
@@ -135,9 +141,13 @@ pub struct Control<D: Driver> {
     /// Conns must look up their hops anew once every worker has the current snapshot.
     bump_epoch: bool,
     /// Which removed dests have no conns any more.
-    ended: Ended,
+    ended: Ended<DestId>,
+    /// Which lingering pool addresses have no leases any more.
+    unleased: Ended<Addr>,
     /// What the counters of a dest's number stood at when it became this dest's.
     bases: Vec<report::DestTotals>,
+    /// Likewise for services.
+    service_bases: HashMap<ServiceId, report::ServiceBase>,
     busy: Vec<report::Busy>,
     began: Tick,
     last_reload: LastReload,
@@ -171,7 +181,9 @@ impl<D: Driver> Control<D> {
             retired: Vec::new(),
             bump_epoch: false,
             ended: Ended::default(),
+            unleased: Ended::default(),
             bases: vec![report::DestTotals::default(); dests],
+            service_bases: HashMap::new(),
             busy: vec![report::Busy::default(); workers],
             began: now,
             last_reload: LastReload { asked: 0, ok: true, said: "none yet".into(), at: None },
@@ -182,6 +194,7 @@ impl<D: Driver> Control<D> {
         };
         let config = control.parts.config.clone();
         let (first, _) = control.build(&config, now).map_err(|e| e.to_string())?;
+        control.note_services(&first);
         control.current = Arc::new(first);
         control.configure_neighbours(now);
         Ok(control)
@@ -255,9 +268,13 @@ impl<D: Driver> Control<D> {
             Request::Reload => self.reload(now).map(|said| json!({ "result": said })),
             Request::Announce { vip } => self.announce(vip, now),
             Request::Pid => Ok(json!({ "pid": std::process::id() })),
+            Request::Conns { filter, limit } => {
+                let _ = asked.answer.send(self.listing(&filter, limit).map(Answer::Conns));
+                return;
+            }
         };
         // A client that left does not want it.
-        let _ = asked.answer.send(answer);
+        let _ = asked.answer.send(answer.map(Answer::Value));
     }
 
     fn announce(&mut self, vip: Option<IpAddr>, now: Tick) -> Result<Value, String> {

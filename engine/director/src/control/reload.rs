@@ -83,13 +83,13 @@ impl<D: Driver> Control<D> {
         now: Tick,
     ) -> Result<(Snapshot, Vec<DestId>), BuildError> {
         let settled = self.settle();
-        let (resolver, ended) = (&mut self.resolver, &self.ended);
+        let (resolver, ended, unleased) = (&mut self.resolver, &self.ended, &self.unleased);
         let mut inputs = Inputs {
             ports: &self.facts,
             hop: &mut |port, addr| resolver.hop(port, addr, now),
             has_conns: &|id| !ended.surely(id, now),
+            has_leases: &|addr| !unleased.surely(addr, now),
             settled,
-            now,
         };
         self.builder.build(config, &self.current, &mut inputs)
     }
@@ -104,9 +104,10 @@ impl<D: Driver> Control<D> {
             active.wrapping_add(blocks.sum(id.0 as usize, |s| &s.inactive))
         };
         let ended = self.ended.look(removed.map(|(id, _)| DestId(id as u32)), conns, now);
-        // A snapshot is not built in vain: with a large pool that takes its time.
-        let due = self.builder.next_expiry().is_some_and(|due| now >= due);
-        if !(due || ended) || !self.settle() {
+        // A snapshot is not built in vain: with a large pool that takes its time. Before all workers
+        // have the current one, some may lease a port of an address that is no longer in it.
+        let unleased = self.settle() && self.look_at_lingering(now);
+        if !(unleased || ended) || !self.settle() {
             return;
         }
         let config = self.parts.config.clone();
@@ -138,6 +139,8 @@ impl<D: Driver> Control<D> {
     fn swap(&mut self, next: Snapshot, now: Tick) {
         self.bump_epoch |= snapshot::hops_changed(&self.current, &next);
         self.ended.retain(|id| next.dests.get(id.0 as usize).is_some_and(|d| d.removed));
+        self.unleased.retain(|_| false);
+        self.note_services(&next);
         let next = Arc::new(next);
         self.retired.push(std::mem::replace(&mut self.current, Arc::clone(&next)));
         self.counts.snapshots += 1;

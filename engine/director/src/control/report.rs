@@ -10,11 +10,15 @@ use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::Balance;
 use pointsman_dataplane::stats::Counter;
+use pointsman_dataplane::stats::ServiceStats;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
+use pointsman_dataplane::tuple::Addr;
+use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::Consumed;
 use pointsman_dataplane::verdict::DropReason;
 use pointsman_dataplane::verdict::Made;
@@ -45,6 +49,9 @@ impl DestTotals {
         }
     }
 }
+
+/// A service, and what its counters of exhaustion stood at when the number became its own.
+pub(super) type ServiceBase = ((Proto, Addr, u16), [u64; 3]);
 
 /// How busy a worker was between the last two samples.
 #[derive(Clone, Copy, Default, Debug)]
@@ -119,6 +126,7 @@ impl<D: Driver> Control<D> {
                 opened: sum(|w| &w.opened),
             },
             leases: sum(|w| &w.leases),
+            locals: self.local_statuses(),
             neighbours: self.neighbours_status(),
             conflicts: self.conflict_statuses(now),
             answers_limited: sum(|w| &w.limited),
@@ -201,10 +209,32 @@ impl<D: Driver> Control<D> {
                 address: SocketAddr::new(service.addr.into(), service.port).to_string(),
                 scheduler: service.sched.name().into(),
                 forward: service.forward.name().into(),
+                exhausted: self.exhausted_status(service.id),
                 dests: service.dests.iter().map(|c| self.dest_status(c.id)).collect(),
             }
         };
         services.map(one).collect()
+    }
+
+    fn exhausted_status(&self, id: ServiceId) -> status::ExhaustedStatus {
+        let now = exhausted(&self.parts.shared, id);
+        let [no_lease, table_full, reply_clash] = match self.service_bases.get(&id) {
+            Some((_, base)) => core::array::from_fn(|i| now[i].wrapping_sub(base[i])),
+            None => now,
+        };
+        status::ExhaustedStatus { no_lease, table_full, reply_clash }
+    }
+
+    /// Notes what the counters of services' numbers stand at that serve another one now.
+    pub(super) fn note_services(&mut self, next: &Snapshot) {
+        for service in &next.services {
+            let key = (service.proto, service.addr, service.port);
+            let same = self.service_bases.get(&service.id).is_some_and(|(k, _)| *k == key);
+            if !same {
+                let base = exhausted(&self.parts.shared, service.id);
+                self.service_bases.insert(service.id, (key, base));
+            }
+        }
     }
 
     fn removed_statuses(&self) -> Vec<status::RemovedStatus> {
@@ -243,12 +273,11 @@ impl<D: Driver> Control<D> {
     }
 
     fn neighbours_status(&self) -> status::NeighboursStatus {
-        let one =
-            |(_, port, addr, state): (_, PortId, pointsman_dataplane::tuple::Addr, HopState)| {
-                let (state, mac) = hop_words(state);
-                let port = port_name(&self.current, port);
-                status::NeighbourStatus { port, address: addr.to_string(), state, mac }
-            };
+        let one = |(_, port, addr, state): (_, PortId, Addr, HopState)| {
+            let (state, mac) = hop_words(state);
+            let port = port_name(&self.current, port);
+            status::NeighbourStatus { port, address: addr.to_string(), state, mac }
+        };
         status::NeighboursStatus {
             capacity: u64::from(self.parts.config.director.neighbours),
             entries: self.parts.shared.neighbours.iter().map(one).collect(),
@@ -265,6 +294,13 @@ impl<D: Driver> Control<D> {
         };
         self.resolver.conflicts().into_iter().map(one).collect()
     }
+}
+
+/// What ran out for a service: ports, room, tuples.
+fn exhausted(shared: &Shared, id: ServiceId) -> [u64; 3] {
+    let counters: [fn(&ServiceStats) -> &Counter; 3] =
+        [|s| &s.no_lease, |s| &s.table_full, |s| &s.reply_clash];
+    counters.map(|counter| shared.services.sum(id.0 as usize, counter))
 }
 
 /// A port's name, for people.

@@ -23,7 +23,6 @@ use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
 use std::fmt;
@@ -106,10 +105,10 @@ pub struct Inputs<'a> {
     pub hop: &'a mut dyn FnMut(PortId, Addr) -> Option<Hop>,
     /// Whether conns to a dest live, or may.
     pub has_conns: &'a dyn Fn(DestId) -> bool,
+    /// Whether a port of a removed pool address is leased, or may be.
+    pub has_leases: &'a dyn Fn(Addr) -> bool,
     /// Whether every worker has taken the last snapshot, so that released numbers have rested.
     pub settled: bool,
-    /// Now; removed pool addresses are answered for some time yet.
-    pub now: Tick,
 }
 
 /// Builds snapshots. A clone builds without changing the original, which is how a reload that
@@ -172,13 +171,13 @@ impl Builder {
                 next_hop(&next, inputs, route.port, via)?;
             }
         }
-        self.linger_on(previous, inputs, config, &mut next);
+        self.linger_on(previous, inputs, &mut next);
         Ok((next.index(), fresh))
     }
 
-    /// When a lingering address is due to be given up, if any lingers for a time.
-    pub fn next_expiry(&self) -> Option<Tick> {
-        self.linger.next()
+    /// Pool addresses that are answered for because conns use them.
+    pub fn lingering(&self) -> impl Iterator<Item = Addr> + '_ {
+        self.linger.pools()
     }
 
     /// A dest's service and the dest as people write them, while its number is in use.
@@ -290,14 +289,9 @@ impl Builder {
     /// VIPs and pool addresses that the configuration dropped are answered for while conns use
     /// them: neither a client nor a server may notice that a dest or a pool was taken out. Unless
     /// the configuration gives them to another machine.
-    fn linger_on(
-        &mut self,
-        previous: &Snapshot,
-        inputs: &Inputs<'_>,
-        config: &Config,
-        next: &mut Snapshot,
-    ) {
-        let idle = config.timeouts.tcp_established.max(config.timeouts.udp);
+    fn linger_on(&mut self, previous: &Snapshot, inputs: &Inputs<'_>, next: &mut Snapshot) {
+        // A worker that has not taken the last snapshot yet may be leasing a port.
+        let leased = |addr: Addr| !inputs.settled || (inputs.has_leases)(addr);
         let removed = |addr: Addr| {
             let of_vip = |id: usize| {
                 next.dests[id].removed
@@ -309,7 +303,7 @@ impl Builder {
         let dests = next.dests.iter().filter(|d| !d.removed).map(|d| d.addr);
         let others: HashSet<Addr> = vias.chain(dests).collect();
         let others = |addr: Addr| others.contains(&addr);
-        let stay = self.linger.update(previous, &next.locals, inputs.now, idle, removed, others);
+        let stay = self.linger.update(previous, &next.locals, leased, removed, others);
         for (addr, local) in stay {
             let ports = local.ports & convert::mask(next.ports.len());
             let entry = next.locals.entry(addr).or_insert(Local { ports: 0, ..local });

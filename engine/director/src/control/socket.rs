@@ -1,10 +1,14 @@
 //! The Unix socket: one line of JSON asks, one line of JSON answers.
 //!
 //! `{"command":"status"}`, `{"command":"reload"}`, `{"command":"announce","vip":"10.1.0.100"}`,
-//! `{"command":"pid"}`; what fails is answered `{"error":"..."}`. Each client has a thread with
+//! `{"command":"pid"}`; what fails is answered `{"error":"..."}`. Only
+//! `{"command":"conns","filter":["state=ESTABLISHED"],"limit":100}` is answered by several lines,
+//! `{"conns":[...]}` and in the end `{"end":{"more":0}}`. Each client has a thread with
 //! timeouts and there are at most `MAX_CLIENTS`, so one that is slow or sends rubbish harms
 //! nobody. What only the control thread can answer reaches it through a channel.
 
+use super::listing::Listing;
+use super::listing::Piece;
 use crossbeam::channel::Receiver;
 use crossbeam::channel::RecvTimeoutError;
 use crossbeam::channel::Sender;
@@ -14,6 +18,8 @@ use serde_json::Value;
 use serde_json::json;
 use std::fs;
 use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::IpAddr;
@@ -53,8 +59,24 @@ pub enum Request {
         /// Which.
         vip: Option<IpAddr>,
     },
+    /// Conns.
+    Conns {
+        /// The words of the filter; all must hold.
+        #[serde(default)]
+        filter: Vec<String>,
+        /// How many at most; 0: all.
+        limit: u64,
+    },
     /// Who is there.
     Pid,
+}
+
+/// What the control thread answers.
+pub enum Answer {
+    /// One line.
+    Value(Value),
+    /// What the client's thread is to list.
+    Conns(Listing),
 }
 
 /// A request on its way to the control thread.
@@ -62,7 +84,7 @@ pub struct Asked {
     /// What is asked.
     pub request: Request,
     /// Where the answer goes; an error becomes `{"error": ...}`.
-    pub answer: Sender<Result<Value, String>>,
+    pub answer: Sender<Result<Answer, String>>,
 }
 
 /// The socket, ours alone. Removed when dropped, unless somebody has put another in its place.
@@ -133,24 +155,10 @@ impl Drop for Socket {
 /// In words: nobody there, no permission, or what the director answered as an error.
 pub fn ask(path: &Path, request: &Request) -> Result<Value, String> {
     let shown = path.display();
-    let mut stream = UnixStream::connect(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            format!("pointsman is not running? (no socket at {shown}; -s PATH names another)")
-        }
-        io::ErrorKind::ConnectionRefused => {
-            format!("pointsman is not running (the socket at {shown} is a dead process's)")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{shown}: no permission: ask as its owner or a member of its group")
-        }
-        _ => format!("{shown}: {e}"),
-    })?;
+    let mut stream = connect(path)?;
     let lost = |e: io::Error| format!("{shown}: no answer: {e}");
-    let line = serde_json::to_string(request).map_err(|e| e.to_string())? + "\n";
-    let limit = Some(ANSWER + PATIENCE);
-    stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit)).map_err(lost)?;
     // An answer may come without the request having been read: too many clients.
-    let written = stream.write_all(line.as_bytes());
+    let written = write_request(&mut stream, request);
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
     if answer.is_empty() {
@@ -162,6 +170,68 @@ pub fn ask(path: &Path, request: &Request) -> Result<Value, String> {
         Some(error) => Err(error.to_owned()),
         None => Ok(value),
     }
+}
+
+/// Asks a running director for something that it answers in pieces; `take` gets them as they come,
+/// and may say that it wants no more.
+///
+/// # Errors
+/// As `ask`, and where the answer ends before its end.
+pub fn ask_pieces(
+    path: &Path,
+    request: &Request,
+    mut take: impl FnMut(Piece) -> bool,
+) -> Result<(), String> {
+    let shown = path.display();
+    let mut stream = connect(path)?;
+    let lost = |e: io::Error| format!("{shown}: no answer: {e}");
+    let written = write_request(&mut stream, request);
+    let mut lines = BufReader::new(stream).lines();
+    let Some(first) = lines.next() else {
+        written.map_err(lost)?;
+        return Err(format!("{shown}: no answer"));
+    };
+    for line in std::iter::once(first).chain(lines) {
+        let piece = serde_json::from_str(&line.map_err(lost)?);
+        match piece.map_err(|e| format!("{shown}: unreadable answer (another version?): {e}"))? {
+            Piece::Error(why) => return Err(why),
+            end @ Piece::End { .. } => {
+                take(end);
+                return Ok(());
+            }
+            piece => {
+                if !take(piece) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Err(format!("{shown}: the answer ends in the middle"))
+}
+
+fn connect(path: &Path) -> Result<UnixStream, String> {
+    let shown = path.display();
+    let stream = UnixStream::connect(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => {
+            format!("pointsman is not running? (no socket at {shown}; -s PATH names another)")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            format!("pointsman is not running (the socket at {shown} is a dead process's)")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{shown}: no permission: ask as its owner or a member of its group")
+        }
+        _ => format!("{shown}: {e}"),
+    })?;
+    let limit = Some(ANSWER + PATIENCE);
+    let set = stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit));
+    set.map_err(|e| format!("{shown}: {e}"))?;
+    Ok(stream)
+}
+
+fn write_request(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
+    let line = serde_json::to_string(request).map_err(io::Error::other)? + "\n";
+    stream.write_all(line.as_bytes())
 }
 
 fn refuse_if_taken(path: &Path) -> Result<(), String> {
@@ -218,13 +288,29 @@ fn accept(listener: &UnixListener, asked: &Sender<Asked>) {
 
 fn client(stream: &UnixStream, asked: &Sender<Asked>) {
     let answer = match read_request(stream) {
-        Ok(Some(Request::Pid)) => Ok(json!({"pid": std::process::id()})),
+        Ok(Some(Request::Pid)) => Ok(Answer::Value(json!({"pid": std::process::id()}))),
         Ok(Some(request)) => pass_on(request, asked),
         Ok(None) => return,
         Err(error) => Err(error),
     };
-    let answer = answer.unwrap_or_else(|error| json!({"error": error}));
+    let answer = match answer {
+        Ok(Answer::Conns(listing)) => return write_pieces(stream, listing),
+        Ok(Answer::Value(value)) => value,
+        Err(error) => json!({"error": error}),
+    };
     let _ = reply(stream, &answer);
+}
+
+/// A list as it comes; a client that left, or takes nothing for `PATIENCE`, ends it.
+fn write_pieces(mut stream: &UnixStream, listing: Listing) {
+    if stream.set_write_timeout(Some(PATIENCE)).is_err() {
+        return;
+    }
+    listing.run(|piece| {
+        let line = serde_json::to_string(&piece).map(|line| line + "\n");
+        line.is_ok_and(|line| stream.write_all(line.as_bytes()).is_ok())
+    });
+    let _ = stream.shutdown(std::net::Shutdown::Write);
 }
 
 /// The request line; none where the client left without a word.
@@ -253,7 +339,7 @@ fn read_request(mut stream: &UnixStream) -> Result<Option<Request>, String> {
     serde_json::from_slice(&line[..end]).map(Some).map_err(|e| format!("not a request: {e}"))
 }
 
-fn pass_on(request: Request, asked: &Sender<Asked>) -> Result<Value, String> {
+fn pass_on(request: Request, asked: &Sender<Asked>) -> Result<Answer, String> {
     let (answer, answered) = crossbeam::channel::bounded(1);
     let late = "the control thread does not answer; is it busy with a reload?";
     let sent = asked.send_timeout(Asked { request, answer }, ANSWER);
@@ -292,7 +378,8 @@ mod tests {
                 let echo = serde_json::to_value(&asked.request).map_err(|e| e.to_string());
                 let refused = Err("no such VIP".to_owned());
                 let is_announce = matches!(asked.request, Request::Announce { .. });
-                let _ = asked.answer.send(if is_announce { refused } else { echo });
+                let answer = if is_announce { refused } else { echo };
+                let _ = asked.answer.send(answer.map(Answer::Value));
             }
         });
         socket

@@ -28,6 +28,10 @@ pub struct Status {
     pub conns: ConnsStatus,
     /// Leases of local addresses and ports held.
     pub leases: u64,
+    /// Local addresses that full-NAT leases ports of. Those that nothing was leased of are left
+    /// out where there are many.
+    #[serde(default)]
+    pub locals: Vec<LocalStatus>,
     /// The neighbour table.
     pub neighbours: NeighboursStatus,
     /// Foreign hosts that answer for a VIP.
@@ -149,8 +153,52 @@ pub struct ServiceStatus {
     pub scheduler: String,
     /// `nat`, `fullnat`, `dr`, `tunnel`.
     pub forward: String,
+    /// Conns that could not be opened.
+    #[serde(default)]
+    pub exhausted: ExhaustedStatus,
     /// Newest first, as the kernel lists them.
     pub dests: Vec<DestStatus>,
+}
+
+/// Conns of a service that were refused, by what there was too little of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ExhaustedStatus {
+    /// Local ports toward the dest.
+    pub no_lease: u64,
+    /// Room in the conn table.
+    pub table_full: u64,
+    /// Under nat, tuples: another conn of the client answered from each dest tried.
+    pub reply_clash: u64,
+}
+
+/// A local address, over all workers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalStatus {
+    /// The address.
+    pub address: String,
+    /// The pools it is in; none: of a conn that goes on after a reload.
+    pub pools: Vec<String>,
+    /// Ports leased, over all dests.
+    pub used: u64,
+    /// How often a conn that had ended lent its port again.
+    pub lent: u64,
+    /// Ports left toward the busiest dest; toward others there are more.
+    pub free: u64,
+    /// Conns refused because no address of the pool had a port left.
+    pub exhausted: u64,
+    /// The dest that most ports are leased toward; none while none is.
+    pub busiest: Option<BusiestStatus>,
+}
+
+/// A dest and the ports leased toward it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BusiestStatus {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Address and port.
+    pub address: String,
+    /// Ports of the local address leased toward it.
+    pub used: u64,
 }
 
 /// A dest. Its counters go on over reloads.

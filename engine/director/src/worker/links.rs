@@ -1,5 +1,6 @@
 //! What connects workers with each other and with the control thread: bounded rings, no lock.
 
+use super::desk::Desk;
 use super::published::Published;
 use crossbeam::queue::ArrayQueue;
 use pointsman_dataplane::neigh::PortId;
@@ -33,6 +34,8 @@ pub struct Links<F> {
     pub resolve: ArrayQueue<(PortId, Addr)>,
     /// What the control thread has for each worker.
     pub mailboxes: Box<[Mailbox<F>]>,
+    /// Where listings of conns are asked for, by worker.
+    pub desks: Arc<[Desk]>,
     /// What each worker counted.
     pub published: Box<[Published]>,
 }
@@ -46,6 +49,7 @@ impl<F> Links<F> {
             control: ArrayQueue::new(CONTROL_RING),
             resolve: ArrayQueue::new(RESOLVE_RING),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
+            desks: (0..workers).map(|_| Desk::default()).collect(),
             published: (0..workers).map(|_| Published::default()).collect(),
         })
     }

@@ -6,6 +6,7 @@
 //! `HOUSEKEEPING` turns, or millisecond when turns are rare, the worker looks after its mailbox,
 //! expiry and published counters.
 
+pub mod desk;
 pub mod idle;
 pub mod links;
 pub mod published;
@@ -13,10 +14,12 @@ pub mod published;
 use crate::io::Driver;
 use crate::io::Rx;
 use crate::io::Tx;
+use desk::Desk;
 use hw::TscClock;
 use idle::Backoff;
 use idle::Idle;
 use links::Links;
+use pointsman_dataplane::conn::list::Sheet;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::neigh::PortId;
@@ -54,6 +57,8 @@ pub struct Worker<D: Driver> {
     last_turn: Tick,
     last_was_busy: bool,
     last_housekeeping: Tick,
+    /// Conns being listed.
+    listing: Option<Box<Sheet>>,
 }
 
 impl<D: Driver> Worker<D> {
@@ -79,6 +84,7 @@ impl<D: Driver> Worker<D> {
             last_turn: Tick::default(),
             last_was_busy: false,
             last_housekeeping: Tick::default(),
+            listing: None,
         }
     }
 
@@ -167,7 +173,17 @@ impl<D: Driver> Worker<D> {
         self.pipeline.housekeeping(now, &mut self.pool, &mut self.out);
         self.flush();
         links.published[self.index].publish(self.pipeline.stats());
-        sent > 0
+        self.list(&links.desks[self.index], now) || sent > 0
+    }
+
+    /// Goes on with a listing, if there is one.
+    fn list(&mut self, desk: &Desk, now: Tick) -> bool {
+        let Some(mut sheet) = self.listing.take().or_else(|| desk.take()) else { return false };
+        match self.pipeline.list(&mut sheet, now) {
+            true => desk.give_back(sheet),
+            false => self.listing = Some(sheet),
+        }
+        true
     }
 
     /// Empties the outbox. What a ring or queue has no room for is dropped by name, at once: a

@@ -255,7 +255,7 @@ fn snapshot(config: &Config, shared: &Shared, hops: &mut Hops) -> Result<Snapsho
         hop: &mut |port, addr| hops.reach(port, addr),
         has_conns: &|_| false,
         settled: true,
-        now: BEGIN,
+        has_leases: &|_| false,
     };
     let mut builder = Builder::new(shared.dests.capacity());
     let built = builder.build(config, &Snapshot::default(), &mut inputs);

@@ -12,7 +12,7 @@ struct World {
     room: u32,
     busy: HashSet<DestId>,
     settled: bool,
-    now: Tick,
+    leased: HashSet<Addr>,
 }
 
 impl World {
@@ -24,7 +24,7 @@ impl World {
             room: 1000,
             busy: HashSet::new(),
             settled: true,
-            now: Tick::from_secs(100),
+            leased: HashSet::new(),
         }
     }
 
@@ -41,7 +41,7 @@ impl World {
             },
             has_conns: &|id| self.busy.contains(&id),
             settled: self.settled,
-            now: self.now,
+            has_leases: &|addr| self.leased.contains(&addr),
         };
         let mut builder = self.builder.clone();
         let built = builder.build(&config, &self.current, &mut inputs)?;
@@ -281,22 +281,27 @@ fn vips_of_removed_services_are_answered_while_conns_live() {
 }
 
 #[test]
-fn pool_addresses_taken_out_are_answered_until_their_conns_have_timed_out() {
+fn pool_addresses_taken_out_are_answered_until_their_last_lease_is_given_back() {
     let mut world = World::new(16);
     world.load(PORTS);
     let smaller = PORTS.replace("'10.2.0.100-10.2.0.101'", "'10.2.0.100'");
     let addr: Addr = "10.2.0.101".parse::<IpAddr>().unwrap().into();
+    let lingering = |world: &World| world.builder.lingering().collect::<Vec<_>>();
+    // Until every worker has the new snapshot, one may lease a port yet.
+    world.settled = false;
     world.load(&smaller);
-    let due = world.builder.next_expiry().unwrap();
-    assert_eq!(due, Tick::from_secs(100 + 900));
-    world.now = Tick::from_secs(500);
-    world.load(&smaller);
-    assert!(world.current.locals[&addr].pool);
-    assert_eq!(world.builder.next_expiry(), Some(due));
-    world.now = due;
+    assert_eq!(lingering(&world), [addr]);
+    world.settled = true;
+    world.leased.insert(addr);
+    for _ in 0..3 {
+        world.load(&smaller);
+        assert!(world.current.locals[&addr].pool);
+        assert_eq!(lingering(&world), [addr]);
+    }
+    world.leased.clear();
     world.load(&smaller);
     assert!(!world.current.locals.contains_key(&addr));
-    assert_eq!(world.builder.next_expiry(), None);
+    assert_eq!(lingering(&world), []);
 }
 
 #[test]
@@ -306,11 +311,12 @@ fn an_address_given_to_another_machine_lingers_no_longer() {
     let smaller = text.replace("'10.2.0.100-10.2.0.101'", "'10.2.0.100'");
     let with_it = smaller.clone() + "[[service.dest]]\naddress='10.2.0.101:80'\n";
     let addr: Addr = "10.2.0.101".parse::<IpAddr>().unwrap().into();
+    world.leased.insert(addr);
     // In one reload, and in two with the time in between in which it lingers.
     world.load(&text);
     world.load(&with_it);
     assert!(!world.current.locals.contains_key(&addr));
-    assert_eq!(world.builder.next_expiry(), None);
+    assert_eq!(world.builder.lingering().count(), 0);
     world.load(&text);
     world.load(&smaller);
     assert!(world.current.locals[&addr].pool);
@@ -460,7 +466,7 @@ fn the_example_is_served() {
         hop: &mut |port, addr| Some(Hop(u32::from(port.0) << 16 | addr.bits() as u32 & 0xffff)),
         has_conns: &|_| false,
         settled: true,
-        now: Tick::default(),
+        has_leases: &|_| false,
     };
     let (built, _) = Builder::new(4096).build(&config, &Snapshot::default(), &mut inputs).unwrap();
     assert_eq!(built.services.len(), config.services.len());
