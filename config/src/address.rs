@@ -244,6 +244,17 @@ fn parse_port(text: &str) -> Result<u16, Fault> {
     })
 }
 
+/// `port` or `first-last`.
+pub(crate) fn parse_ports(text: &str) -> Result<(u16, u16), Fault> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (parse_port(first.trim())?, parse_port(last.trim())?);
+    if first > last {
+        let help = format!("did you mean \"{last}-{first}\"?");
+        return Err(Fault::new("this range ends before it begins", help));
+    }
+    Ok((first, last))
+}
+
 fn parse_pool_address(text: &str) -> Result<IpAddr, Fault> {
     let address = parse_address(text)?;
     if is_link_local(address) {

@@ -25,6 +25,8 @@ pub struct Config {
     pub vips: Vec<Vip>,
     /// Services, in the order of the file.
     pub services: Vec<Service>,
+    /// Rules for conns that servers open, in the order of the file: the first that matches holds.
+    pub snats: Vec<Snat>,
 }
 
 /// Bytes of a frame in the mempool besides the IP packet: mempool header and rte_mbuf (192),
@@ -207,8 +209,10 @@ pub struct Service {
     pub maglev_size: u32,
     /// How frames get to the dests.
     pub forward: Forward,
-    /// Index in [`Config::pools`]: given for full-NAT, and for nothing else.
+    /// Index in [`Config::pools`]: given for full-NAT without `automap`, and for nothing else.
     pub pool: Option<usize>,
+    /// Full-NAT with the addresses of the port that a frame leaves by.
+    pub automap: bool,
     /// Other dests a SYN is offered that one refuses or does not answer.
     pub retries: u8,
     /// Largest TCP segment that SYN and SYN-ACK may announce; none: what the ports carry.
@@ -242,6 +246,44 @@ pub struct Dest {
     pub address: SocketAddr,
     /// Share of new conns; 0 is quiesced.
     pub weight: u16,
+}
+
+/// A rule for conns that servers open through the director.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Snat {
+    /// Its name, unique among rules.
+    pub name: String,
+    /// Where conns come from, at least one prefix, without host bits.
+    pub sources: Vec<Prefix>,
+    /// Where they go, without host bits; empty: anywhere.
+    pub destinations: Vec<Prefix>,
+    /// First and last of ranges of ports there; empty: any.
+    pub ports: Vec<(u16, u16)>,
+    /// At least one, none twice.
+    pub protocols: Vec<SnatProtocol>,
+    /// What they leave with.
+    pub leave_with: LeaveWith,
+    /// Which router gets a new conn.
+    pub scheduler: Scheduler,
+    /// Other routers a SYN is offered that goes unanswered.
+    pub retries: u8,
+    /// Largest TCP segment that SYN and SYN-ACK may announce; none: what the ports carry.
+    pub mss: Option<u16>,
+    /// Seconds a UDP conn lives without a packet; none: 120.
+    pub udp_timeout: Option<u32>,
+    /// Routers, with port 0, all of the family of all sources; empty: by route.
+    pub dests: Vec<Dest>,
+}
+
+/// What servers' conns leave with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LeaveWith {
+    /// An address of the pool of this index in [`Config::pools`].
+    Pool(usize),
+    /// One of these, at least one: VIPs or ports' own.
+    Addresses(Vec<IpAddr>),
+    /// One of the port's that they leave by.
+    Automap,
 }
 
 /// An enum whose values have names in the file.
@@ -315,6 +357,18 @@ words! {
         Tcp "tcp",
         /// UDP.
         Udp "udp",
+    }
+}
+
+words! {
+    /// Protocol of a rule for servers' conns.
+    SnatProtocol "protocol" {
+        /// TCP.
+        Tcp "tcp",
+        /// UDP.
+        Udp "udp",
+        /// Echoes, of ICMP and ICMPv6.
+        Icmp "icmp" "ping" "icmpv6" "icmp6" "echo",
     }
 }
 

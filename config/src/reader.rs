@@ -1,6 +1,7 @@
 //! Takes a TOML table apart key by key, reporting every unknown key, missing key and wrong type on
 //! the way.
 
+use crate::address;
 use crate::model::Word;
 use crate::nearest::nearest;
 use crate::report::At;
@@ -90,6 +91,15 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
+    /// Reports that `key` is an empty list, if it is.
+    pub(crate) fn refuse_empty(&self, report: &mut Report<'_>, key: &str) {
+        let items = self.table.get(key).map(Spanned::get_ref);
+        if matches!(items, Some(DeValue::Array(items)) if items.is_empty()) {
+            let help = format!("write {key} = {}", self.schema.example(key));
+            report.error(self.span_of(key), format!("{key} is empty"), help);
+        }
+    }
+
     /// The string under `key`.
     pub(crate) fn string(&self, report: &mut Report<'_>, key: &str) -> Option<At<&'d str>> {
         self.string_of(report, key, self.table.get(key)?)
@@ -123,14 +133,40 @@ impl<'d, 't> Table<'d, 't> {
         strings.into_iter().filter_map(|text| parse_at(report, text, &parse)).collect()
     }
 
+    /// The words of the list under `key`, each one of the names of `T`; a single one may stand for a
+    /// list of one.
+    pub(crate) fn words<T: Word>(&self, report: &mut Report<'_>, key: &str) -> Vec<At<T>> {
+        self.parsed_list(report, key, parse_word)
+    }
+
+    /// The ports of the list under `key`: numbers, and ranges such as "8000-8080". A single one may
+    /// stand for a list of one.
+    pub(crate) fn ports(&self, report: &mut Report<'_>, key: &str) -> Vec<At<(u16, u16)>> {
+        let Some(value) = self.table.get(key) else { return Vec::new() };
+        let items = match value.get_ref() {
+            DeValue::Array(items) => &items[..],
+            _ => std::slice::from_ref(value),
+        };
+        let mut ports = Vec::with_capacity(items.len());
+        for item in items {
+            ports.extend(match item.get_ref() {
+                DeValue::String(text) => {
+                    let text = At { value: text.as_ref(), span: item.span().into() };
+                    parse_at(report, text, address::parse_ports)
+                }
+                DeValue::Integer(_) => {
+                    let port = self.number_of::<u16>(report, key, item, 1..=65_535, "");
+                    port.map(|at| At { value: (at.value, at.value), span: at.span })
+                }
+                _ => self.wrong_type(report, key, item, "ports"),
+            });
+        }
+        ports
+    }
+
     /// The value under `key`, one of the names of `T`.
     pub(crate) fn word<T: Word>(&self, report: &mut Report<'_>, key: &str) -> Option<At<T>> {
         self.parsed(report, key, parse_word)
-    }
-
-    /// The words of the list under `key`; one may stand without a list.
-    pub(crate) fn words<T: Word>(&self, report: &mut Report<'_>, key: &str) -> Vec<At<T>> {
-        self.parsed_list(report, key, parse_word)
     }
 
     /// The integer under `key`, if it is in `range`; `unit` is said after the range.

@@ -22,8 +22,8 @@ impl Schema {
 }
 
 /// Every table, for the search of a misplaced key.
-pub(crate) const ALL: [&Schema; 9] =
-    [&TOP, &DIRECTOR, &TIMEOUTS, &PORT, &ROUTE, &POOL, &VIP, &SERVICE, &DEST];
+pub(crate) const ALL: [&Schema; 11] =
+    [&TOP, &DIRECTOR, &TIMEOUTS, &PORT, &ROUTE, &POOL, &VIP, &SERVICE, &DEST, &SNAT, &ROUTER];
 
 pub(crate) const TOP: Schema = Schema {
     header: "",
@@ -35,6 +35,7 @@ pub(crate) const TOP: Schema = Schema {
         ("pool", "[[pool]]"),
         ("vip", "[[vip]]"),
         ("service", "[[service]]"),
+        ("snat", "[[snat]]"),
     ],
 };
 
@@ -134,6 +135,27 @@ pub(crate) const SERVICE: Schema = Schema {
 
 pub(crate) const DEST: Schema =
     Schema { header: "[[service.dest]]", keys: &[("address", "\"10.2.0.2:80\""), ("weight", "1")] };
+
+pub(crate) const SNAT: Schema = Schema {
+    header: "[[snat]]",
+    keys: &[
+        ("name", "\"out\""),
+        ("source", "[\"10.2.0.0/24\"]"),
+        ("destination", "[\"192.0.2.0/24\"]"),
+        ("ports", "[80, \"8000-8080\"]"),
+        ("protocol", "[\"tcp\", \"udp\", \"icmp\"]"),
+        ("pool", "\"wan\""),
+        ("address", "\"10.1.0.100\""),
+        ("scheduler", "\"sh\""),
+        ("retries", "1"),
+        ("mss", "1360"),
+        ("udp_timeout", "120"),
+        ("dest", "[[snat.dest]]"),
+    ],
+};
+
+pub(crate) const ROUTER: Schema =
+    Schema { header: "[[snat.dest]]", keys: &[("address", "\"10.1.0.1\""), ("weight", "1")] };
 
 #[cfg(test)]
 mod tests {

@@ -11,10 +11,13 @@ use pointsman_config::Forward;
 use pointsman_config::Hugepages;
 use pointsman_config::IcmpSource;
 use pointsman_config::Idle;
+use pointsman_config::LeaveWith;
 use pointsman_config::Prefix;
 use pointsman_config::Protocol;
 use pointsman_config::Route;
 use pointsman_config::Scheduler;
+use pointsman_config::Snat;
+use pointsman_config::SnatProtocol;
 use pointsman_config::Timeouts;
 use pointsman_config::example;
 use pointsman_config::parse;
@@ -390,4 +393,80 @@ fn comments_and_layout_make_no_difference_and_values_do() {
     assert_eq!(first, config(&TWO_ARMS.replace(" = ", "=").replace('\n', " # x\n")));
     assert_ne!(first, config(&TWO_ARMS.replace("10.1.0.7", "10.1.0.8")));
     assert_ne!(first, config(&format!("[director]\nconns = 4096\n{TWO_ARMS}")));
+}
+
+#[test]
+fn every_key_of_a_snat_rule_reaches_the_model() {
+    let config = config(
+        r#"
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["10.1.0.254/24", "2001:db8:1::fe/64"]
+gateway = ["10.1.0.1", "2001:db8:1::1"]
+[[pool]]
+name = "p"
+addresses = ["10.1.0.8"]
+[[snat]]
+source = ["10.2.0.0/24", "2001:db8:2::/64"]
+pool = "automap"
+[[snat]]
+name = "all of it"
+source = "10.2.0.0/24"
+destination = ["192.0.2.0/24"]
+ports = ["8000-8080", 53]
+protocol = ["udp", "tcp"]
+pool = "p"
+scheduler = "wrr"
+retries = 3
+mss = 1200
+udp_timeout = 7
+[[snat.dest]]
+address = "10.1.0.2"
+weight = 0
+[[snat.dest]]
+address = "10.1.0.3"
+[[snat]]
+source = "10.2.0.0/24"
+ports = 80
+address = "10.1.0.254"
+"#,
+    );
+    let prefix = |text: &str| {
+        let (address, length) = text.split_once('/').unwrap();
+        Prefix::new(address.parse().unwrap(), length.parse().unwrap()).unwrap()
+    };
+    let [first, second, third] = &config.snats[..] else { panic!("{:?}", config.snats) };
+    let all = [SnatProtocol::Tcp, SnatProtocol::Udp, SnatProtocol::Icmp];
+    let expected = Snat {
+        name: "rule 1".into(),
+        sources: vec![prefix("10.2.0.0/24"), prefix("2001:db8:2::/64")],
+        destinations: vec![],
+        ports: vec![],
+        protocols: all.to_vec(),
+        leave_with: LeaveWith::Automap,
+        scheduler: Scheduler::Sh,
+        retries: 0,
+        mss: None,
+        udp_timeout: None,
+        dests: vec![],
+    };
+    assert_eq!(*first, expected);
+    let router = |n: u8, weight| Dest { address: ([10, 1, 0, n], 0).into(), weight };
+    let expected = Snat {
+        name: "all of it".into(),
+        sources: vec![prefix("10.2.0.0/24")],
+        destinations: vec![prefix("192.0.2.0/24")],
+        ports: vec![(8000, 8080), (53, 53)],
+        protocols: vec![SnatProtocol::Udp, SnatProtocol::Tcp],
+        leave_with: LeaveWith::Pool(0),
+        scheduler: Scheduler::Wrr,
+        retries: 3,
+        mss: Some(1200),
+        udp_timeout: Some(7),
+        dests: vec![router(2, 0), router(3, 1)],
+    };
+    assert_eq!(*second, expected);
+    assert_eq!(third.leave_with, LeaveWith::Addresses(vec!["10.1.0.254".parse().unwrap()]));
+    assert_eq!((&third.ports[..], &third.protocols[..]), (&[(80, 80)][..], &all[..2]));
 }

@@ -17,8 +17,10 @@ use crate::rig::Rig;
 use crate::see;
 use crate::see::Seen;
 use crate::see::Sum;
+use crate::snat;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::sched::Sched;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Proto;
@@ -87,8 +89,11 @@ pub fn run(script: &[u8]) -> Tally {
         frames: 600,
     };
     let rig = Rig::build(options, |s, _| {
-        if head(1) & 8 != 0 {
+        if head(1) & 32 != 0 {
             net::cross(s);
+        }
+        if head(1) & 64 != 0 {
+            snat::add(s, Sched::Rr, vec![snat::by_route()]);
         }
         net::set_mtu(s, WAN, mtus[0]);
         net::set_mtu(s, LAN, mtus[1]);

@@ -9,4 +9,5 @@ pub mod golden;
 pub mod net;
 pub mod rig;
 pub mod see;
+pub mod snat;
 pub mod talk;

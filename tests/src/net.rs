@@ -25,6 +25,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -286,7 +287,9 @@ pub fn cross(s: &mut Snapshot) {
 /// Sets a port's MTU, and the dests' with it.
 pub fn set_mtu(s: &mut Snapshot, port: PortId, mtu: u16) {
     s.ports[port.0 as usize].mtu = mtu;
-    for d in s.dests.iter_mut().filter(|d| d.out == port) {
+    // What has no way of its own has no MTU either.
+    let by_port = |d: &&mut Dest| d.out == port && d.traits.target != Target::ByRoute;
+    for d in s.dests.iter_mut().filter(by_port) {
         let tunnel = if d.forward == Forward::Tunnel { of(d.addr.family(), 20, 40) } else { 0 };
         d.mtu = mtu - tunnel;
     }

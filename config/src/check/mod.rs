@@ -7,6 +7,7 @@ mod pools;
 mod ports;
 mod routes;
 mod services;
+mod snats;
 mod vips;
 
 use crate::model::Config;
@@ -15,6 +16,7 @@ use crate::model::Route;
 use crate::pool::AddressRange;
 use crate::prefix::Prefix;
 use crate::prefix::bits;
+use crate::prefix::same_family;
 use crate::prefix::with_bits;
 use crate::raw::Raw;
 use crate::report::Report;
@@ -37,6 +39,7 @@ pub(crate) fn check(report: &mut Report<'_>, raw: Raw) -> Option<Config> {
     let vips = vips::check(report, &raw, &ways, &port_names);
     let pools = pools::check(report, &raw.pools, &ways, &vips);
     let services = services::check(report, &raw, &ways, &vips, &pools, &pool_names);
+    let snats = snats::check(report, &raw, &ways, &vips, &pools, &pool_names);
     Some(Config {
         director: raw.director.settings,
         timeouts: raw.timeouts,
@@ -45,6 +48,7 @@ pub(crate) fn check(report: &mut Report<'_>, raw: Raw) -> Option<Config> {
         pools: pools.models,
         vips: vips.models,
         services,
+        snats,
     })
 }
 
@@ -78,6 +82,11 @@ impl Ways {
     /// The port whose own address it is.
     fn owner(&self, address: IpAddr) -> Option<&Port> {
         self.ports.iter().find(|port| port.addresses.iter().any(|own| own.address() == address))
+    }
+
+    /// Whether a port has an own address of the family of `like`.
+    fn has_own(&self, port: &Port, like: IpAddr) -> bool {
+        port.addresses.iter().any(|own| same_family(own.address(), like))
     }
 
     /// What makes `address` a router's: "the gateway of port ...".

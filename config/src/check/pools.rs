@@ -12,6 +12,14 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+/// A pool's name that stands for the addresses of the port a frame leaves by.
+const AUTOMAP: &str = "automap";
+
+/// Whether a reference to a pool is to none of the file's.
+pub(super) fn is_automap(name: Option<&At<String>>) -> bool {
+    name.is_some_and(|name| name.value == AUTOMAP)
+}
+
 /// All pools.
 pub(super) struct Pools {
     pub(super) models: Vec<Pool>,
@@ -43,6 +51,10 @@ impl Pools {
 pub(super) fn check(report: &mut Report<'_>, raw: &[RawPool], ways: &Ways, vips: &Vips) -> Pools {
     let mut pools = Pools { models: Vec::new(), whole: Vec::new(), ranges: BTreeMap::new() };
     for (index, pool) in raw.iter().enumerate() {
+        if let Some(name) = pool.name.as_ref().filter(|name| is_automap(Some(*name))) {
+            let help = "it stands for the addresses of the port a frame leaves by; choose another";
+            report.error(name.span, "a pool cannot be called \"automap\"", help);
+        }
         for range in &pool.ranges {
             add(report, &mut pools, index, *range);
         }

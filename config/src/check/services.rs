@@ -4,6 +4,7 @@ use super::Names;
 use super::Ways;
 use super::endings;
 use super::pools::Pools;
+use super::pools::is_automap;
 use super::vips::Vips;
 use crate::address::is_link_local;
 use crate::model::Dest;
@@ -42,7 +43,7 @@ const MIN_MTU_6IN6: u16 = 1280 + 40;
 /// Ports that full-NAT leases of one local address toward one dest endpoint: 1025 to 65535.
 const PORTS: u128 = 64_511;
 /// Of how many pairs of local address and dest each worker keeps the leases, at most.
-const LEASE_PAIRS: u128 = 16_384;
+const LEASE_PAIRS: u128 = 131_072;
 
 /// The pairs of pool address and dest endpoint that full-NAT may come to use.
 #[derive(Default)]
@@ -150,6 +151,7 @@ pub(super) fn check(
             maglev_size,
             forward: forward.value,
             pool,
+            automap: is_automap(service.pool.as_ref()),
             retries: service.retries.unwrap_or(by_default),
             mss: service.mss,
             udp_timeout: service.udp_timeout,
@@ -250,8 +252,18 @@ fn check_pool(
         return None;
     };
     if !full_nat {
-        let help = "leave it out, or say forward = \"fullnat\"";
+        let help = match forward.value {
+            Forward::Dr => {
+                "leave it out; for an internet gateway (source leased, destination kept) write a \
+                 [[snat]] with a [[snat.dest]] for each router"
+            }
+            _ => "leave it out, or say forward = \"fullnat\"",
+        };
         report.error(name.span, format!("{} uses no pool", forward.value), help);
+        return None;
+    }
+    if is_automap(Some(name)) {
+        check_automap(report, service, around.ways);
         return None;
     }
     let index = around.pool_names.find(report, name)?;
@@ -268,6 +280,22 @@ fn check_pool(
         report.error(name.span, message, help);
     }
     Some(index)
+}
+
+/// The ports by which the dests are reached must have an address to leave with.
+fn check_automap(report: &mut Report<'_>, service: &RawService, ways: &Ways) {
+    let dests = service.dests.iter().filter_map(|dest| dest.address);
+    for At { value: (ip, _), span } in dests {
+        let Some((port, _)) = ways.route(None, ip).filter(|_| ways.known) else { continue };
+        let port = &ways.ports[port];
+        if !ways.has_own(port, ip) {
+            let family = family(ip);
+            let message =
+                format!("{ip} is reached by port {:?}, which has no {family} address", port.name);
+            let help = "automap needs one: give that port one, or name a pool";
+            report.error(span, message, help);
+        }
+    }
 }
 
 /// Where the dests hold the VIP too, it cannot be the address from which the director itself speaks

@@ -4,6 +4,7 @@
 mod director;
 mod port;
 mod service;
+mod snat;
 
 use crate::model::Timeouts;
 use crate::reader::Table;
@@ -21,6 +22,7 @@ pub(crate) use service::RawDest;
 pub(crate) use service::RawPool;
 pub(crate) use service::RawService;
 pub(crate) use service::RawVip;
+pub(crate) use snat::RawSnat;
 use toml::de::DeTable;
 
 /// A whole file.
@@ -33,6 +35,7 @@ pub(crate) struct Raw {
     pub(crate) pools: Vec<RawPool>,
     pub(crate) vips: Vec<RawVip>,
     pub(crate) services: Vec<RawService>,
+    pub(crate) snats: Vec<RawSnat>,
     /// Whether `ports` and `routes` were read without an error: only then can it be said what they
     /// do not reach.
     pub(crate) ways_known: bool,
@@ -60,7 +63,9 @@ impl Raw {
         let vips = vips.iter().map(|table| RawVip::read(report, table)).collect();
         let services = top.tables(report, "service", &schema::SERVICE);
         let services = services.iter().map(|table| RawService::read(report, table)).collect();
-        Self { director, timeouts, ports, routes, pools, vips, services, ways_known }
+        let snats = top.tables(report, "snat", &schema::SNAT);
+        let snats = snats.iter().map(|table| RawSnat::read(report, table)).collect();
+        Self { director, timeouts, ports, routes, pools, vips, services, snats, ways_known }
     }
 }
 

@@ -4,6 +4,7 @@ mod director;
 mod pools;
 mod ports;
 mod services;
+mod snats;
 mod syntax;
 
 /// Appended to the text under test, so that its own lines have low numbers.

@@ -763,7 +763,7 @@ accepts! {
 r##"
 [[pool]]
 name = "p"
-addresses = ["10.3.0.0-10.3.31.255"]
+addresses = ["10.3.0.0-10.3.255.255"]
 [[service]]
 address = "10.1.0.100:80"
 forward = "fullnat"
@@ -787,9 +787,9 @@ address = "10.2.0.4"
 [[service.dest]]
 address = "10.2.0.5""##,
 r##"
-pm.toml:21:8: warning: 32768 pairs of pool address and full-NAT dest
+pm.toml:21:8: warning: 262144 pairs of pool address and full-NAT dest
    21 | pool = "p"
-      |        ^^^ a worker has room for 16384: conns may be refused; a smaller pool does, each address carries 64511 conns to each dest"##
+      |        ^^^ a worker has room for 131072: conns may be refused; a smaller pool does, each address carries 64511 conns to each dest"##
 }
 
 refuses! {

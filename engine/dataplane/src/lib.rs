@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod sched;
 pub mod service;
 pub mod snapshot;
+pub mod snat;
 pub mod stats;
 pub mod steer;
 pub mod tick;

@@ -31,8 +31,10 @@ pub enum Kind {
     Fragment,
     /// An ICMP error; what it quotes is yet to be read.
     IcmpError,
-    /// An ICMP echo request.
+    /// An ICMP echo request: has a tuple.
     Echo,
+    /// An ICMP echo reply: has a tuple.
+    EchoReply,
     /// ARP, neighbour discovery, MLD: the control thread's.
     Control,
     /// Nothing to be done with.
@@ -418,8 +420,12 @@ fn transport(
         _ => return Err(DropReason::Protocol),
     };
     let proto = Proto::from_number(number).ok_or(DropReason::Protocol)?;
-    let (sport, dport) =
-        if kind == Kind::Flow { (get16(segment, 0), get16(segment, 2)) } else { (0, 0) };
+    let (sport, dport) = match kind {
+        Kind::Flow => (get16(segment, 0), get16(segment, 2)),
+        Kind::Echo => (get16(segment, icmp::ID), 0),
+        Kind::EchoReply => (0, get16(segment, icmp::ID)),
+        _ => (0, 0),
+    };
     let tuple = Tuple { src, dst, sport, dport, proto };
     Ok(Parsed { kind, l3: l3 as u16, l4: l4 as u16, end: end as u16, ttl, flags, tuple })
 }
@@ -457,7 +463,7 @@ fn ports_missing(segment: &[u8]) -> bool {
     get16(segment, 0) == 0 || get16(segment, 2) == 0
 }
 
-/// Errors and echo requests; the checksum is verified, for what is answered or rewritten here must
+/// Errors and echoes; the checksum is verified, for what is answered or rewritten here must
 /// not turn a damaged message into a good one.
 #[cold]
 fn check_icmp(message: &[u8], src: Addr, dst: Addr) -> Result<Kind, DropReason> {
@@ -479,6 +485,7 @@ fn check_icmp(message: &[u8], src: Addr, dst: Addr) -> Result<Kind, DropReason> 
 fn v4_kind(kind: u8) -> Option<Kind> {
     match kind {
         icmp::v4::ECHO => Some(Kind::Echo),
+        icmp::v4::ECHO_REPLY => Some(Kind::EchoReply),
         icmp::v4::UNREACHABLE
         | icmp::v4::SOURCE_QUENCH
         | icmp::v4::TIME_EXCEEDED
@@ -490,6 +497,7 @@ fn v4_kind(kind: u8) -> Option<Kind> {
 fn v6_kind(kind: u8) -> Option<Kind> {
     match kind {
         icmp::v6::ECHO => Some(Kind::Echo),
+        icmp::v6::ECHO_REPLY => Some(Kind::EchoReply),
         icmp::v6::UNREACHABLE..=icmp::v6::PARAMETER => Some(Kind::IcmpError),
         _ => None,
     }
@@ -568,10 +576,18 @@ fn quoted_ip(packet: &[u8], l3: usize, family: Family) -> Result<QuotedIp, DropR
 
 fn quoted_flow(packet: &[u8], ip: QuotedIp, tunnelled: bool) -> Result<Quoted, DropReason> {
     let QuotedIp { number, l3, l4, src, dst } = ip;
-    let Some(proto @ (Proto::Tcp | Proto::Udp)) = Proto::from_number(number) else {
-        return Err(DropReason::IcmpUnknown);
+    let proto = Proto::from_number(number).ok_or(DropReason::IcmpUnknown)?;
+    let header = packet.get(l4..l4 + 8).ok_or(DropReason::Icmp)?;
+    let (sport, dport) = match (proto, header[0]) {
+        (Proto::Tcp | Proto::Udp, _) => (get16(header, 0), get16(header, 2)),
+        (Proto::Icmp, icmp::v4::ECHO) | (Proto::Icmpv6, icmp::v6::ECHO) => {
+            (get16(header, icmp::ID), 0)
+        }
+        (Proto::Icmp, icmp::v4::ECHO_REPLY) | (Proto::Icmpv6, icmp::v6::ECHO_REPLY) => {
+            (0, get16(header, icmp::ID))
+        }
+        _ => return Err(DropReason::IcmpUnknown),
     };
-    let ports = packet.get(l4..l4 + 8).ok_or(DropReason::Icmp)?;
-    let tuple = Tuple { src, dst, sport: get16(ports, 0), dport: get16(ports, 2), proto };
+    let tuple = Tuple { src, dst, sport, dport, proto };
     Ok(Quoted { l3, l4, tuple, tunnelled })
 }

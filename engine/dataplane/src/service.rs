@@ -5,6 +5,7 @@ use crate::neigh::PortId;
 use crate::sched::Sched;
 use crate::tuple::Addr;
 use crate::tuple::Proto;
+use crate::tuple::Tuple;
 
 /// A service's stable number: the same service keeps it over reloads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -82,6 +83,19 @@ pub enum OnIdle {
     Reset,
 }
 
+/// Where the packets of a dest's conns go, which is written into them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Target {
+    /// To the dest.
+    #[default]
+    Dest,
+    /// Where they were going, by way of the dest, a router.
+    ByDest,
+    /// Where they were going, by its route. Such a dest has no address and no next hop of its own,
+    /// and its MTU is 0, so that every packet of it takes the way of those that are too large.
+    ByRoute,
+}
+
 /// What a service says of its conns, kept with each dest, where a packet's way finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Traits {
@@ -106,6 +120,8 @@ pub struct Traits {
     pub on_idle: OnIdle,
     /// What a client is told for whose conn ports or room have run out.
     pub exhausted: Closed,
+    /// Where packets go.
+    pub target: Target,
 }
 
 impl Default for Traits {
@@ -122,6 +138,7 @@ impl Default for Traits {
             on_dead: OnDead::Keep,
             on_idle: OnIdle::Forget,
             exhausted: Closed::Drop,
+            target: Target::Dest,
         }
     }
 }
@@ -153,6 +170,21 @@ pub struct Dest {
     pub dead: bool,
 }
 
+impl Dest {
+    /// Where a conn's packets go that begins with `t`: to it, or where they were going.
+    pub fn endpoint(&self, t: &Tuple) -> (Addr, u16) {
+        match self.traits.target {
+            Target::Dest => (self.addr, self.port),
+            Target::ByDest | Target::ByRoute => (t.dst, t.dport),
+        }
+    }
+
+    /// Whether it stands at a number that serves nobody.
+    pub fn is_nobody(&self) -> bool {
+        self.addr.is_unspecified() && self.traits.target != Target::ByRoute
+    }
+}
+
 /// A dest's place in a service, with what schedulers ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
@@ -177,7 +209,8 @@ pub struct Service {
     pub port: u16,
     /// Method of its dests, which decides who owns its conns.
     pub forward: Forward,
-    /// Which of the snapshot's pools gives it local addresses; full-NAT only.
+    /// Which of the snapshot's pools gives it local addresses, full-NAT only; none there: those of
+    /// the port that its packets leave by.
     pub pool: Option<usize>,
     /// Scheduler, with the tables it builds from the dests.
     pub sched: Sched,
@@ -185,4 +218,12 @@ pub struct Service {
     pub dests: Vec<Candidate>,
     /// Changes when `sched` or `dests` do; schedulers then take up their change rule.
     pub version: u32,
+}
+
+impl Service {
+    /// Whether it is what a rule for servers' conns opens them with (`snat`), and no service of its
+    /// own: those have a port.
+    pub fn is_rule(&self) -> bool {
+        self.port == 0
+    }
 }

@@ -9,6 +9,7 @@ use crate::service::Dest;
 use crate::service::DestId;
 use crate::service::OnDead;
 use crate::service::Service;
+use crate::snat::Snat;
 use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Prefix;
@@ -39,6 +40,15 @@ impl PortInfo {
     pub fn own_addr(&self, family: Family) -> Option<Addr> {
         let of_family = || self.addrs.iter().map(|a| a.0).filter(|a| a.family() == family);
         of_family().find(|a| !a.is_link_local_v6()).or_else(|| of_family().next())
+    }
+
+    /// Its own addresses that are good beyond the link, as full-NAT may use them.
+    fn local_pool(&self) -> LocalPool {
+        let global = || self.addrs.iter().map(|a| a.0).filter(|a| !a.is_link_local_v6());
+        LocalPool {
+            v4: global().filter(|a| a.is_v4()).collect(),
+            v6: global().filter(|a| !a.is_v4()).collect(),
+        }
     }
 
     /// Length of the Ethernet header, tag included.
@@ -136,9 +146,11 @@ pub struct Snapshot {
     pub locals: HashMap<Addr, Local>,
     /// Services, in the order of the configuration.
     pub services: Vec<Service>,
+    /// Rules for conns that servers open, in the order of the configuration.
+    pub snats: Vec<Snat>,
     /// Dests by stable number; numbers not in use hold a removed dest.
     pub dests: Vec<Dest>,
-    /// Pools, in the order of the configuration.
+    /// Pools, in the order of the configuration; then those of `snats` that name addresses.
     pub pools: Vec<LocalPool>,
     /// Timeouts by conn state.
     pub timeouts: Timeouts,
@@ -152,6 +164,8 @@ pub struct Lookup {
     services: HashMap<(Proto, Addr, u16), usize>,
     nat_dests: HashSet<(Proto, Addr, u16)>,
     nat_addrs: HashSet<Addr>,
+    /// Own addresses, link-local ones excepted, by port.
+    own: Vec<LocalPool>,
     has_removed: bool,
     strict: Vec<DestId>,
 }
@@ -175,11 +189,12 @@ impl Snapshot {
     pub fn index(mut self) -> Self {
         let key = |s: &Service| (s.proto, s.addr, s.port);
         self.lookup.services = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
-        let removed = |d: &Dest| d.removed && !d.addr.is_unspecified();
+        let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
         let strict = |d: &Dest| d.traits.on_dead != OnDead::Keep && !d.addr.is_unspecified();
         let numbered = self.dests.iter().enumerate().filter(|(_, d)| strict(d));
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
+        self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {
             let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);
@@ -193,6 +208,37 @@ impl Snapshot {
     #[inline]
     pub fn service(&self, proto: Proto, addr: Addr, port: u16) -> Option<&Service> {
         self.lookup.services.get(&(proto, addr, port)).map(|i| &self.services[*i])
+    }
+
+    /// Whether conns may pass through to an address: it is another host's, and there are rules.
+    pub fn passes(&self, addr: Addr) -> bool {
+        !self.snats.is_empty() && !self.locals.contains_key(&addr)
+    }
+
+    /// The service or, after all services, the rule that takes what a packet begins.
+    pub fn taker(&self, t: &Tuple) -> Option<&Service> {
+        self.service(t.proto, t.dst, t.dport).or_else(|| self.snat(t))
+    }
+
+    /// All that may take conns: the services, then the rules.
+    pub fn takers(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().chain(self.snats.iter().map(|rule| &rule.service))
+    }
+
+    /// The first rule that takes what a packet begins.
+    fn snat(&self, t: &Tuple) -> Option<&Service> {
+        let may_pass = self.passes(t.dst) && !t.dst.is_link_local_v6() && !self.is_broadcast(t.dst);
+        let rules = if may_pass { &self.snats[..] } else { &[] };
+        rules.iter().find(|rule| rule.takes(t)).map(|rule| &rule.service)
+    }
+
+    /// What a service's conns that leave by `port` may have as local address.
+    pub fn laddrs(&self, service: &Service, port: PortId, family: Family) -> &[Addr] {
+        let pool = match service.pool {
+            Some(pool) => &self.pools[pool],
+            None => &self.lookup.own[port.0 as usize],
+        };
+        pool.of(family)
     }
 
     /// What packets to an address get that nothing takes.
@@ -214,7 +260,9 @@ impl Snapshot {
     /// address of ours: only to be routed.
     pub fn is_transit(&self, src: Addr, dst: Addr) -> bool {
         let ours = |addr| self.locals.contains_key(&addr);
-        self.routing && !ours(dst) && !ours(src) && !self.lookup.nat_addrs.contains(&src)
+        let may_pass = self.snats.iter().any(|rule| rule.is_from(src));
+        let of_nat = self.lookup.nat_addrs.contains(&src);
+        self.routing && !ours(dst) && !ours(src) && !of_nat && !may_pass
     }
 
     /// Whether answers to a client's tuple go back where its packets come from.

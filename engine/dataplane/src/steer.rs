@@ -43,5 +43,12 @@ pub fn steer(
     if snapshot.is_nat_dest(tuple.proto, tuple.src, tuple.sport) {
         return share(hasher.addr(tuple.dst));
     }
+    // What may pass by a rule: both a rule's conns and those it had before a reload.
+    if snapshot.passes(tuple.dst) {
+        return match snapshot.port(port).fixed_queue {
+            true => Owner::Arrival,
+            false => share(hasher.tuple(tuple)),
+        };
+    }
     Owner::Nobody
 }

@@ -186,13 +186,14 @@ fn mask(len: u8) -> u128 {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Proto {
-    /// RFC 792; ports are 0.
+    /// RFC 792; ports as for `Icmpv6`.
     Icmp = 1,
     /// RFC 9293.
     Tcp = 6,
     /// RFC 768.
     Udp = 17,
-    /// RFC 4443; ports are 0.
+    /// RFC 4443; an echo's identifier stands for the port of who asks (RFC 5508 section 3.1), all
+    /// other ports are 0.
     Icmpv6 = 58,
 }
 

@@ -68,7 +68,7 @@ DropReason {
     NoChecksum = "no-checksum",
     /// ICMP that is malformed, has a wrong checksum, or quotes something unreadable.
     Icmp = "icmp",
-    /// ICMP that is no error and no echo request.
+    /// ICMP that is no error, no echo request, and no reply to an echo that passed.
     IcmpType = "icmp-type",
     /// Neighbour discovery or MLD that did not come from this link, or is malformed.
     NeighbourMessage = "neighbour-message",

@@ -219,7 +219,10 @@ impl<D: Driver + Clone + Send> Crew<D> {
 
 /// What workers and the control thread share, for so many workers.
 pub fn shared(config: &Config, workers: usize, secret: u64) -> Arc<Shared> {
-    let dests: usize = config.services.iter().map(|s| s.dests.len()).sum();
+    let of_services: usize = config.services.iter().map(|s| s.dests.len()).sum();
+    // A rule without dests has one that stands for all routes.
+    let of_rules: usize = config.snats.iter().map(|s| s.dests.len().max(1)).sum();
+    let dests = of_services + of_rules;
     let dests = (dests * 2).next_power_of_two().max(DESTS);
     let neighbours = Neighbours::new(config.director.neighbours as usize, secret);
     Arc::new(Shared::new(workers, dests, Arc::new(neighbours)))

@@ -2,7 +2,8 @@
 //!
 //! A conn is one 64-byte line. For v4 it holds both sides' addresses, so that the tuple of the
 //! other direction *is* the rewrite; v6 addresses lie in a second line (`Wide`) under the same
-//! number, and what only full-NAT needs in half a line more (`Track`). Nat is full-NAT whose local
+//! number, what only full-NAT needs in half a line more (`Track`), what few conns need in one more
+//! (`Extra`). Nat is full-NAT whose local
 //! side is the client itself, so the two share all code.
 
 mod extra;
@@ -294,6 +295,12 @@ impl Conn {
         self.proto == Proto::Tcp as u8
     }
 
+    /// Which one.
+    pub fn protocol(&self) -> Proto {
+        // Only a line that is not in use has a number that is none.
+        Proto::from_number(self.proto).unwrap_or(Proto::Udp)
+    }
+
     /// Its state.
     #[inline(always)]
     pub fn state(&self) -> State {
@@ -498,8 +505,14 @@ impl Conn {
         let before = addrs(ends.caddr, ends.vaddr);
         let after = addrs(ends.laddr, ends.daddr);
         let ports = |a: u16, b: u16| a as u32 + b as u32;
-        let l4_before = before + ports(ends.cport, ends.vport);
-        let l4_after = after + ports(ends.lport, ends.dport);
-        (Delta::between(before, after), Delta::between(l4_before, l4_after))
+        let l4_before = ports(ends.cport, ends.vport);
+        let l4_after = ports(ends.lport, ends.dport);
+        let l3 = Delta::between(before, after);
+        // ICMP's checksum is the only one without a pseudo-header.
+        let l4 = match ends.proto {
+            Proto::Icmp => Delta::between(l4_before, l4_after),
+            _ => Delta::between(before + l4_before, after + l4_after),
+        };
+        (l3, l4)
     }
 }

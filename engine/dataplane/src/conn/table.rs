@@ -235,7 +235,7 @@ impl Conns {
         };
         let (client_v6, dest_v6) = (c.flags & CLIENT_V6 != 0, c.flags & DEST_V6 != 0);
         Ends {
-            proto: if c.is_tcp() { Proto::Tcp } else { Proto::Udp },
+            proto: c.protocol(),
             caddr: pick(client_v6, c.caddr, |w| w.caddr),
             cport: c.cport,
             vaddr: pick(client_v6, c.vaddr, |w| w.vaddr),
@@ -367,7 +367,7 @@ impl Conns {
             lport: e.lport,
             dport: e.dport,
             proto: e.proto as u8,
-            state: if e.proto == Proto::Udp { State::Udp } else { State::None } as u8,
+            state: if e.proto == Proto::Tcp { State::None } else { State::Udp } as u8,
             forward: opening.forward as u8,
             flags,
             expires: expires.0,

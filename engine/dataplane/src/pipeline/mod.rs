@@ -29,6 +29,7 @@ mod outbox;
 mod pieces;
 mod refuse;
 mod route;
+mod snat;
 mod upkeep;
 mod way;
 
@@ -89,7 +90,7 @@ use std::io;
 use std::sync::Arc;
 
 /// (laddr, dest endpoint) pairs that a worker can lease ports of; memory is touched as they come.
-const LEASE_PAIRS: usize = 16_384;
+const LEASE_PAIRS: usize = 131_072;
 
 /// What workers and the control thread share; made once at start.
 #[derive(Debug)]
@@ -349,7 +350,8 @@ impl<F: Frame> Core<F> {
             Kind::Control => t.out.inform(t.port, frame, t.stats),
             Kind::Fragment => self.piece(t, frame, p, visited),
             Kind::IcmpError => self.icmp_error(t, frame, p, visited),
-            Kind::Echo => self.echo(t, frame, p),
+            Kind::Echo => self.echo(t, frame, p, hash, visited),
+            Kind::EchoReply => self.echo_reply(t, frame, p, hash, visited),
         }
     }
 
@@ -393,8 +395,9 @@ impl<F: Frame> Core<F> {
         let conn = self.conns.get_mut(id);
         let dest_id = conn.dest();
         let dest = t.snap.dest(dest_id);
-        if p.tuple.proto == Proto::Udp {
-            conn.step_udp(way, t.stamp, dest.traits.udp_timeout);
+        if p.tuple.proto != Proto::Tcp {
+            let timeout = snat::timeout(p.tuple.proto, dest);
+            conn.step_udp(way, t.stamp, timeout);
             if way == Direction::Reply && conn.count_reply() == dest.traits.replies {
                 conn.set_expires(t.stamp);
             }

@@ -20,6 +20,7 @@ use crate::sched;
 use crate::sched::Ask;
 use crate::service::Forward;
 use crate::service::Service;
+use crate::service::Target;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 use crate::wire::ethernet;
@@ -88,8 +89,10 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
     ) {
         let conn = self.conns.get_mut(id);
+        let target = t.snap.dest(conn.dest()).traits.target;
         match way {
-            Direction::Reply if p.flags & tcp::RST == 0 => {
+            // What refuses is the destination, not the dest by which it is reached.
+            Direction::Reply if p.flags & tcp::RST == 0 || target != Target::Dest => {
                 let segment = &frame.data()[p.l4 as usize..p.end as usize];
                 conn.set_answered(segment::extent(segment).0);
             }
@@ -116,7 +119,7 @@ impl<F: Frame> Core<F> {
         let conn = self.conns.get(id);
         let dest = t.snap.dest(conn.dest());
         let ends = self.conns.ends(id);
-        let service = t.snap.service(ends.proto, ends.vaddr, ends.vport);
+        let service = t.snap.taker(&ends.original());
         let others = |s: &Service| s.dests.iter().any(|c| c.weight > 0 && c.id != conn.dest());
         conn.is_unanswered() && conn.tries() < dest.traits.retries && service.is_some_and(others)
     }
@@ -133,7 +136,7 @@ impl<F: Frame> Core<F> {
         if !self.may_try_another(t, id) {
             return None;
         }
-        let service = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport)?;
+        let service = t.snap.taker(&p.tuple)?;
         let (from, tries) = (self.conns.get(id).dest(), self.conns.get(id).tries());
         let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &[from] };
         let position = &mut self.positions[service.id.0 as usize];
@@ -267,7 +270,7 @@ impl<F: Frame> Core<F> {
             // Of a conn whose end was not heard of: nobody would seek one that lives.
             self.close(t, id);
         }
-        let service = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport);
+        let service = t.snap.taker(&p.tuple);
         let opened = match service {
             Some(service) => self.open_to(t, frame.data(), p, service, seek.dest, 0),
             None => Err(DropReason::ClosedPort),

@@ -15,6 +15,7 @@ use crate::frame::Pool;
 use crate::laddr::Last;
 use crate::laddr::Lease;
 use crate::laddr::PairId;
+use crate::neigh::PortId;
 use crate::parse::Parsed;
 use crate::sched;
 use crate::sched::Ask;
@@ -22,6 +23,7 @@ use crate::service::Closed;
 use crate::service::DestId;
 use crate::service::Forward;
 use crate::service::Service;
+use crate::service::Target;
 use crate::snapshot::Snapshot;
 use crate::steer::Owner;
 use crate::steer::steer;
@@ -38,7 +40,7 @@ use crate::xmit::syn;
 use arrayvec::ArrayVec;
 
 /// Ports of services that a lease may come upon in a row.
-const MAX_SHARED: usize = 64;
+const MAX_SHARED: usize = 1024;
 /// Lines looked at for one that is due when the table is full.
 const RECLAIM: usize = 64;
 /// How many dests a SYN is offered whose reply tuples are taken.
@@ -76,10 +78,13 @@ impl<F: Frame> Core<F> {
         if t.snap.locals.contains_key(&src) || t.snap.is_broadcast(src) || src.is_link_local_v6() {
             return t.stats.drop(DropReason::Martian);
         }
-        let Some(service) = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport) else {
+        let Some(service) = t.snap.taker(&p.tuple) else {
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
         };
-        let opens = p.tuple.proto == Proto::Udp || p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        let opens = p.tuple.proto != Proto::Tcp || p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        if !opens && service.is_rule() {
+            return self.not_passed(t, frame, p, DropReason::NotSyn);
+        }
         if !opens {
             return self.unclaimed(t, frame, p, DropReason::NotSyn);
         }
@@ -89,6 +94,7 @@ impl<F: Frame> Core<F> {
                 let seek = Seek { dest, from: self.worker as u16 };
                 self.pass_on(t, frame, p, seek);
             }
+            Err(reason) if service.is_rule() => self.not_passed(t, frame, p, reason),
             Err(DropReason::NoDest) => {
                 let answer = match t.snap.closed(p.tuple.dst) {
                     Closed::Reject => Answer::PortUnreachable,
@@ -102,7 +108,12 @@ impl<F: Frame> Core<F> {
 
     /// The worker to ask next for a tuple that is not here: the owner; and then, while conns live
     /// whose service is gone or has another method, which had other owners, all once.
-    fn elsewhere<P>(&self, t: &Turn<'_, F, P>, p: &Parsed, visited: u16) -> Option<(usize, u16)> {
+    pub(super) fn elsewhere<P>(
+        &self,
+        t: &Turn<'_, F, P>,
+        p: &Parsed,
+        visited: u16,
+    ) -> Option<(usize, u16)> {
         let owner = match steer(t.snap, &self.hasher, self.workers, t.port, &p.tuple) {
             Owner::Worker(worker) => worker,
             // Nor did anybody know it before: what is left is to be routed, here.
@@ -160,7 +171,8 @@ impl<F: Frame> Core<F> {
     ) -> Result<ConnId, DropReason> {
         let dest = t.snap.dest(id);
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
-        let (laddr, lport, daddr, dport) = (caddr, cport, dest.addr, dest.port);
+        let (laddr, lport) = (caddr, cport);
+        let (daddr, dport) = dest.endpoint(&p.tuple);
         let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
         let forward = dest.forward;
         let mut opening = Opening { ends, dest: id, forward, track: None, shifts: false, tries };
@@ -172,7 +184,8 @@ impl<F: Frame> Core<F> {
         match dest.forward {
             Forward::Nat => self.make_way(t, &ends)?,
             Forward::FullNat => {
-                let lease = self.lease(t, service, &ends)?;
+                let port = self.way_out(t, dest, (caddr, daddr))?;
+                let lease = self.lease(t, service, port, &ends)?;
                 (ends.laddr, ends.lport) = (lease.laddr, lease.lport);
                 opening.ends = ends;
                 opening.shifts = proto == Proto::Tcp && dest.traits.rewrite;
@@ -200,6 +213,9 @@ impl<F: Frame> Core<F> {
             self.conns.set_last_hop(conn, t.port, ethernet::source(frame));
         }
         let stats = &t.dests[id.0 as usize];
+        if dest.traits.target == Target::ByRoute {
+            self.conns.forget_out_hop(conn);
+        }
         stats.conns.add(1);
         stats.inactive.add(1);
         t.stats.opened.add(1);
@@ -212,14 +228,16 @@ impl<F: Frame> Core<F> {
         &mut self,
         t: &Turn<'_, F, P>,
         service: &Service,
+        port: PortId,
         ends: &Ends,
     ) -> Result<Lease, DropReason> {
-        let pool = service.pool.ok_or(DropReason::NoLease)?;
-        let laddrs = t.snap.pools[pool].of(ends.daddr.family());
-        let Ends { proto, daddr, dport, .. } = *ends;
+        let Ends { proto, caddr, daddr, dport, .. } = *ends;
+        let laddrs = t.snap.laddrs(service, port, daddr.family());
+        let own = if service.is_rule() { self.paired(laddrs, caddr) } else { &[] };
         self.turn = self.turn.wrapping_add(1);
         for _ in 0..MAX_SHARED {
-            let lease = self.leases.lease(proto, laddrs, self.turn, daddr, dport);
+            let lease = self.leases.lease(proto, own, 0, daddr, dport);
+            let lease = lease.or_else(|| self.leases.lease(proto, laddrs, self.turn, daddr, dport));
             let Some(lease) = lease else { break };
             // A pool address that is also a VIP: answers to a service's port are the service's.
             if t.snap.service(proto, lease.laddr, lease.lport).is_none() {
@@ -310,12 +328,12 @@ impl<F: Frame> Core<F> {
     /// Schedulers take up what changed between two snapshots.
     pub(super) fn follow(&mut self, old: Option<&Snapshot>, new: &Snapshot) {
         self.watch.follow(new);
-        let highest = new.services.iter().map(|s| s.id.0 as usize + 1).max().unwrap_or(0);
+        let highest = new.takers().map(|s| s.id.0 as usize + 1).max().unwrap_or(0);
         if self.positions.len() < highest {
             self.positions.resize_with(highest, Default::default);
         }
-        for service in &new.services {
-            let before = old.and_then(|o| o.services.iter().find(|s| s.id == service.id));
+        for service in new.takers() {
+            let before = old.and_then(|o| o.takers().find(|s| s.id == service.id));
             let position = &mut self.positions[service.id.0 as usize];
             position.follow(before, service, (self.worker, self.workers));
         }

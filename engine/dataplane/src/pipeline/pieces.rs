@@ -185,7 +185,7 @@ impl<F: Frame> Core<F> {
         let forward = match self.conns.find(hash, &first.tuple) {
             Some((id, way)) => Some((self.conns.get(id).forward(), way)),
             None => {
-                let service = t.snap.service(first.tuple.proto, first.tuple.dst, first.tuple.dport);
+                let service = t.snap.taker(&first.tuple);
                 service.map(|s| (s.forward, Direction::Original))
             }
         };
@@ -222,11 +222,15 @@ impl<F: Frame> Core<F> {
         packets.add(1);
         bytes.add(p.ip_len() as u64);
         let r = self.conns.rewrite(id, way);
-        let back = self.way_back(t, id);
-        let mtu = match (way, back) {
-            (Direction::Original, _) => dest.mtu,
-            (Direction::Reply, Some(to)) => t.snap.port(to.port()).mtu,
-            (Direction::Reply, None) => return t.stats.drop(DropReason::NoRoute),
+        let by_route = way == Direction::Reply || self.is_routed(t, id);
+        let to = match way {
+            Direction::Original => self.way_on(t, id),
+            Direction::Reply => self.way_back(t, id),
+        };
+        let mtu = match (by_route, to) {
+            (false, _) => dest.mtu,
+            (true, Some(to)) => t.snap.port(to.port()).mtu,
+            (true, None) => return t.stats.drop(DropReason::NoRoute),
         };
         if self.conns.get(id).is_crossed() {
             return self.cross_piece(t, frame, p, key, (id, way), mtu);
@@ -249,9 +253,9 @@ impl<F: Frame> Core<F> {
                 }
             }
         }
-        match way {
-            Direction::Original => self.emit_fitting(t, frame, p.l3 as usize, dest.hop),
-            Direction::Reply => self.send_back(t, frame, p.l3 as usize, id),
+        match to.filter(|_| by_route) {
+            None => self.emit_fitting(t, frame, p.l3 as usize, dest.hop),
+            Some(to) => self.send_by(t, frame, p.l3 as usize, to),
         }
     }
 

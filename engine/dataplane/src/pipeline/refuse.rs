@@ -17,6 +17,7 @@ use crate::parse::may_be_answered;
 use crate::parse::parse_quoted;
 use crate::service::Closed;
 use crate::service::Forward;
+use crate::service::Target;
 use crate::snapshot::Local;
 use crate::steer::Owner;
 use crate::steer::steer;
@@ -97,16 +98,18 @@ impl<F: Frame> Core<F> {
         self.refuse(t, frame, p, reason, answer);
     }
 
-    /// An echo request: answered for every address of ours.
+    /// An echo request: answered for every address of ours; others pass, where a rule lets them.
     #[cold]
     pub(super) fn echo<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         mut frame: F,
         p: &Parsed,
+        hash: u64,
+        visited: u16,
     ) {
         match t.snap.locals.get(&p.tuple.dst) {
-            None => return self.route(t, frame, p),
+            None => return self.flow(t, frame, p, hash, visited),
             Some(Local { closed: Closed::Drop, .. }) => {
                 return t.stats.drop(DropReason::ClosedPort);
             }
@@ -156,8 +159,11 @@ impl<F: Frame> Core<F> {
         if q.tunnelled {
             return self.relay_from_tunnel(t, frame, p, &q, id);
         }
+        let dest = t.snap.dest(self.conns.get(id).dest());
         let kind = [frame.data()[p.l4 as usize], frame.data()[p.l4 as usize + 1]];
-        let refuses = way == Direction::Reply && icmp_wire::is_unreachable(p.family(), kind);
+        let refuses = way == Direction::Reply
+            && dest.traits.target == Target::Dest
+            && icmp_wire::is_unreachable(p.family(), kind);
         if refuses && self.may_try_another(t, id) {
             return t.stats.drop(DropReason::SecondChoice);
         }
@@ -171,9 +177,10 @@ impl<F: Frame> Core<F> {
         match (way, forward) {
             (Direction::Reply, _) => {
                 // Hops behind the director show as the VIP, as the kernel has it, or as themselves;
-                // the dest as the VIP in any case.
-                let dest = t.snap.dest(self.conns.get(id).dest());
-                let shows = dest.traits.shows_routers && p.tuple.src != dest.addr;
+                // the dest as the VIP in any case. What a server asked for has no VIP (RFC 5508
+                // section 4.2).
+                let shows = dest.traits.shows_routers && p.tuple.src != dest.addr
+                    || dest.traits.target != Target::Dest;
                 let new_src = (!shows).then_some(rewrite.src);
                 let how = Translation { way, rewrite, shifts, new_src };
                 icmp::translate(frame.data_mut(), p, &q, &how);
@@ -221,6 +228,12 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         id: ConnId,
     ) {
+        if self.is_routed(t, id) {
+            return match self.way_on(t, id) {
+                Some(way) => self.send_by(t, frame, p.l3 as usize, way),
+                None => t.stats.drop(DropReason::NoRoute),
+            };
+        }
         let hop = t.snap.dest(self.conns.get(id).dest()).hop;
         self.emit_fitting(t, frame, p.l3 as usize, hop);
     }
@@ -284,8 +297,8 @@ impl<F: Frame> Core<F> {
         self.send_by(t, frame, p.l3 as usize, to);
     }
 
-    /// A packet of a conn whose TTL is used up, or that is larger than its way, or changes its
-    /// family.
+    /// A packet of a conn whose TTL is used up, or that is larger than its way (than no way at all,
+    /// where it goes by route), or changes its family.
     #[cold]
     #[inline(never)]
     pub(super) fn exceeds<P: Pool<Frame = F>>(
@@ -299,6 +312,21 @@ impl<F: Frame> Core<F> {
         if self.conns.get(id).is_crossed() {
             return self.cross(t, frame, p, (id, way), (Next::Hop(hop), mtu));
         }
+        if way == Direction::Original && self.is_routed(t, id) {
+            return self.by_route(t, frame, p, id);
+        }
+        self.exceeds_or_goes(t, frame, p, (id, way), (hop, mtu));
+    }
+
+    /// The same, of a conn whose way is known.
+    pub(super) fn exceeds_or_goes<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        (id, way): (ConnId, Direction),
+        (hop, mtu): (Hop, u16),
+    ) {
         let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
         self.emit_fitting(t, frame, p.l3 as usize, hop);

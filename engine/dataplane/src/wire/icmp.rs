@@ -6,6 +6,8 @@ use crate::tuple::Family;
 pub const LEN: usize = 8;
 /// Place of the checksum.
 pub const CHECKSUM: usize = 2;
+/// Place of an echo's identifier.
+pub const ID: usize = 4;
 /// Place of the next-hop MTU of "fragmentation needed" (RFC 1191 section 4); 16 bits.
 pub const V4_MTU: usize = 6;
 /// Place of the MTU of "packet too big" (RFC 4443 section 3.2); 32 bits.

@@ -2,6 +2,7 @@
 //! the addresses outside so that the error reaches him (`ip_vs_nat_icmp`, RFC 5508 section 4).
 
 use super::answer;
+use super::rewrite::echo;
 use super::rewrite::udp_checksum;
 use super::segment;
 use super::tunnel;
@@ -86,7 +87,11 @@ fn quoted(packet: &mut [u8], q: &Quoted, t: &Translation<'_>, family: Family) {
             put128(ip, ipv6::DST, r.src.bits());
         }
     }
-    quoted_segment(&mut packet[q.l4..], q, t);
+    let segment = &mut packet[q.l4..];
+    match q.tuple.proto {
+        Proto::Icmp | Proto::Icmpv6 => echo(segment, r),
+        _ => quoted_segment(segment, q, t),
+    }
 }
 
 /// The quoted segment gets the ports and numbers that its sender wrote.

@@ -7,6 +7,7 @@ use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::wire::checksum::Delta;
 use crate::wire::get16;
+use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
 use crate::wire::put16;
@@ -18,7 +19,7 @@ use crate::wire::udp;
 /// What a TTL one less does to the header checksum: its word falls by 0x0100.
 const TTL_LESS: Delta = Delta(!0x0100);
 
-/// Applies a conn's rewrite to a packet of TCP or UDP. Its TTL must be at least 1.
+/// Applies a conn's rewrite to a packet of TCP or UDP, or an echo. Its TTL must be at least 1.
 #[inline(always)]
 pub fn apply(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
     addresses(frame, p, r);
@@ -56,13 +57,27 @@ pub fn set_fragment_id(frame: &mut [u8], p: &Parsed, id: u32) {
 
 #[inline(always)]
 fn transport(segment: &mut [u8], proto: Proto, r: &Rewrite) {
-    put32(segment, 0, (r.sport as u32) << 16 | r.dport as u32);
-    if proto == Proto::Tcp {
-        let checksum = r.l4.apply(get16(segment, tcp::CHECKSUM));
-        put16(segment, tcp::CHECKSUM, checksum);
-    } else {
-        udp_checksum(segment, r.l4);
+    let ports = (r.sport as u32) << 16 | r.dport as u32;
+    match proto {
+        Proto::Tcp => {
+            put32(segment, 0, ports);
+            let checksum = r.l4.apply(get16(segment, tcp::CHECKSUM));
+            put16(segment, tcp::CHECKSUM, checksum);
+        }
+        Proto::Udp => {
+            put32(segment, 0, ports);
+            udp_checksum(segment, r.l4);
+        }
+        Proto::Icmp | Proto::Icmpv6 => echo(segment, r),
     }
+}
+
+/// An echo's identifier is in the place of the one port that is not 0 (RFC 5508 section 3.1).
+#[cold]
+pub(super) fn echo(message: &mut [u8], r: &Rewrite) {
+    put16(message, icmp::ID, r.sport | r.dport);
+    let checksum = r.l4.apply(get16(message, icmp::CHECKSUM));
+    put16(message, icmp::CHECKSUM, checksum);
 }
 
 /// 0 says "no checksum" and stays; a sum that comes out as 0 is written as ffff (RFC 768).

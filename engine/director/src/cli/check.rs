@@ -82,6 +82,9 @@ fn summary(config: &Config) -> String {
     if conns > 0 {
         parts.push(format!("ports for {conns} full-NAT conns"));
     }
+    if !config.snats.is_empty() {
+        parts.push(count(config.snats.len(), "SNAT rule"));
+    }
     parts.join(", ")
 }
 

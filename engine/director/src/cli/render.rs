@@ -119,6 +119,13 @@ fn services(out: &mut String, s: &Status) {
             line(out, "  no dest: clients are refused");
         }
     }
+    for rule in &s.snat {
+        out.push('\n');
+        line(out, &format!("snat \"{}\" {}", rule.name, rule.scheduler));
+        wrap(out, "  from ", &rule.sources);
+        row(out, 22, "", &DEST_HEADS);
+        rule.dests.iter().for_each(|d| dest(out, d));
+    }
     if !s.removed.is_empty() {
         out.push('\n');
         line(out, "removed, with conns that go on to their end");
@@ -138,6 +145,8 @@ fn dest(out: &mut String, d: &DestStatus) {
     row(out, 22, &format!("  {}", d.address), &cells);
     let at = match &d.mac {
         Some(mac) => mac.clone(),
+        // As many next hops as its conns have destinations.
+        None if d.hop == d.address => return,
         None => d.hop.to_uppercase(),
     };
     let passed_over = match d.passed_over {
@@ -346,6 +355,8 @@ mod tests {
         });
         let mut removed = dest.clone();
         removed["service"] = "tcp 10.1.0.100:80".into();
+        let mut by_route = dest.clone();
+        (by_route["address"], by_route["hop"]) = ("by route".into(), "by route".into());
         let law = crate::control::law(&[pointsman_dataplane::stats::WorkerStats::default()]);
         let mut law = serde_json::to_value(law).unwrap();
         for count in law["dropped"].as_object_mut().unwrap().values_mut() {
@@ -377,6 +388,10 @@ mod tests {
                 { "name": "udp 10.1.0.100:53", "protocol": "udp", "address": "10.1.0.100:53",
                   "scheduler": "rr", "forward": "nat", "dests": [],
                   "exhausted": { "no_lease": 5, "table_full": 0, "reply_clash": 6 } },
+            ],
+            "snat": [
+                { "name": "out", "sources": ["10.2.0.0/24", "2001:db8:2::/64"],
+                  "scheduler": "sh", "dests": [by_route] },
             ],
             "removed": [removed],
             "conns": { "used": 9, "capacity": 1_048_576, "opened": 12 },
@@ -421,6 +436,8 @@ mod tests {
             "tcp 10.1.0.100:80 wlc fullnat \"web\"",
             "udp 10.1.0.100:53 rr nat\n",
             "no dest: clients are refused",
+            "snat \"out\" sh\n  from 10.2.0.0/24, 2001:db8:2::/64\n",
+            "  by route              65535",
             "  [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n",
             "65535  18.4E  99999  18.4E  18.4E  18.4E      0  18.4E",
             "DEAD on lan",

@@ -5,6 +5,7 @@ use super::snapshot::MAX_PORTS;
 use super::snapshot::PortFacts;
 use hashbrown::HashMap;
 use pointsman_config::Config;
+use pointsman_config::LeaveWith;
 use pointsman_config::Protocol;
 use pointsman_config::Scheduler;
 use pointsman_config::SchedulerFlag;
@@ -22,6 +23,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::OnIdle;
+use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -74,11 +76,22 @@ pub(crate) fn sched(
         port: has([SchedulerFlag::ShPort, SchedulerFlag::MhPort]),
         fallback: has([SchedulerFlag::ShFallback, SchedulerFlag::MhFallback]),
     };
+    sched_with(service.scheduler, flags, service.maglev_size, dests, endpoint)
+}
+
+/// Any scheduler, with what some have besides.
+pub(crate) fn sched_with(
+    scheduler: Scheduler,
+    flags: Flags,
+    maglev_size: u32,
+    dests: &[Candidate],
+    endpoint: impl Fn(DestId) -> (Addr, u16),
+) -> Sched {
     let maglev = |c: &Candidate| {
         let (addr, port) = endpoint(c.id);
         MaglevEntry { addr, port, last_weight: c.last_weight }
     };
-    match service.scheduler {
+    match scheduler {
         Scheduler::Rr => Sched::Rr,
         Scheduler::Wrr => Sched::Wrr,
         Scheduler::Lc => Sched::Lc,
@@ -92,7 +105,7 @@ pub(crate) fn sched(
         Scheduler::Dh => Sched::Hashed(Hashed::destination(dests)),
         Scheduler::Mh => {
             let entries: Vec<_> = dests.iter().map(maglev).collect();
-            Sched::Hashed(Hashed::maglev(&entries, service.maglev_size, flags))
+            Sched::Hashed(Hashed::maglev(&entries, maglev_size, flags))
         }
     }
 }
@@ -179,12 +192,18 @@ pub(crate) fn routes(config: &Config) -> Routes {
     Routes::new(all)
 }
 
-pub(crate) fn pool(pool: &pointsman_config::Pool) -> LocalPool {
-    let addrs = || pool.addresses().map(Addr::from);
-    LocalPool {
-        v4: addrs().filter(|a| a.is_v4()).collect(),
-        v6: addrs().filter(|a| !a.is_v4()).collect(),
-    }
+/// The pools of the configuration, then those of rules that name addresses, in their order.
+pub(crate) fn pools(config: &Config) -> Vec<LocalPool> {
+    let named = config.snats.iter().filter_map(|snat| match &snat.leave_with {
+        LeaveWith::Addresses(addrs) => Some(local_pool(addrs.iter().copied())),
+        _ => None,
+    });
+    config.pools.iter().map(|pool| local_pool(pool.addresses())).chain(named).collect()
+}
+
+fn local_pool(addrs: impl Iterator<Item = IpAddr>) -> LocalPool {
+    let (v4, v6) = addrs.map(Addr::from).partition(|a| a.is_v4());
+    LocalPool { v4, v6 }
 }
 
 pub(crate) fn locals(config: &Config, next: &Snapshot) -> HashMap<Addr, Local> {
@@ -198,10 +217,13 @@ pub(crate) fn locals(config: &Config, next: &Snapshot) -> HashMap<Addr, Local> {
         };
         local.ports |= vip.ports.iter().fold(0, |ports, p| ports | 1 << p);
     }
+    let automap = config.services.iter().any(|s| s.automap)
+        || config.snats.iter().any(|s| s.leave_with == LeaveWith::Automap);
     for (index, port) in next.ports.iter().enumerate() {
         for (addr, _) in &port.addrs {
             let local = locals.entry(*addr).or_default();
             local.own = true;
+            local.pool |= automap;
             local.ports |= 1 << index;
         }
     }
@@ -262,5 +284,6 @@ pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Tr
             pointsman_config::Exhausted::Drop => Closed::Drop,
             pointsman_config::Exhausted::Reject => Closed::Reject,
         },
+        target: Target::Dest,
     }
 }

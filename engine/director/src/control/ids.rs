@@ -15,6 +15,18 @@ pub(crate) struct ServiceKey {
     pub(crate) port: u16,
 }
 
+impl ServiceKey {
+    /// Of what opens a rule's conns, which are numbered by their names. Services are not ICMP.
+    pub(crate) fn of_rule(number: usize) -> Self {
+        Self { proto: Proto::Icmp, addr: Addr::v6(number as u128), port: 0 }
+    }
+
+    /// The rule's number.
+    pub(crate) fn rule(&self) -> Option<usize> {
+        (self.proto == Proto::Icmp).then_some(self.addr.bits() as usize)
+    }
+}
+
 /// What makes a dest the same dest. The method is part of it: conns were opened for one and live
 /// on with it when a reload changes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -12,6 +12,7 @@ mod locals;
 pub mod neigh;
 mod reload;
 mod report;
+mod rules;
 pub mod snapshot;
 pub mod socket;
 pub mod status;

@@ -97,7 +97,7 @@ impl<D: Driver> Control<D> {
     /// Gives up what removed dests no longer need: their numbers and lingering addresses.
     pub(super) fn collect(&mut self, now: Tick) {
         let dests = self.current.dests.iter().enumerate();
-        let removed = dests.filter(|(_, d)| d.removed && !d.addr.is_unspecified());
+        let removed = dests.filter(|(_, d)| d.removed && !d.is_nobody());
         let blocks = &self.parts.shared.dests;
         let conns = |id: DestId| {
             let active = blocks.sum(id.0 as usize, |s| &s.active);

@@ -9,8 +9,10 @@ use crate::io::Nic;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
+use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Target;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::Balance;
 use pointsman_dataplane::stats::Counter;
@@ -119,6 +121,7 @@ impl<D: Driver> Control<D> {
             ports: (0..self.ports.len()).map(|i| self.port_status(i)).collect(),
             workers: (0..workers.len()).map(|i| self.worker_status(i, &workers[i])).collect(),
             services: self.service_statuses(),
+            snat: self.rule_statuses(),
             removed: self.removed_statuses(),
             conns: status::ConnsStatus {
                 used: sum(|w| &w.conns),
@@ -237,13 +240,25 @@ impl<D: Driver> Control<D> {
         }
     }
 
+    fn rule_statuses(&self) -> Vec<status::RuleStatus> {
+        let rules = self.current.snats.iter().zip(&self.parts.config.snats);
+        let one = |(rule, config): (&pointsman_dataplane::snat::Snat, &pointsman_config::Snat)| {
+            status::RuleStatus {
+                name: config.name.clone(),
+                sources: config.sources.iter().map(ToString::to_string).collect(),
+                scheduler: rule.service.sched.name().into(),
+                dests: rule.service.dests.iter().map(|c| self.dest_status(c.id)).collect(),
+            }
+        };
+        rules.map(one).collect()
+    }
+
     fn removed_statuses(&self) -> Vec<status::RemovedStatus> {
         let dests = self.current.dests.iter().enumerate();
-        let removed = dests.filter(|(_, d)| d.removed && !d.addr.is_unspecified());
+        let removed = dests.filter(|(_, d)| d.removed && !d.is_nobody());
         let one = |(id, _)| {
             let id = DestId(id as u32);
-            let (proto, vip, _) = self.builder.dest_name(id)?;
-            let service = format!("{proto} {vip}");
+            let (service, _) = self.builder.dest_name(id)?;
             Some(status::RemovedStatus { service, dest: self.dest_status(id) })
         };
         removed.filter_map(one).collect()
@@ -253,12 +268,19 @@ impl<D: Driver> Control<D> {
         let dest = self.current.dest(id);
         let (now, base) = (DestTotals::of(&self.parts.shared, id), self.bases[id.0 as usize]);
         let dests = &self.parts.shared.dests;
-        let (_, hop) = self.parts.shared.neighbours.get(dest.hop);
-        let (hop, mac) = hop_words(hop);
+        let way = |dest: &Dest| {
+            let (_, hop) = self.parts.shared.neighbours.get(dest.hop);
+            (self.current.port(dest.out).name.clone(), hop_words(hop))
+        };
+        let (address, (port, (hop, mac))) = match dest.traits.target {
+            Target::Dest => (SocketAddr::new(dest.addr.into(), dest.port).to_string(), way(dest)),
+            Target::ByDest => (dest.addr.to_string(), way(dest)),
+            Target::ByRoute => ("by route".into(), ("any".into(), ("by route".into(), None))),
+        };
         status::DestStatus {
-            address: SocketAddr::new(dest.addr.into(), dest.port).to_string(),
+            address,
             weight: dest.weight,
-            port: self.current.port(dest.out).name.clone(),
+            port,
             hop,
             mac,
             active: dests.sum(id.0 as usize, |s| &s.active),

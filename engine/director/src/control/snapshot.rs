@@ -20,11 +20,11 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
-use pointsman_dataplane::tuple::Proto;
 use std::fmt;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -115,9 +115,11 @@ pub struct Inputs<'a> {
 /// fails changes nothing.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    services: Ids<ServiceKey>,
-    dests: Ids<DestKey>,
+    pub(super) services: Ids<ServiceKey>,
+    pub(super) dests: Ids<DestKey>,
     versions: u32,
+    /// Names that SNAT rules have had; a rule's place here is its number.
+    pub(super) rules: Vec<String>,
     linger: Linger,
 }
 
@@ -128,6 +130,7 @@ impl Builder {
             services: Ids::new(dests.max(1)),
             dests: Ids::new(dests),
             versions: 0,
+            rules: Vec::new(),
             linger: Linger::default(),
         }
     }
@@ -151,7 +154,7 @@ impl Builder {
         next.ports = convert::ports(config, inputs.ports);
         next.routes = convert::routes(config);
         next.routing = config.director.route;
-        next.pools = config.pools.iter().map(convert::pool).collect();
+        next.pools = convert::pools(config);
         next.timeouts = convert::timeouts(&config.timeouts);
         // Before any next hop: what is ours from now on is none, what was ours may be one.
         next.locals = convert::locals(config, &next);
@@ -161,9 +164,15 @@ impl Builder {
             let built = self.service(service, previous, inputs, &next, &mut plan, &mut fresh)?;
             next.services.push(built);
         }
+        let mut pools = config.pools.len();
+        for snat in &config.snats {
+            let built =
+                self.rule(snat, &mut pools, previous, inputs, &next, &mut plan, &mut fresh)?;
+            next.snats.push(built);
+        }
         self.keep_removed(config, previous, inputs, &next, &mut plan);
         self.dests.release_unless(|id| plan.get(id as usize).is_some_and(Option::is_some));
-        let in_use: Vec<ServiceId> = next.services.iter().map(|s| s.id).collect();
+        let in_use: Vec<ServiceId> = next.takers().map(|s| s.id).collect();
         self.services.release_unless(|id| in_use.contains(&ServiceId(id)));
         next.dests = plan.into_iter().map(|d| d.unwrap_or_else(nobody)).collect();
         for route in next.routes.iter() {
@@ -181,10 +190,16 @@ impl Builder {
     }
 
     /// A dest's service and the dest as people write them, while its number is in use.
-    pub fn dest_name(&self, id: DestId) -> Option<(Proto, SocketAddr, SocketAddr)> {
+    pub fn dest_name(&self, id: DestId) -> Option<(String, SocketAddr)> {
         let key = self.dests.key(id.0)?;
-        let vip = SocketAddr::new(key.service.addr.into(), key.service.port);
-        Some((key.service.proto, vip, SocketAddr::new(key.addr.into(), key.port)))
+        let service = match key.service.rule() {
+            Some(rule) => format!("snat {}", self.rules.get(rule)?),
+            None => {
+                let vip = SocketAddr::new(key.service.addr.into(), key.service.port);
+                format!("{} {vip}", key.service.proto)
+            }
+        };
+        Some((service, SocketAddr::new(key.addr.into(), key.port)))
     }
 
     fn service(
@@ -204,22 +219,11 @@ impl Builder {
         let forward = convert::forward(service.forward);
         let mut listed = Vec::with_capacity(service.dests.len());
         for dest in &service.dests {
-            let (addr, port) = (dest.address.ip().into(), dest.address.port());
-            let dest_key = DestKey { service: key, addr, port, forward };
-            let full = BuildError::Dests(self.dests.len());
-            let (dest_id, new) = self.dests.dest(dest_key, inputs.settled).ok_or(full)?;
-            if new {
-                fresh.push(dest_id);
-            }
             let weight = u32::from(dest.weight);
             let source = source(next, service.pool, dest.address.ip().into());
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
             built.traits = convert::traits(service, next);
-            if plan.len() <= dest_id.0 as usize {
-                plan.resize(dest_id.0 as usize + 1, None);
-            }
-            plan[dest_id.0 as usize] = Some(built);
-            listed.push(Candidate { id: dest_id, weight, last_weight: weight });
+            listed.push(self.plan_dest(key, built, inputs, plan, fresh)?);
         }
         let before = previous.services.iter().find(|s| s.id == id && key_of(s) == key);
         let mut dests = kernel_order(listed, before);
@@ -242,7 +246,30 @@ impl Builder {
         })
     }
 
-    fn new_version(&mut self) -> u32 {
+    /// Gives a dest its number.
+    pub(super) fn plan_dest(
+        &mut self,
+        service: ServiceKey,
+        built: Dest,
+        inputs: &Inputs<'_>,
+        plan: &mut Vec<Option<Dest>>,
+        fresh: &mut Vec<DestId>,
+    ) -> Result<Candidate, BuildError> {
+        let Dest { addr, port, forward, weight, .. } = built;
+        let key = DestKey { service, addr, port, forward };
+        let full = BuildError::Dests(self.dests.len());
+        let (id, new) = self.dests.dest(key, inputs.settled).ok_or(full)?;
+        if new {
+            fresh.push(id);
+        }
+        if plan.len() <= id.0 as usize {
+            plan.resize(id.0 as usize + 1, None);
+        }
+        plan[id.0 as usize] = Some(built);
+        Ok(Candidate { id, weight, last_weight: weight })
+    }
+
+    pub(super) fn new_version(&mut self) -> u32 {
         self.versions += 1;
         self.versions
     }
@@ -257,14 +284,17 @@ impl Builder {
         plan: &mut [Option<Dest>],
     ) {
         for (id, before) in previous.dests.iter().enumerate() {
-            let gone = plan[id].is_some() || before.addr.is_unspecified();
+            let gone = plan[id].is_some() || before.is_nobody();
             // A worker that has not taken the last snapshot yet may be opening a conn to it.
             let last_chance = !before.removed || !inputs.settled;
             if gone || !(last_chance || (inputs.has_conns)(DestId(id as u32))) {
                 continue;
             }
             let address = SocketAddr::new(before.addr.into(), before.port);
-            let source = removed_source(previous, DestId(id as u32), next);
+            let source = match before.traits.target {
+                Target::ByRoute => None,
+                _ => removed_source(previous, DestId(id as u32), next),
+            };
             let rebuilt = source.map_or(Ok(before.clone()), |source| {
                 build_dest(next, inputs, before.forward, source, address, 0)
             });
@@ -322,9 +352,12 @@ pub fn wanted(
 ) -> Vec<(PortId, Addr)> {
     let removed = snapshot.dests.iter().filter(|d| d.removed && !d.addr.is_unspecified());
     let removed = removed.filter_map(|d| entry(d.hop));
-    let of_services = snapshot.services.iter().flat_map(|s| {
+    let of_services = snapshot.takers().flat_map(|s| {
         let way = move |c: &Candidate| {
-            let addr = snapshot.dest(c.id).addr;
+            let Dest { addr, traits, .. } = *snapshot.dest(c.id);
+            if traits.target == Target::ByRoute {
+                return None;
+            }
             snapshot.routes.find(source(snapshot, s.pool, addr), addr)
         };
         s.dests.iter().filter_map(way)
@@ -348,7 +381,7 @@ fn key_of(service: &Service) -> ServiceKey {
 }
 
 /// A quiesced dest's weight of before (`__ip_vs_update_dest`).
-fn remember_weights(dests: &mut [Candidate], before: Option<&Service>) {
+pub(super) fn remember_weights(dests: &mut [Candidate], before: Option<&Service>) {
     for dest in dests.iter_mut().filter(|d| d.weight == 0) {
         let mut known = before.iter().flat_map(|s| &s.dests);
         dest.last_weight = known.find(|d| d.id == dest.id).map_or(0, |d| d.last_weight);
@@ -357,7 +390,7 @@ fn remember_weights(dests: &mut [Candidate], before: Option<&Service>) {
 
 /// New dests go to the head one after another, kept ones keep their order: what ip_vs_add_dest
 /// leaves after the same changes.
-fn kernel_order(listed: Vec<Candidate>, before: Option<&Service>) -> Vec<Candidate> {
+pub(super) fn kernel_order(listed: Vec<Candidate>, before: Option<&Service>) -> Vec<Candidate> {
     let old: &[Candidate] = before.map_or(&[], |s| &s.dests);
     let is_old = |id: DestId| old.iter().any(|o| o.id == id);
     let new = listed.iter().rev().filter(|c| !is_old(c.id)).copied();
@@ -384,7 +417,7 @@ fn removed_source(previous: &Snapshot, id: DestId, next: &Snapshot) -> Option<Ad
     }
 }
 
-fn build_dest(
+pub(super) fn build_dest(
     next: &Snapshot,
     inputs: &mut Inputs<'_>,
     forward: Forward,
@@ -422,7 +455,7 @@ fn next_hop(
 }
 
 /// What stands at a number that serves nobody.
-fn nobody() -> Dest {
+pub(super) fn nobody() -> Dest {
     Dest {
         addr: Addr::UNSPECIFIED,
         port: 0,

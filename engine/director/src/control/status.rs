@@ -22,6 +22,9 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// In the order of the configuration.
     pub services: Vec<ServiceStatus>,
+    /// SNAT rules, in the order of the configuration.
+    #[serde(default)]
+    pub snat: Vec<RuleStatus>,
     /// Dests that are in no service any more but have conns.
     pub removed: Vec<RemovedStatus>,
     /// Of all workers.
@@ -138,6 +141,19 @@ pub struct WorkerStatus {
     pub busy_turns: u64,
     /// Whether the conservation law holds for it.
     pub law_holds: bool,
+}
+
+/// A SNAT rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleStatus {
+    /// In the configuration.
+    pub name: String,
+    /// Prefixes of the servers.
+    pub sources: Vec<String>,
+    /// As it is called in the configuration.
+    pub scheduler: String,
+    /// Its routers; or one, called `by route`.
+    pub dests: Vec<DestStatus>,
 }
 
 /// A service.

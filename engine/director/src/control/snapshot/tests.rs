@@ -1,4 +1,5 @@
 use super::*;
+use pointsman_dataplane::tuple::Proto;
 use std::collections::HashMap;
 use std::collections::HashSet;
 
@@ -173,7 +174,7 @@ fn a_removed_dest_stays_while_it_has_conns() {
     assert!(dest.removed && dest.addr.to_string() == "10.2.0.2" && dest.hop != Hop(u32::MAX));
     assert!(world.current.is_nat_dest(Proto::Tcp, dest.addr, 80));
     assert_eq!(world.addrs(0), ["10.2.0.3"]);
-    assert_eq!(world.builder.dest_name(gone).unwrap().2, "10.2.0.2:80".parse().unwrap());
+    assert_eq!(world.builder.dest_name(gone).unwrap().1, "10.2.0.2:80".parse().unwrap());
     world.busy.clear();
     world.load(&without);
     assert!(world.current.dest(gone).addr.is_unspecified());
@@ -512,4 +513,98 @@ fn a_dests_way_is_that_of_the_pools_source() {
         world.load(&config(&[service(81, "nat")]));
         assert_eq!((world.current.dest(id).removed, world.current.dest(id).hop), (true, fullnat));
     }
+}
+
+/// A rule for what the servers open, with these further lines.
+fn snat(name: &str, lines: &str) -> String {
+    format!("[[snat]]\nname = '{name}'\nsource = '10.2.0.0/24'\n{lines}\n")
+}
+
+const ROUTERS: &str = "pool = 'automap'
+    [[snat.dest]]
+    address = '10.1.0.2'
+    [[snat.dest]]
+    address = '10.1.0.3'";
+
+#[test]
+fn a_rule_by_route_has_one_dest_that_needs_no_next_hop() {
+    let mut world = World::new(16);
+    let text = config(&[snat("out", "address = '10.1.0.254'\nports = [53, '80-81']")]);
+    assert_eq!(world.load(&text), [DestId(0)]);
+    let rule = &world.current.snats[0];
+    assert_eq!(rule.ports, [53..=53, 80..=81]);
+    assert!(rule.service.is_rule() && rule.protocols.tcp && !rule.protocols.icmp);
+    let dest = world.current.dest(DestId(0));
+    assert_eq!((dest.traits.target, dest.mtu), (Target::ByRoute, 0));
+    assert!(!dest.is_nobody());
+    // The pool of its addresses comes behind the file's own.
+    let own = Addr::from(IpAddr::from([10, 1, 0, 254]));
+    assert_eq!(rule.service.pool, Some(1));
+    assert_eq!(world.current.laddrs(&rule.service, PortId(1), own.family()), [own]);
+    assert!(world.current.locals[&own].pool && world.current.locals[&own].own);
+    let hops = wanted(&world.current, |_| None);
+    assert_eq!(hops, [(PortId(0), IpAddr::from([10, 1, 0, 1]).into())], "the gateway alone");
+}
+
+#[test]
+fn a_rule_with_routers_keeps_destinations_and_goes_by_them() {
+    let mut world = World::new(16);
+    world.load(&config(&[snat("out", ROUTERS)]));
+    let rule = &world.current.snats[0];
+    assert_eq!(rule.service.pool, None, "automap");
+    for (candidate, router) in rule.service.dests.iter().zip(["10.1.0.3", "10.1.0.2"]) {
+        let dest = world.current.dest(candidate.id);
+        assert_eq!((dest.addr.to_string().as_str(), dest.out), (router, PortId(0)));
+        assert_eq!((dest.traits.target, dest.traits.retries), (Target::ByDest, 1));
+        assert_eq!(dest.mtu, 1500);
+    }
+    let own = |port: u8| world.current.laddrs(&rule.service, PortId(port), Addr::v4(0).family());
+    assert_eq!(own(0), [IpAddr::from([10, 1, 0, 254]).into()]);
+    assert_eq!(own(1), [IpAddr::from([10, 2, 0, 254]).into()]);
+    assert!(own(1).iter().all(|addr| world.current.locals[addr].pool), "replies have an owner");
+}
+
+#[test]
+fn a_rule_keeps_its_numbers_by_its_name() {
+    let mut world = World::new(16);
+    let (a, b) = (snat("a", ROUTERS), snat("b", "pool = 'automap'"));
+    assert_eq!(world.load(&config(&[a.clone(), b.clone()])).len(), 3);
+    let ids = |w: &World, n: usize| {
+        let service = &w.current.snats[n].service;
+        (service.id, service.dests.iter().map(|c| c.id).collect::<Vec<_>>(), service.version)
+    };
+    let before = (ids(&world, 0), ids(&world, 1));
+    assert!(world.load(&config(&[b.clone(), a.clone()])).is_empty());
+    assert_eq!((ids(&world, 1), ids(&world, 0)), before);
+    let again = world.try_build(&config(&[b, a])).unwrap();
+    assert_eq!(again.0, world.current);
+    assert_eq!(world.builder.dest_name(before.1.1[0]).unwrap().0, "snat b");
+}
+
+#[test]
+fn a_rule_that_goes_stays_while_it_has_conns() {
+    let mut world = World::new(16);
+    world.load(&config(&[snat("a", ROUTERS), snat("b", "pool = 'automap'")]));
+    world.busy.extend([DestId(0), DestId(2)]);
+    world.load(&config(&[]));
+    world.load(&config(&[]));
+    let target = |id| world.current.dest(DestId(id)).traits.target;
+    assert_eq!((target(0), target(2)), (Target::ByDest, Target::ByRoute));
+    assert!(world.current.dest(DestId(1)).is_nobody(), "had none");
+    assert!(world.current.lookup.has_removed());
+    world.busy.clear();
+    world.load(&config(&[]));
+    assert!(world.current.dests.iter().all(Dest::is_nobody));
+}
+
+#[test]
+fn full_nat_by_automap_leaves_with_the_address_of_the_dests_port() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "fullnat", &[(2, 1)]).replace("'l'", "'automap'")]));
+    let service = &world.current.services[0];
+    assert_eq!((service.pool, service.is_rule()), (None, false));
+    let dest = world.current.dest(service.dests[0].id);
+    let own = IpAddr::from([10, 2, 0, 254]).into();
+    assert_eq!(world.current.laddrs(service, dest.out, dest.addr.family()), [own]);
+    assert!(world.current.locals[&own].pool);
 }
