@@ -264,6 +264,7 @@ fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
             port: 80,
             forward,
             pool: Some(0),
+            proxy_in: Vec::new(),
             sched: Sched::Rr,
             dests: candidates,
             version: 1,

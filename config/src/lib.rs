@@ -33,6 +33,7 @@ pub use diagnostic::Severity;
 pub use diagnostic::Underline;
 pub use load::load;
 pub use load::parse;
+pub use model::ClientAddress;
 pub use model::Closed;
 pub use model::Config;
 pub use model::Dest;

@@ -233,6 +233,10 @@ pub struct Service {
     pub on_idle: OnIdle,
     /// What clients get for whose conns no local port or no room is left.
     pub exhausted: Exhausted,
+    /// How dests learn of their clients; not off only for full-NAT.
+    pub client_address: ClientAddress,
+    /// Clients that tell the dest by themselves; host bits are zero.
+    pub proxy_in: Vec<Prefix>,
     /// Index of its VIP in [`Config::vips`].
     pub vip: usize,
     /// Real servers, in the order of the file; may be empty.
@@ -462,6 +466,20 @@ words! {
         Forget "forget" "drop" "silent",
         /// Both ends get a RST.
         Reset "reset" "rst",
+    }
+}
+
+words! {
+    /// How dests learn of their clients.
+    ClientAddress "client_address" {
+        /// They do not.
+        Off "off" "no" "none" "false",
+        /// PROXY protocol version 1: a line of text before a TCP conn's data.
+        ProxyV1 "proxy-v1" "v1" "send-proxy" "proxy",
+        /// Version 2: a binary header before a TCP conn's data, or in each UDP datagram.
+        ProxyV2 "proxy-v2" "v2" "send-proxy-v2",
+        /// TCP option 254 in the client's first segments.
+        Toa "toa" "254" "option-254",
     }
 }
 

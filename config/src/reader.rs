@@ -205,6 +205,11 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
+    /// Whether `key` is given.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
     /// The place of the value of `key`; the header's, if it is not given.
     pub(crate) fn span_of(&self, key: &str) -> Span {
         self.table.get(key).map_or(self.span, |value| value.span().into())

@@ -129,6 +129,8 @@ pub(crate) const SERVICE: Schema = Schema {
         ("on_dead", "\"reset\""),
         ("on_idle", "\"reset\""),
         ("exhausted", "\"drop\""),
+        ("client_address", "\"proxy-v2\""),
+        ("proxy_in", "[\"10.1.0.0/24\"]"),
         ("dest", "[[service.dest]]"),
     ],
 };

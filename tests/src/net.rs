@@ -265,6 +265,7 @@ fn add_service(
         port: service_port(forward),
         forward,
         pool: (forward == Forward::FullNat).then_some(0),
+        proxy_in: Vec::new(),
         sched: Sched::Rr,
         dests: candidates,
         version: 1,

@@ -100,6 +100,7 @@ pub fn add(s: &mut Snapshot, sched: Sched, dests: Vec<Dest>) -> usize {
         port: 0,
         forward: Forward::FullNat,
         pool: Some(s.pools.len() - 1),
+        proxy_in: Vec::new(),
         sched,
         dests: (0..dests.len() as u32).map(candidates).collect(),
         version: 1,

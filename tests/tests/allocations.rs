@@ -134,6 +134,28 @@ fn nothing_is_allocated_for_replies_answers_and_fragments() {
 }
 
 #[test]
+fn nothing_is_allocated_for_telling_dests_of_their_clients() {
+    use pointsman_dataplane::service::ClientAddress;
+    let vip = |family| net::service_addr(family, Forward::FullNat);
+    for family in net::FAMILIES {
+        for kind in [ClientAddress::ProxyV1, ClientAddress::ProxyV2, ClientAddress::Toa] {
+            let mut rig = Rig::with(|s| {
+                s.dests.iter_mut().for_each(|d| d.traits.client_address = kind);
+            });
+            let tcp = |n: u8, flags| Packet::tcp(net::client(family, n, 5), vip(family), flags);
+            for flags in [flag::SYN, flag::ACK, flag::FIN | flag::ACK] {
+                let frames: Vec<_> = (0..50).map(|n| tcp(n, flags).bytes()).collect();
+                assert_eq!(allocations(&mut rig, WAN, &frames), 0, "{family:?} {kind:?}");
+            }
+            let datagram = Packet::udp(net::client(family, 1, 5), vip(family)).bytes();
+            assert_eq!(allocations(&mut rig, WAN, &[datagram.clone(), datagram]), 0);
+            rig.now = rig.now + Duration::from_millis(200);
+            assert_eq!(housekeeping(&mut rig), 0, "again: {family:?} {kind:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_allocated_for_held_frames() {
     use pointsman_dataplane::neigh::HopState;
     let family = pointsman_dataplane::tuple::Family::V4;

@@ -32,6 +32,7 @@ use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use pointsman_tests::see;
 use pointsman_tests::talk::Talk;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -105,6 +106,7 @@ cases!(MADE, Made, made, [
     TimeExceeded made_time_exceeded
     TooBig made_too_big
     Fragment made_fragment
+    ProxyHeader made_proxy_header
     Control made_control
 ]);
 
@@ -538,7 +540,7 @@ mod case {
             let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
             last = rig.feed_at(0, WAN, &frames).sent.pop();
         }
-        let seen = pointsman_tests::see::see(&last.expect("the last one leaves").bytes);
+        let seen = see::see(&last.expect("the last one leaves").bytes);
         assert_eq!(seen.src, first.at_dest.src, "the lent port");
         assert!(first.say(&mut rig, flag::ACK).sent.is_empty());
         assert_eq!(rig.drops(), [(DropReason::LateSegment, 1)]);
@@ -746,6 +748,18 @@ mod case {
         let out = rig.feed(WAN, &syn(Forward::Nat).may_fragment().payload(&[7; 1400]).bytes());
         assert_eq!(out.sent.len(), 3);
         assert_eq!(rig.made(Made::Fragment), 2, "n pieces are n-1 made");
+        rig
+    }
+
+    pub(super) fn made_proxy_header() -> Rig {
+        use pointsman_dataplane::service::ClientAddress;
+        let mut rig = Rig::with(|s| {
+            s.dests.iter_mut().for_each(|d| d.traits.client_address = ClientAddress::ProxyV1);
+        });
+        let talk = Talk::tcp(&mut rig, V4, Forward::FullNat);
+        talk.answer(&mut rig, flag::SYN | flag::ACK);
+        let out = talk.say(&mut rig, flag::ACK);
+        assert!(see::see(&out.sent[0].bytes).payload.starts_with(b"PROXY TCP4 192.0.2.7 "));
         rig
     }
 

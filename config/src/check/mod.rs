@@ -2,6 +2,7 @@
 
 mod director;
 mod endings;
+mod introduction;
 mod names;
 mod pools;
 mod ports;

@@ -3,6 +3,7 @@
 use super::Names;
 use super::Ways;
 use super::endings;
+use super::introduction;
 use super::pools::Pools;
 use super::pools::is_automap;
 use super::vips::Vips;
@@ -133,6 +134,8 @@ pub(super) fn check(
         check_own_vip(report, address, forward.value, ways);
         let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
+        let client_address =
+            introduction::check(report, service, address, forward.value, &dests, ways);
         if service.whole {
             check_weights(report, service, &name, &dests);
         }
@@ -162,6 +165,8 @@ pub(super) fn check(
             on_dead: service.on_dead.map_or(OnDead::Keep, |at| at.value),
             on_idle: service.on_idle.map_or(OnIdle::Forget, |at| at.value),
             exhausted: service.exhausted,
+            client_address,
+            proxy_in: service.proxy_in.iter().map(|prefix| prefix.value).collect(),
             vip,
             dests,
         });

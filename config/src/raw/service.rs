@@ -4,6 +4,7 @@ use super::or;
 use super::parse_name;
 use super::reference;
 use crate::address;
+use crate::model::ClientAddress;
 use crate::model::Closed;
 use crate::model::Exhausted;
 use crate::model::Forward;
@@ -15,6 +16,7 @@ use crate::model::Scheduler;
 use crate::model::SchedulerFlag;
 use crate::pool::AddressRange;
 use crate::pool::MAX_ADDRESSES;
+use crate::prefix::Prefix;
 use crate::reader::Table;
 use crate::report::At;
 use crate::report::Report;
@@ -64,6 +66,10 @@ pub(crate) struct RawService {
     pub(crate) on_dead: Option<At<OnDead>>,
     pub(crate) on_idle: Option<At<OnIdle>>,
     pub(crate) exhausted: Exhausted,
+    pub(crate) client_address: Option<At<ClientAddress>>,
+    pub(crate) proxy_in: Vec<At<Prefix>>,
+    /// Where `proxy_in` is given.
+    pub(crate) proxy_in_at: Option<Span>,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -153,6 +159,9 @@ impl RawService {
             on_dead: table.word(report, "on_dead"),
             on_idle: table.word(report, "on_idle"),
             exhausted: or(table.word(report, "exhausted"), Exhausted::Drop),
+            client_address: table.word(report, "client_address"),
+            proxy_in: table.parsed_list(report, "proxy_in", address::parse_destination),
+            proxy_in_at: table.has("proxy_in").then(|| table.span_of("proxy_in")),
             dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
             whole: false,
         };

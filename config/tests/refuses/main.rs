@@ -1,6 +1,7 @@
 //! What is refused, word for word: one test per sentence. Each gives the text of a file and what is said of it.
 
 mod director;
+mod introduction;
 mod pools;
 mod ports;
 mod services;

@@ -4,6 +4,7 @@ use crate::neigh::Hop;
 use crate::neigh::PortId;
 use crate::sched::Sched;
 use crate::tuple::Addr;
+use crate::tuple::Prefix;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
 
@@ -96,6 +97,34 @@ pub enum Target {
     ByRoute,
 }
 
+/// How dests learn of their client under full-NAT.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum ClientAddress {
+    /// They do not.
+    #[default]
+    Off,
+    /// A PROXY protocol header, version 1, before a TCP conn's data.
+    ProxyV1,
+    /// Version 2 before a TCP conn's data or in each UDP datagram.
+    ProxyV2,
+    /// TCP option 254 in the client's first segments.
+    Toa,
+}
+
+impl ClientAddress {
+    /// Of the number it was cast to.
+    #[inline(always)]
+    pub(crate) const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::ProxyV1,
+            2 => Self::ProxyV2,
+            3 => Self::Toa,
+            _ => Self::Off,
+        }
+    }
+}
+
 /// What a service says of its conns, kept with each dest, where a packet's way finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Traits {
@@ -122,6 +151,8 @@ pub struct Traits {
     pub exhausted: Closed,
     /// Where packets go.
     pub target: Target,
+    /// Whether and how dests are told who their clients are; full-NAT only.
+    pub client_address: ClientAddress,
 }
 
 impl Default for Traits {
@@ -139,6 +170,7 @@ impl Default for Traits {
             on_idle: OnIdle::Forget,
             exhausted: Closed::Drop,
             target: Target::Dest,
+            client_address: ClientAddress::Off,
         }
     }
 }
@@ -158,7 +190,8 @@ pub struct Dest {
     pub out: PortId,
     /// The next hop toward it.
     pub hop: Hop,
-    /// The largest IP packet on the way there: the port's MTU, less the tunnel's header.
+    /// The largest IP packet on the way there: the port's MTU, less the tunnel's header or
+    /// the PROXY protocol's in a datagram.
     pub mtu: u16,
     /// What its service says of its conns.
     pub traits: Traits,
@@ -212,6 +245,9 @@ pub struct Service {
     /// Which of the snapshot's pools gives it local addresses, full-NAT only; none there: those of
     /// the port that its packets leave by.
     pub pool: Option<usize>,
+    /// Clients that tell the dest by themselves (upstream proxies): `client_address` is off for
+    /// them.
+    pub proxy_in: Vec<Prefix>,
     /// Scheduler, with the tables it builds from the dests.
     pub sched: Sched,
     /// Dests in the kernel's order: the newest first (`ip_vs_add_dest` adds at the list's head).

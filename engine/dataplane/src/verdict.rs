@@ -144,6 +144,8 @@ Made {
     TooBig = "too-big",
     /// A further fragment of a frame.
     Fragment = "fragment",
+    /// A segment with a PROXY protocol header.
+    ProxyHeader = "proxy-header",
     /// A frame of the control thread: ARP, neighbour discovery, MLD.
     Control = "control",
 }

@@ -4,15 +4,19 @@
 use super::ConnId;
 use super::Conns;
 use super::LAST_HOP;
+use crate::laddr::NOBODY;
 use crate::neigh::Hop;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
+use crate::service::ClientAddress;
 use zerocopy::FromZeros;
 
 /// What only few conns need.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
-pub(super) struct Extra {
+pub struct Extra {
+    /// How the dest is told of the client (`Conn::introduces`).
+    pub(crate) introduction: Introduction,
     /// Where the client's packets come from: who sent the last one, and by which port.
     last_mac: Mac,
     last_port: u8,
@@ -23,6 +27,57 @@ pub(super) struct Extra {
 }
 
 const _: () = assert!(size_of::<Extra>() == 64);
+
+/// How far the dest has been told who its client is. TCP only: a datagram's header needs no memory.
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C)]
+pub struct Introduction {
+    /// The client's first byte, as the client counts: its initial sequence number and 1.
+    pub(crate) first: u32,
+    /// What the client's last segment said, timestamps as the dest sees them: a header that is
+    /// sent again says the same.
+    pub(crate) ack: u32,
+    pub(crate) tsval: u32,
+    pub(crate) tsecr: u32,
+    pub(crate) window: u16,
+    pub(crate) has_ts: u8,
+    /// Bytes of the header that has been sent; 0 before that.
+    pub(crate) len: u8,
+    pub(crate) traffic_class: u8,
+    pub(crate) ttl: u8,
+    /// A `ClientAddress`.
+    kind: u8,
+    /// How often the header has been sent again; which list it is in.
+    pub(crate) level: u8,
+    /// When it is to be sent again.
+    pub(crate) due: u32,
+    /// Neighbours in that list, `NOBODY` at the ends.
+    pub(crate) older: u32,
+    pub(crate) newer: u32,
+}
+
+impl Introduction {
+    /// Of a conn whose client begins with `isn`.
+    pub(crate) fn new(kind: ClientAddress, isn: u32) -> Self {
+        Self {
+            first: isn.wrapping_add(1),
+            kind: kind as u8,
+            older: NOBODY,
+            newer: NOBODY,
+            ..Self::new_zeroed()
+        }
+    }
+
+    /// Which way.
+    pub(crate) fn kind(&self) -> ClientAddress {
+        ClientAddress::from_number(self.kind)
+    }
+
+    /// Whether the header has been sent and is perhaps to be sent again.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.len > 0
+    }
+}
 
 impl Conns {
     /// Replies of this conn leave by `port` to `mac` from now on, whatever the routes say.

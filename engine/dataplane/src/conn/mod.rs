@@ -12,6 +12,8 @@ pub mod list;
 pub mod state;
 mod table;
 
+pub use extra::Extra;
+pub(crate) use extra::Introduction;
 pub use state::State;
 pub use state::Timeouts;
 pub use table::Conns;
@@ -124,6 +126,8 @@ const CONDEMNED: u16 = 1024;
 const RESET: u16 = 2048;
 /// The client's side and the dest's are of different families.
 const CROSSED: u16 = 4096;
+/// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
+const INTRODUCES: u16 = 8192;
 
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -399,6 +403,18 @@ impl Conn {
     #[inline(always)]
     pub fn shifts(&self) -> bool {
         self.flags & SHIFTS != 0
+    }
+
+    /// Whether packets tell the dest who its client is: a closer look than `shifts`, which it
+    /// implies.
+    #[inline(always)]
+    pub fn introduces(&self) -> bool {
+        self.flags & INTRODUCES != 0
+    }
+
+    /// The dest knows its client now.
+    pub fn set_introduced(&mut self) {
+        self.flags &= !INTRODUCES;
     }
 
     /// Sets its deadline.

@@ -9,7 +9,9 @@ use super::DEST_V6;
 use super::Direction;
 use super::ELSEWHERE;
 use super::Ends;
+use super::Extra;
 use super::INACTIVE;
+use super::INTRODUCES;
 use super::LENT;
 use super::LIVE;
 use super::NO_OUTPUT;
@@ -19,7 +21,6 @@ use super::SHIFTS;
 use super::State;
 use super::Track;
 use super::Wide;
-use super::extra::Extra;
 use super::index::Index;
 use crate::service::DestId;
 use crate::service::Forward;
@@ -194,6 +195,23 @@ impl Conns {
     #[inline(always)]
     pub fn track_mut(&mut self, id: ConnId) -> &mut Track {
         &mut self.tracks[id.0 as usize]
+    }
+
+    /// What few conns have; says something only where the conn's flags say so.
+    #[inline(always)]
+    pub fn extra(&self, id: ConnId) -> &Extra {
+        &self.extras[id.0 as usize]
+    }
+
+    /// What few conns have.
+    #[inline(always)]
+    pub fn extra_mut(&mut self, id: ConnId) -> &mut Extra {
+        &mut self.extras[id.0 as usize]
+    }
+
+    /// The conn's packets tell its dest who the client is from now on.
+    pub fn introduce(&mut self, id: ConnId) {
+        self.get_mut(id).flags |= SHIFTS | INTRODUCES;
     }
 
     /// Ends a conn; its number may name another one afterwards.

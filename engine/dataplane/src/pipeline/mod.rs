@@ -27,6 +27,7 @@ mod open;
 mod out;
 mod outbox;
 mod pieces;
+mod proxy;
 mod refuse;
 mod route;
 mod snat;
@@ -156,6 +157,7 @@ struct Core<F> {
     held: Held<F>,
     fragments: Fragments<F>,
     limit: Limit,
+    introductions: proxy::Introductions,
     /// Counts opens under full-NAT, so that pools' addresses take turns.
     turn: usize,
     /// Identification of tunnel packets without DF.
@@ -220,6 +222,7 @@ impl<F: Frame> Pipeline<F> {
             held: Held::new(),
             fragments: Fragments::new(),
             limit: Limit::new(),
+            introductions: proxy::Introductions::new(),
             turn: 0,
             // Apart from each other, so that their packets to one dest are.
             ip_id: (setup.secret[0] as usize + setup.worker * 65_536 / setup.workers) as u16,
@@ -440,7 +443,7 @@ impl<F: Frame> Core<F> {
 
     /// Step 7: what the conn's method does to a packet.
     #[inline(always)]
-    fn transform<P>(
+    fn transform<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         mut frame: F,
@@ -457,6 +460,9 @@ impl<F: Frame> Core<F> {
                     r.l4 = r.l4.and(on_syn(segment, t.snap.dest(conn.dest())));
                 }
                 if conn.shifts() {
+                    if conn.introduces() {
+                        return self.introduce(t, frame, p, (id, way), r);
+                    }
                     let segment = &mut frame.data_mut()[p.l4 as usize..];
                     let track = self.conns.track_mut(id);
                     r.l4 = r.l4.and(match way {

@@ -19,6 +19,7 @@ use crate::neigh::PortId;
 use crate::parse::Parsed;
 use crate::sched;
 use crate::sched::Ask;
+use crate::service::ClientAddress;
 use crate::service::Closed;
 use crate::service::DestId;
 use crate::service::Forward;
@@ -212,6 +213,10 @@ impl<F: Frame> Core<F> {
         if dest.traits.last_hop {
             self.conns.set_last_hop(conn, t.port, ethernet::source(frame));
         }
+        let introduces = dest.traits.client_address != ClientAddress::Off;
+        if introduces && dest.forward == Forward::FullNat {
+            self.begin_introduction(conn, service, dest.traits.client_address, segment);
+        }
         let stats = &t.dests[id.0 as usize];
         if dest.traits.target == Target::ByRoute {
             self.conns.forget_out_hop(conn);
@@ -251,6 +256,7 @@ impl<F: Frame> Core<F> {
         let lender = ConnId(lender.ok_or(DropReason::NoLease)?);
         let (old, last) = (self.conns.ends(lender), self.last(lender));
         self.delist(lender);
+        self.end_introduction(lender);
         self.conns.lend(lender);
         t.stats.lent.add(1);
         let pair = PairId(self.conns.track(lender).pair);
@@ -298,6 +304,7 @@ impl<F: Frame> Core<F> {
             let stats = &t.dests[conn.dest().0 as usize];
             if conn.is_inactive() { &stats.inactive } else { &stats.active }.sub(1);
             if conn.forward() == Forward::FullNat {
+                self.end_introduction(id);
                 self.close_fullnat(t, id);
             }
         }

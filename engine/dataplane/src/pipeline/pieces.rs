@@ -23,6 +23,7 @@ use crate::wire::get16;
 use crate::wire::get32;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
+use crate::xmit::proxy;
 use crate::xmit::rewrite;
 use crate::xmit::tunnel;
 
@@ -240,6 +241,11 @@ impl<F: Frame> Core<F> {
             && let Some(known) = self.fragments.known(&key)
         {
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
+        }
+        // Its first fragment has got a header.
+        let by = self.introduced_by(id, way);
+        if by > 0 && !proxy::shift_fragment(frame.data_mut(), p, by) {
+            return t.stats.drop(DropReason::TooBig);
         }
         match forward {
             Forward::Nat | Forward::FullNat => rewrite::addresses(frame.data_mut(), p, &r),

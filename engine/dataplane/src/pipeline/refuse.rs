@@ -167,13 +167,18 @@ impl<F: Frame> Core<F> {
         if refuses && self.may_try_another(t, id) {
             return t.stats.drop(DropReason::SecondChoice);
         }
+        let mut frame = frame;
+        let told = match self.conns.get(id).introduces() && way == Direction::Reply {
+            true => self.untell(&mut frame, p, &q, id),
+            false => *p,
+        };
+        let p = &told;
         let forward = self.conns.get(id).forward();
         let rewrite = self.conns.rewrite(id, way);
         let shifts = self.conns.get(id).shifts().then(|| self.conns.track(id));
         if self.conns.get(id).is_crossed() {
             return self.cross_error(t, frame, p, &q, id, way);
         }
-        let mut frame = frame;
         match (way, forward) {
             (Direction::Reply, _) => {
                 // Hops behind the director show as the VIP, as the kernel has it, or as themselves;

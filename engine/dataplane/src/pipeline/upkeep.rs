@@ -41,6 +41,7 @@ impl<F: Frame> Core<F> {
             t.stats.drop(DropReason::FragmentOrphan);
             self.count_held(t);
         }
+        self.introduce_again(t);
         self.expire(t);
         self.watch_dests(t);
         self.leases.give_up(t.stamp, MAX_PAIRS);

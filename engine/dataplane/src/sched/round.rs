@@ -145,6 +145,7 @@ mod tests {
             port: 4,
             forward: Forward::Nat,
             pool: None,
+            proxy_in: Vec::new(),
             sched,
             dests: dests.to_vec(),
             version,

@@ -13,6 +13,7 @@ pub mod ipv6;
 pub mod mld;
 pub mod nd;
 pub mod options;
+pub mod proxy;
 pub mod tcp;
 pub mod udp;
 

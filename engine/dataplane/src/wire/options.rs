@@ -23,7 +23,7 @@ pub const MPTCP: u8 = 30;
 pub const FAST_OPEN: u8 = 34;
 
 /// The start of the usual timestamps option, padded in front: what most segments carry.
-const USUAL_TIMESTAMPS: u32 = 0x0101_080a;
+pub const USUAL_TIMESTAMPS: u32 = 0x0101_080a;
 
 /// Places of the options in a TCP header, each as (kind, place, length), kind and length bytes
 /// included. Ends at the first malformed one.

@@ -21,6 +21,8 @@ pub const FIN: u8 = 0x01;
 pub const SYN: u8 = 0x02;
 /// Control bit: reset.
 pub const RST: u8 = 0x04;
+/// Control bit: push.
+pub const PSH: u8 = 0x08;
 /// Control bit: acknowledgement is significant.
 pub const ACK_BIT: u8 = 0x10;
 

@@ -171,7 +171,7 @@ impl Header {
     fn as_v4(&self, (src, dst): (Addr, Addr), id: u16) -> ipv4::Header {
         let total = ipv4::LEN + self.payload;
         let (id, fragment) = match self.place {
-            Some(p) => (p.id as u16, p.from / 8 | if p.more { ipv4::MF } else { 0 }),
+            Some(p) => (p.id as u16, (p.from / 8) | if p.more { ipv4::MF } else { 0 }),
             None => (id, if total > MAY_CUT { ipv4::DF } else { 0 }),
         };
         let (total, protocol) = (total as u16, other_number(self.number));

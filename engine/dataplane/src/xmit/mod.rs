@@ -5,6 +5,7 @@ pub mod cross;
 pub mod cross_icmp;
 pub mod fragment;
 pub mod icmp;
+pub mod proxy;
 pub mod reset;
 pub mod rewrite;
 pub mod segment;

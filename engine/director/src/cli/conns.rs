@@ -10,7 +10,7 @@ use crate::control::socket::Request;
 use std::fmt::Write as _;
 use std::io;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc;
 use std::sync::mpsc::Sender;
 
@@ -70,7 +70,7 @@ pub(super) fn conns(args: &Args) -> Result<(), String> {
     asking.join().unwrap_or_else(|_| Err("the asking thread ended early".into()))
 }
 
-fn ask(path: &PathBuf, request: &Request, pieces: &Sender<Piece>) -> Result<(), String> {
+fn ask(path: &Path, request: &Request, pieces: &Sender<Piece>) -> Result<(), String> {
     socket::ask_pieces(path, request, |piece| pieces.send(piece).is_ok())
 }
 

@@ -18,6 +18,7 @@ use pointsman_dataplane::sched::Hashed;
 use pointsman_dataplane::sched::MaglevEntry;
 use pointsman_dataplane::sched::Sched;
 use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
@@ -34,6 +35,7 @@ use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Prefix;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::wire::proxy;
 use std::net::IpAddr;
 
 /// `fe80::/64` and the port's interface identifier (RFC 4291 section 2.5.6 and appendix A).
@@ -132,6 +134,28 @@ pub(crate) fn forward(forward: pointsman_config::Forward) -> Forward {
         pointsman_config::Forward::Dr => Forward::Dr,
         pointsman_config::Forward::Tunnel => Forward::Tunnel,
     }
+}
+
+fn client_address(way: pointsman_config::ClientAddress) -> ClientAddress {
+    match way {
+        pointsman_config::ClientAddress::Off => ClientAddress::Off,
+        pointsman_config::ClientAddress::ProxyV1 => ClientAddress::ProxyV1,
+        pointsman_config::ClientAddress::ProxyV2 => ClientAddress::ProxyV2,
+        pointsman_config::ClientAddress::Toa => ClientAddress::Toa,
+    }
+}
+
+/// What each datagram toward a dest grows by, which so much less may come in.
+pub(super) fn overhead(traits: &Traits, service: &ServiceKey) -> u16 {
+    match (traits.client_address, service.proto) {
+        (ClientAddress::ProxyV2, Proto::Udp) => proxy::datagram_len(service.addr.family()),
+        _ => 0,
+    }
+}
+
+pub(crate) fn proxy_in(service: &pointsman_config::Service) -> Vec<Prefix> {
+    let prefix = |p: &pointsman_config::Prefix| Prefix::new(p.address().into(), p.length());
+    service.proxy_in.iter().map(prefix).collect()
 }
 
 pub(crate) fn mask(ports: usize) -> u64 {
@@ -285,5 +309,6 @@ pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Tr
             pointsman_config::Exhausted::Reject => Closed::Reject,
         },
         target: Target::Dest,
+        client_address: client_address(service.client_address),
     }
 }

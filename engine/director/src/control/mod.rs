@@ -270,7 +270,9 @@ impl<D: Driver> Control<D> {
             Request::Announce { vip } => self.announce(vip, now),
             Request::Pid => Ok(json!({ "pid": std::process::id() })),
             Request::Conns { filter, limit } => {
-                let _ = asked.answer.send(self.listing(&filter, limit).map(Answer::Conns));
+                let _ = asked
+                    .answer
+                    .send(self.listing(&filter, limit).map(|l| Answer::Conns(Box::new(l))));
                 return;
             }
         };

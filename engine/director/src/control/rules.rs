@@ -91,6 +91,7 @@ impl Builder {
                 port: 0,
                 forward: Forward::FullNat,
                 pool,
+                proxy_in: Vec::new(),
                 sched,
                 dests,
                 version,

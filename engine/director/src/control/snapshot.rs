@@ -223,6 +223,7 @@ impl Builder {
             let source = source(next, service.pool, dest.address.ip().into());
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
             built.traits = convert::traits(service, next);
+            built.mtu -= convert::overhead(&built.traits, &key);
             listed.push(self.plan_dest(key, built, inputs, plan, fresh)?);
         }
         let before = previous.services.iter().find(|s| s.id == id && key_of(s) == key);
@@ -240,6 +241,7 @@ impl Builder {
             port: key.port,
             forward,
             pool: service.pool,
+            proxy_in: convert::proxy_in(service),
             sched,
             dests,
             version,
@@ -291,14 +293,17 @@ impl Builder {
                 continue;
             }
             let address = SocketAddr::new(before.addr.into(), before.port);
+            let service = self.dests.key(id as u32).map(|key| key.service);
+            let less = service.map_or(0, |service| convert::overhead(&before.traits, &service));
             let source = match before.traits.target {
                 Target::ByRoute => None,
                 _ => removed_source(previous, DestId(id as u32), next),
             };
-            let rebuilt = source.map_or(Ok(before.clone()), |source| {
-                build_dest(next, inputs, before.forward, source, address, 0)
+            let rebuilt = source.and_then(|source| {
+                build_dest(next, inputs, before.forward, source, address, 0).ok()
             });
-            let rebuilt = rebuilt.unwrap_or_else(|_| before.clone());
+            let rebuilt = rebuilt.map(|dest| Dest { mtu: dest.mtu - less, ..dest });
+            let rebuilt = rebuilt.unwrap_or_else(|| before.clone());
             let traits = self.traits_of_removed(config, DestId(id as u32), before.traits);
             plan[id] = Some(Dest { removed: true, traits, ..rebuilt });
         }

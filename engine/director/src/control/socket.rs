@@ -76,7 +76,7 @@ pub enum Answer {
     /// One line.
     Value(Value),
     /// What the client's thread is to list.
-    Conns(Listing),
+    Conns(Box<Listing>),
 }
 
 /// A request on its way to the control thread.
@@ -294,7 +294,7 @@ fn client(stream: &UnixStream, asked: &Sender<Asked>) {
         Err(error) => Err(error),
     };
     let answer = match answer {
-        Ok(Answer::Conns(listing)) => return write_pieces(stream, listing),
+        Ok(Answer::Conns(listing)) => return write_pieces(stream, *listing),
         Ok(Answer::Value(value)) => value,
         Err(error) => json!({"error": error}),
     };

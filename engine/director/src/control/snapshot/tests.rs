@@ -608,3 +608,27 @@ fn full_nat_by_automap_leaves_with_the_address_of_the_dests_port() {
     assert_eq!(world.current.laddrs(service, dest.out, dest.addr.family()), [own]);
     assert!(world.current.locals[&own].pool);
 }
+
+#[test]
+fn dests_that_are_told_of_their_clients_keep_room_for_it_in_datagrams() {
+    use pointsman_dataplane::service::ClientAddress;
+    let mut world = World::new(16);
+    let telling = |protocol: &str| {
+        service(80, "fullnat", &[(2, 1)]).replace(
+            "pool =",
+            &format!(
+                "protocol='{protocol}'\nclient_address='proxy-v2'\nproxy_in='10.9.0.0/16'\npool ="
+            ),
+        )
+    };
+    world.load(&config(&[telling("udp")]));
+    let dest = world.current.dest(world.id("10.2.0.2"));
+    assert_eq!((dest.mtu, dest.traits.client_address), (1368, ClientAddress::ProxyV2));
+    let upstream: Addr = "10.9.1.1".parse::<IpAddr>().unwrap().into();
+    assert!(world.current.services[0].proxy_in[0].contains(upstream));
+    // A removed one too, for the conns it has.
+    world.busy.insert(DestId(0));
+    world.load(&config(&[telling("tcp")]));
+    let mtus: Vec<_> = world.current.dests.iter().map(|d| (d.removed, d.mtu)).collect();
+    assert_eq!(mtus, [(true, 1368), (false, 1400)]);
+}
