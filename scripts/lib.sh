@@ -10,7 +10,7 @@ BUILD_NEEDS="gcc:build-essential pkg-config:pkg-config libdpdk.pc:libdpdk-dev"
 LAB_NEEDS="ip:iproute2 nft:nftables ethtool:ethtool openssl:openssl curl:curl wrk:wrk nginx:nginx-light
            iperf3:iperf3 /usr/bin/python3:python3 clang:clang tcpdump:tcpdump ping:iputils-ping ps:procps jq:jq"
 # what single lab cases need besides, and scripts/demo does not
-CASE_NEEDS="tshark:tshark dig:bind9-dnsutils traceroute:traceroute"
+CASE_NEEDS="tshark:tshark dig:bind9-dnsutils traceroute:traceroute haproxy:haproxy dnsdist:dnsdist"
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     C_OK=$'\e[32m' C_BAD=$'\e[31m' C_DIM=$'\e[2m' C_BOLD=$'\e[1m' C_OFF=$'\e[0m'

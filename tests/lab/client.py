@@ -5,6 +5,7 @@ usage: client.py udp ADDRESS PORT COUNT SIZE [df|nodf]   COUNT datagrams from on
        client.py each ADDRESS PORT COUNT                  COUNT datagrams from COUNT sockets: who answered, one per line
        client.py who ADDRESS PORT SIZE [nodf]             one datagram: "NAME LENGTH", or the error's name
        client.py greeting ADDRESS PORT                    connects, says nothing, prints the line that comes
+       client.py raw ADDRESS PORT TEXT                    sends TEXT (with \\r, \\n), prints the first line that comes
        client.py hops ADDRESS PORT TTL                    TCP connect with a TTL: prints "connected" or the error's name
        client.py hold ADDRESS PORT SECONDS PATH           keep-alive HTTP conn, one request every 0.2 s: "N answers"
        client.py wait ADDRESS PORT SECONDS                connects, reads a line, says nothing: what comes next, and when
@@ -78,6 +79,12 @@ def greeting(address, port):
         sock.recv(100)
 
 
+def raw(address, port, text):
+    with socket.create_connection((address, port), 2) as sock:
+        sock.sendall(text.encode().decode("unicode_escape").encode())
+        print(sock.recv(1000).decode().split("\r\n")[0])
+
+
 def hops(address, port, ttl):
     sock = socket.socket(family(address), socket.SOCK_STREAM)
     if family(address) == socket.AF_INET:
@@ -147,7 +154,7 @@ def again(address, port, local_port, count):
 
 def main():
     verb, address, port, *rest = sys.argv[1:]
-    verbs = {"udp": udp, "each": each, "who": who, "greeting": greeting, "hops": hops, "hold": hold,
+    verbs = {"udp": udp, "each": each, "who": who, "greeting": greeting, "raw": raw, "hops": hops, "hold": hold,
              "wait": wait, "again": again}
     try:
         verbs[verb](address, int(port), *rest)

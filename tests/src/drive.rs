@@ -21,9 +21,11 @@ use crate::snat;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::sched::Sched;
+use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::verdict::Made;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -88,6 +90,9 @@ pub fn run(script: &[u8]) -> Tally {
         conns: if head(2) & 7 == 7 { 5 } else { 300 },
         frames: 600,
     };
+    let client_address =
+        [ClientAddress::Off, ClientAddress::ProxyV1, ClientAddress::ProxyV2, ClientAddress::Toa]
+            [usize::from(head(3) >> 4 & 3)];
     let rig = Rig::build(options, |s, _| {
         if head(1) & 32 != 0 {
             net::cross(s);
@@ -97,6 +102,7 @@ pub fn run(script: &[u8]) -> Tally {
         }
         net::set_mtu(s, WAN, mtus[0]);
         net::set_mtu(s, LAN, mtus[1]);
+        tell(s, client_address);
         for (port, vlan) in s.ports.iter_mut().zip(vlans) {
             port.vlan = vlan;
             port.fixed_queue = fixed;
@@ -118,6 +124,31 @@ pub fn run(script: &[u8]) -> Tally {
         drive.step(step);
     }
     drive.tally
+}
+
+/// Full-NAT dests are told of their clients, as the control thread has it: UDP by version 2 only.
+fn tell(s: &mut Snapshot, kind: ClientAddress) {
+    for service in s.services.iter().filter(|s| s.forward == Forward::FullNat) {
+        for dest in service.dests.iter().map(|c| c.id.0 as usize) {
+            match (service.proto, kind) {
+                (Proto::Udp, ClientAddress::ProxyV2) => {
+                    s.dests[dest].mtu -= net::of(service.addr.family(), 32, 56);
+                    s.dests[dest].traits.client_address = kind;
+                }
+                (Proto::Tcp, _) => s.dests[dest].traits.client_address = kind,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a frame is a segment with a PROXY protocol header, of which the sum must be right.
+fn is_header(frame: &[u8]) -> bool {
+    let seen = see::see(frame);
+    let begins = |with: &[u8]| seen.payload.starts_with(with);
+    let is_it = seen.number == 6 && (begins(b"PROXY TCP") || begins(b"\r\n\r\n\0\r\nQUIT\n"));
+    assert!(!is_it || seen.sum == Sum::Right, "{}", see::hex(frame));
+    is_it
 }
 
 impl Drive {
@@ -267,8 +298,12 @@ impl Drive {
 
     fn feed(&mut self, port: PortId, packet: &Packet, bytes: &[u8], s: &[u8]) -> Out {
         let worker = self.worker(packet, s);
-        let out = self.rig.feed_at(worker, port, &[bytes]);
+        let headers = self.rig.made(Made::ProxyHeader);
+        let mut out = self.rig.feed_at(worker, port, &[bytes]);
         self.tally.sent += out.sent.len() as u64;
+        if self.rig.made(Made::ProxyHeader) > headers {
+            out.sent.retain(|s| !is_header(&s.bytes));
+        }
         out
     }
 

@@ -339,9 +339,9 @@ impl Rig {
         self.sum(|s| &s.made[made as usize])
     }
 
-    /// Frames made of any kind, further fragments excepted.
+    /// Frames made in answer to others: of any kind but further fragments and PROXY headers.
     pub fn answers(&self) -> u64 {
-        let all = Made::ALL.iter().filter(|m| **m != Made::Fragment);
+        let all = Made::ALL.iter().filter(|m| !matches!(m, Made::Fragment | Made::ProxyHeader));
         all.map(|m| self.made(*m)).sum()
     }
 

@@ -147,6 +147,7 @@ impl<F: Frame> Core<F> {
                     return false;
                 }
                 self.conns.get_mut(id).set_reset(t.stamp, &t.snap.timeouts);
+                self.end_introduction(id);
                 self.state_changed(t, id);
             }
             OnDead::Drop => self.conns.get_mut(id).set_condemned(true),

@@ -108,8 +108,8 @@ mod tests {
     fn version_1_as_the_document_writes_it() {
         let header = v1(&tuple("192.168.0.1", "192.168.0.11", Proto::Tcp));
         assert_eq!(&header[..], b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
-        let header = v1(&tuple("2001:db8::1", "::ffff:0:1", Proto::Tcp));
-        assert_eq!(&header[..], b"PROXY TCP6 2001:db8::1 ::ffff:0:1 56324 443\r\n");
+        let header = v1(&tuple("2001:db8::1", "2001:db8::f:0:1", Proto::Tcp));
+        assert_eq!(&header[..], b"PROXY TCP6 2001:db8::1 2001:db8::f:0:1 56324 443\r\n");
     }
 
     /// Section 2.1: "worst case [...] 104 characters" with ports of five digits.

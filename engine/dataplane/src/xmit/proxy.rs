@@ -203,7 +203,7 @@ fn insert<F: Frame>(frame: &mut F, p: &Parsed, at: usize, bytes: &[u8]) -> bool 
 fn set_ip_len(ip: &mut [u8], family: Family, len: u16) {
     match family {
         Family::V4 => ipv4::set_word(ip, ipv4::TOTAL, len),
-        Family::V6 => put16(ip, ipv6::PAYLOAD, len - ipv6::LEN as u16),
+        Family::V6 => put16(ip, ipv6::PAYLOAD, len.saturating_sub(ipv6::LEN as u16)),
     }
 }
 
