@@ -4,6 +4,7 @@
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::OnIdle;
 use pointsman_dataplane::snapshot::Route;
 use pointsman_dataplane::snapshot::Routes;
 use pointsman_dataplane::snapshot::Snapshot;
@@ -25,6 +26,7 @@ use pointsman_tests::see::Sum;
 use pointsman_tests::talk::Talk;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const REWRITING: [Forward; 2] = [Forward::Nat, Forward::FullNat];
 /// Another router on `WAN`, and one on `LAN`.
@@ -247,6 +249,32 @@ fn a_conn_that_moves_to_another_dest_keeps_its_last_hop() {
     let talk = Talk { at_dest: again, ..talk };
     let out = talk.answer(&mut rig, flag::SYN | flag::ACK);
     assert_eq!((out.only().port, out.seen().eth.0), (LAN, THIRD_MAC));
+}
+
+/// What the director itself says to a conn's client.
+#[test]
+fn with_last_hop_resets_of_idle_conns_and_errors_out_of_tunnels_go_the_same_way() {
+    for family in net::FAMILIES {
+        let mut rig = rig(1, |s| {
+            last_hop(s);
+            s.dests.iter_mut().for_each(|d| d.traits.on_idle = OnIdle::Reset);
+        });
+        let talk = Talk::tcp(&mut rig, family, Forward::FullNat);
+        talk.answer(&mut rig, flag::SYN | flag::ACK);
+        rig.feed(LAN, &by_third(talk.original(flag::ACK)).bytes());
+        let sent = rig.pass(Duration::from_secs(1000)).sent;
+        let seen = sent.iter().map(|s| see::see(&s.bytes)).find(|s| s.dst == talk.client);
+        let seen = seen.expect("the client is told");
+        assert_eq!((seen.tcp.map(|t| t.0 & flag::RST), seen.eth.0), (Some(flag::RST), THIRD_MAC));
+
+        let talk = Talk::tcp(&mut rig, family, Forward::Tunnel);
+        let outer = rig.feed(LAN, &by_third(talk.original(flag::ACK)).bytes()).seen();
+        let unreachable = net::of(family, [3, 1], [1, 3]);
+        let hop = net::of(family, net::ip("10.1.0.77"), net::ip("2001:db8:1::77"));
+        let error = Packet::icmp(hop, outer.src.ip(), unreachable, [0; 4], &outer.ip);
+        let told = rig.feed(LAN, &error.from_lan(net::dest_mac(2)).bytes()).seen();
+        assert_eq!((told.dst.ip(), told.eth.0), (talk.client.ip(), THIRD_MAC));
+    }
 }
 
 /// A hop behind the director, and what it says about a packet of the director.

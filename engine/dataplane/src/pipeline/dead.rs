@@ -294,7 +294,7 @@ impl<F: Frame> Core<F> {
         t.stats.made[Made::ConnReset as usize].add(1);
         match conn.reply_hop(t.neighbours.epoch()) {
             Some(hop) => self.emit_fitting(t, frame, ethernet::LEN, hop),
-            None => self.send_toward(t, frame, ethernet::LEN, tuple.dst),
+            None => self.send_back(t, frame, ethernet::LEN, id),
         }
     }
 

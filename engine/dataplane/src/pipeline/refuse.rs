@@ -223,7 +223,10 @@ impl<F: Frame> Core<F> {
         if !icmp::out_of_tunnel(&mut frame, p, q, src) {
             return t.stats.drop(DropReason::NoHeadroom);
         }
-        self.send_toward(t, frame, p.l3 as usize, q.tuple.src);
+        match self.conns.get(id).has_last_hop() {
+            true => self.send_back(t, frame, p.l3 as usize, id),
+            false => self.send_toward(t, frame, p.l3 as usize, q.tuple.src),
+        }
     }
 
     pub(super) fn emit_to_dest<P: Pool<Frame = F>>(
