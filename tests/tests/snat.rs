@@ -542,3 +542,62 @@ fn what_has_no_route_or_no_next_hop_is_refused_or_waits() {
     }
     assert_eq!(rig.drops(), [(DropReason::NoRoute, 2)]);
 }
+
+#[test]
+fn what_matches_no_rule_is_routed_where_the_director_routes() {
+    for workers in WORKERS {
+        for (family, proto) in kinds() {
+            let mut rig = snat::rig(workers, |s| {
+                s.routing = true;
+                let first = Prefix::new(net::dest_addr(family, 0).into(), 128);
+                s.snats[0].sources = vec![first];
+            });
+            let conn = Conn::open(&mut rig, 0, (family, proto), 1, 5000);
+            (0..workers).for_each(|at| conn.goes_on(&mut rig, at));
+            assert_eq!(rig.sum(|s| &s.routed), 0);
+            let (_, host) = Conn::ends(family, proto, 1, 0);
+            let p = snat::packet(proto, snat::server(family, 1, 5000), host, flag::SYN);
+            for at in 0..workers {
+                let out = rig.feed_at(at, LAN, &[&p.bytes()]);
+                assert_eq!((out.only().port, out.seen().src.ip()), (WAN, p.src.ip()));
+                // And what answers it.
+                let back = snat::answer(proto, host, p.src, flag::ACK);
+                assert_eq!(rig.feed_at(at, WAN, &[&back.bytes()]).seen().dst.ip(), p.src.ip());
+            }
+            assert_eq!(rig.sum(|s| &s.routed), 2 * workers as u64);
+            // What the rule is for is not let out as it is.
+            if proto == Proto::Tcp {
+                let stray = snat::packet(proto, snat::server(family, 0, 6000), host, flag::ACK);
+                let seen = rig.feed(LAN, &stray.bytes()).seen();
+                assert_eq!(seen.tcp.map(|tcp| tcp.0), Some(flag::RST));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_servers_conns_take_the_uplink_of_its_own_address() {
+    for family in net::FAMILIES {
+        let mut rig = Rig::build(Options::default(), |s, neighbours| {
+            let (other, mac) = snat::router(family, 0);
+            net::reachable(neighbours, WAN, other, mac);
+            let mut routes: Vec<_> = s.routes.iter().copied().collect();
+            let default = routes.iter().position(|r| {
+                r.prefix.is_empty() && r.prefix.contains(net::client(family, 1, 0).ip().into())
+            });
+            let mut by_other = routes[default.expect("a default route")];
+            by_other.via = Some(other.into());
+            by_other.from = Some(Prefix::new(net::dest_addr(family, 1).into(), 128));
+            routes.push(by_other);
+            s.routes = pointsman_dataplane::snapshot::Routes::new(routes);
+            snat::add(s, Sched::Rr, vec![snat::by_route()]);
+        });
+        for (n, mac) in [net::GATEWAY_MAC, snat::router(family, 0).1].into_iter().enumerate() {
+            for _ in 0..2 {
+                let host = net::client(family, 1, 443);
+                let seen = leaves(&mut rig, n, Proto::Udp, host).expect("a way");
+                assert_eq!((seen.eth.0, seen.src.ip()), (mac, snat::laddr(family)));
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ use crate::service::Dest;
 use crate::service::DestId;
 use crate::service::OnDead;
 use crate::service::Service;
+use crate::service::Target;
 use crate::snat::Snat;
 use crate::tuple::Addr;
 use crate::tuple::Family;
@@ -166,6 +167,8 @@ pub struct Lookup {
     nat_addrs: HashSet<Addr>,
     /// Own addresses, link-local ones excepted, by port.
     own: Vec<LocalPool>,
+    /// Whether there are rules, or conns of removed ones.
+    has_rules: bool,
     has_removed: bool,
     strict: Vec<DestId>,
 }
@@ -194,6 +197,8 @@ impl Snapshot {
         let strict = |d: &Dest| d.traits.on_dead != OnDead::Keep && !d.addr.is_unspecified();
         let numbered = self.dests.iter().enumerate().filter(|(_, d)| strict(d));
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
+        let of_rule = |d: &Dest| d.traits.target != Target::Dest;
+        self.lookup.has_rules = self.dests.iter().any(of_rule);
         self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {
@@ -210,9 +215,10 @@ impl Snapshot {
         self.lookup.services.get(&(proto, addr, port)).map(|i| &self.services[*i])
     }
 
-    /// Whether conns may pass through to an address: it is another host's, and there are rules.
+    /// Whether conns may pass through to an address: it is another host's, and there are rules, or
+    /// were when conns began that live.
     pub fn passes(&self, addr: Addr) -> bool {
-        !self.snats.is_empty() && !self.locals.contains_key(&addr)
+        self.lookup.has_rules && !self.locals.contains_key(&addr)
     }
 
     /// The service or, after all services, the rule that takes what a packet begins.
@@ -260,7 +266,9 @@ impl Snapshot {
     /// address of ours: only to be routed.
     pub fn is_transit(&self, src: Addr, dst: Addr) -> bool {
         let ours = |addr| self.locals.contains_key(&addr);
-        let may_pass = self.snats.iter().any(|rule| rule.is_from(src));
+        // Of conns of removed rules it is not known where they come from.
+        let removed = self.lookup.has_rules && self.lookup.has_removed;
+        let may_pass = removed || self.snats.iter().any(|rule| rule.is_from(src));
         let of_nat = self.lookup.nat_addrs.contains(&src);
         self.routing && !ours(dst) && !ours(src) && !of_nat && !may_pass
     }
