@@ -447,6 +447,28 @@ fn resets_bear_their_ports_tags() {
 }
 
 #[test]
+fn a_reset_goes_back_where_the_clients_packets_come_from() {
+    const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+    for last_hop in [true, false] {
+        for forward in net::METHODS {
+            let mut rig = rig(OnDead::Reset);
+            rig.reload(|s| s.dests.iter_mut().for_each(|d| d.traits.last_hop = last_hop));
+            let mut pair = Pair::open(&mut rig, V4, forward, 40_000);
+            let mut packet = pair.client.segment(flag::ACK, 0);
+            packet.eth.1 = OTHER;
+            rig.feed(WAN, &packet.bytes());
+            remove_all(&mut rig, Proto::Tcp, forward);
+            let out = rig.housekeep();
+            let to_client = out.sent.iter().find(|s| s.port == WAN).expect("one for the client");
+            let expected = if last_hop { OTHER } else { net::GATEWAY_MAC };
+            assert_eq!(see::see(&to_client.bytes).eth.0, expected, "{forward:?}");
+            pair.deliver(&mut rig, &out);
+            assert_eq!(pair.closed(), (true, true));
+        }
+    }
+}
+
+#[test]
 fn keep_lets_conns_of_a_dead_dest_go_on() {
     for forward in net::METHODS {
         let mut rig = rig(OnDead::Keep);

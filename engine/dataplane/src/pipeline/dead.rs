@@ -292,10 +292,7 @@ impl<F: Frame> Core<F> {
             return;
         }
         t.stats.made[Made::ConnReset as usize].add(1);
-        match conn.reply_hop(t.neighbours.epoch()) {
-            Some(hop) => self.emit_fitting(t, frame, ethernet::LEN, hop),
-            None => self.send_back(t, frame, ethernet::LEN, id),
-        }
+        self.send_back(t, frame, ethernet::LEN, id);
     }
 
     fn reset_dest<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, mut frame: F, id: ConnId) {
