@@ -743,9 +743,14 @@ fn total(parts: &[(usize, bool, Vec<u8>)]) -> usize {
 
 #[test]
 fn a_fragmented_datagram_has_the_header_once_and_its_pieces_move_on() {
-    for family in net::FAMILIES {
+    for (family, crossed) in net::FAMILIES.iter().flat_map(|f| [(*f, false), (*f, true)]) {
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
-            let mut rig = Rig::with(telling_datagrams);
+            let mut rig = Rig::with(|s| {
+                if crossed {
+                    net::cross(s);
+                }
+                telling_datagrams(s);
+            });
             let client = net::client(family, 7, 9);
             let vip = net::service_addr(family, Forward::FullNat);
             let data: Vec<u8> = (0..3000u32).map(|n| (n * 7) as u8).collect();

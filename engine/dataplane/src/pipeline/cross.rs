@@ -27,6 +27,7 @@ use crate::xmit::cross::Header;
 use crate::xmit::cross_icmp;
 use crate::xmit::fragment;
 use crate::xmit::icmp::Translation;
+use crate::xmit::proxy;
 use crate::xmit::rewrite;
 use arrayvec::ArrayVec;
 
@@ -85,6 +86,11 @@ impl<F: Frame> Core<F> {
         if let Some(known) = self.fragments.known(&key) {
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
         }
+        // Its first fragment has got a header.
+        let by = self.introduced_by(id, way);
+        if by > 0 && !proxy::shift_fragment(frame.data_mut(), p, by) {
+            return t.stats.drop(DropReason::TooBig);
+        }
         rewrite::decrement_ttl(frame.data_mut(), p);
         let r = self.conns.rewrite(id, way);
         let next = match way {
@@ -131,7 +137,10 @@ impl<F: Frame> Core<F> {
         let id = self.own_id() as u16;
         let l3 = usize::from(p.l3);
         let mut pieces = ArrayVec::<F, MAX_PIECES>::new();
-        if let Fit::Cut(mtu) = fit {
+        // Step 7 may have made it shorter (a SYN's data is not told before a PROXY header).
+        if let Fit::Cut(mtu) = fit
+            && usize::from(get16(&frame.data()[l3..], ipv4::TOTAL)) > mtu
+        {
             let ip = &mut frame.data_mut()[l3..];
             if get16(ip, ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0 {
                 put16(ip, ipv4::ID, id);

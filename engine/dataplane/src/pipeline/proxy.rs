@@ -197,8 +197,10 @@ impl<F: Frame> Core<F> {
         rewrite::apply(frame.data_mut(), p, &r);
         if kind == ClientAddress::Toa && is_bound {
             let option = proxy::toa(p.tuple.src, p.tuple.sport);
-            let mtu = t.snap.dest(self.conns.get(id).dest()).mtu;
-            if xmit::has_room(frame.data(), p, option.len(), mtu.into())
+            let grows = self.conns.get(id).is_crossed() && p.family() == Family::V4;
+            let longer = if grows { ipv6::LEN - ipv4::LEN } else { 0 };
+            let mtu = usize::from(t.snap.dest(self.conns.get(id).dest()).mtu);
+            if xmit::has_room(frame.data(), p, option.len(), mtu - longer)
                 && !xmit::insert_option(&mut frame, p, &option)
             {
                 t.stats.drop(DropReason::NoHeadroom);
