@@ -32,6 +32,7 @@ use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use pointsman_tests::see;
 use pointsman_tests::talk::Talk;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -758,11 +759,7 @@ mod case {
         let talk = Talk::tcp(&mut rig, V4, Forward::FullNat);
         talk.answer(&mut rig, flag::SYN | flag::ACK);
         let out = talk.say(&mut rig, flag::ACK);
-        assert!(
-            pointsman_tests::see::see(&out.sent[0].bytes)
-                .payload
-                .starts_with(b"PROXY TCP4 192.0.2.7 ")
-        );
+        assert!(see::see(&out.sent[0].bytes).payload.starts_with(b"PROXY TCP4 192.0.2.7 "));
         rig
     }
 
