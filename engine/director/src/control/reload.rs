@@ -174,6 +174,7 @@ fn takes_a_restart(old: &Config, new: &Config) -> Vec<String> {
         ("conns", a.conns != b.conns),
         ("neighbours", a.neighbours != b.neighbours),
         ("socket", a.socket != b.socket),
+        ("secret", a.secret != b.secret),
         ("hugepages", a.hugepages != b.hugepages),
         ("memory", a.memory != b.memory),
         ("mbufs", a.mbufs != b.mbufs),
