@@ -88,6 +88,16 @@ fn conns_stay(fixed: bool, reload: impl Fn(&mut Snapshot, usize, Family, Forward
                         let out = rig.feed_at(w, LAN, &[&talk.reply(flag::ACK).bytes()]);
                         assert_eq!(out.sent.len(), 1, "{what}: {:?}", rig.drops());
                         assert_eq!(out.seen().dst, talk.client, "{what}");
+                        // A router says of it that it is too big, wherever that arrives.
+                        let seen = out.seen();
+                        let kind = net::of(family, [3, 4], [2, 0]);
+                        let (to, by) = (seen.src.ip(), seen.dst.ip());
+                        let error = Packet::icmp(by, to, kind, [0, 0, 5, 0x78], &seen.ip).bytes();
+                        for at in 0..workers {
+                            let out = rig.feed_at(at, WAN, &[&error]);
+                            assert_eq!(out.sent.len(), 1, "{what}, error: {:?}", rig.drops());
+                            assert_eq!(out.only().port, LAN, "{what}");
+                        }
                     }
                 }
                 assert_eq!((rig.conns().len(), rig.drops()), (12, vec![]));

@@ -389,6 +389,12 @@ impl Conn {
         self.replies
     }
 
+    /// Whether the datagrams have come from the dest after which it ends; 0: there is no such
+    /// number.
+    pub fn has_replied(&self, replies: u16) -> bool {
+        replies > 0 && self.replies >= replies
+    }
+
     /// Whether its local port serves a newer conn.
     pub fn is_lent(&self) -> bool {
         self.flags & LENT != 0

@@ -25,7 +25,7 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         reason: DropReason,
     ) {
-        let service = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport);
+        let service = t.snap.taker(&p.tuple);
         let counter = |s: &Service| t.services[s.id.0 as usize].exhausted(reason);
         let Some((service, counter)) = service.and_then(|s| Some((s, counter(s)?))) else {
             return t.stats.drop(reason);
@@ -41,10 +41,18 @@ impl<F: Frame> Core<F> {
     }
 
     /// No worker has a port toward a dest of the service: counted for the addresses of its pool.
-    pub(super) fn count_exhausted<P>(&self, t: &Turn<'_, F, P>, service: &Service, dest: DestId) {
-        let daddr = t.snap.dest(dest).addr;
-        if let Some(pool) = service.pool {
-            self.leases.count_exhausted(t.snap.pools[pool].of(daddr.family()), daddr);
+    pub(super) fn count_exhausted<P>(
+        &self,
+        t: &Turn<'_, F, P>,
+        service: &Service,
+        dest: DestId,
+        p: &Parsed,
+    ) {
+        let dest = t.snap.dest(dest);
+        let (daddr, _) = dest.endpoint(&p.tuple);
+        if let Ok(port) = self.way_out(t, dest, (p.tuple.src, daddr)) {
+            let laddrs = t.snap.laddrs(service, port, daddr.family());
+            self.leases.count_exhausted(laddrs, daddr);
         }
     }
 }

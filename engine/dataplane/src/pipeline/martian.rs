@@ -75,7 +75,12 @@ impl<F: Frame> Core<F> {
     /// those come it does not say: where any port's arrival decides, nobody knows.
     pub(super) fn owner<P>(&self, t: &Turn<'_, F, P>, tuple: &Tuple) -> Owner {
         if !t.snap.is_vip(tuple.src) {
-            return steer(t.snap, &self.hasher, self.workers, t.port, tuple);
+            let ours = t.snap.locals.contains_key(&tuple.dst);
+            return match steer(t.snap, &self.hasher, self.workers, t.port, tuple) {
+                // A conn of a service that is gone may live anywhere.
+                Owner::Nobody if ours && t.snap.lookup.has_removed() => Owner::Arrival,
+                owner => owner,
+            };
         }
         let original = tuple.reversed();
         let service = t.snap.service(original.proto, original.dst, original.dport);

@@ -401,8 +401,9 @@ impl<F: Frame> Core<F> {
         if p.tuple.proto != Proto::Tcp {
             let timeout = snat::timeout(p.tuple.proto, dest);
             conn.step_udp(way, t.stamp, timeout);
-            if way == Direction::Reply && conn.count_reply() == dest.traits.replies {
-                conn.set_expires(t.stamp);
+            let replies = dest.traits.replies;
+            if way == Direction::Reply && replies > 0 && conn.count_reply() >= replies {
+                self.last_reply(t, frame.data(), p, id);
             }
         } else if conn.step(way, p.flags, t.stamp, &t.snap.timeouts) {
             self.state_changed(t, id);

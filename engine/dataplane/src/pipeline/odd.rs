@@ -18,6 +18,7 @@ use crate::parse::Parsed;
 use crate::parse::parse_first;
 use crate::sched;
 use crate::sched::Ask;
+use crate::service::DestId;
 use crate::service::Forward;
 use crate::service::Service;
 use crate::service::Target;
@@ -105,7 +106,11 @@ impl<F: Frame> Core<F> {
             Direction::Original if p.flags & tcp::SYN != 0 => {
                 match self.another_dest(t, frame.data(), p, id) {
                     Some(Ok(id)) => return self.forward(t, frame, p, id, way),
-                    Some(Err(reason)) => return self.unopened(t, frame, p, reason),
+                    Some(Err((DropReason::NoLease, dest))) => {
+                        let seek = Seek { dest, from: self.worker as u16 };
+                        return self.pass_on(t, frame, p, seek);
+                    }
+                    Some(Err((reason, _))) => return self.unopened(t, frame, p, reason),
                     None => {}
                 }
             }
@@ -124,15 +129,15 @@ impl<F: Frame> Core<F> {
         conn.is_unanswered() && conn.tries() < dest.traits.retries && service.is_some_and(others)
     }
 
-    /// Opens the conn anew to another dest than the one it has; the old one ends. None where there
-    /// is no other, and the old one stays.
+    /// Opens the conn anew to another dest than the one it has, or says to which one it failed; the
+    /// old one ends. None where there is no other, and the old one stays.
     fn another_dest<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
         p: &Parsed,
         id: ConnId,
-    ) -> Option<Result<ConnId, DropReason>> {
+    ) -> Option<Result<ConnId, (DropReason, DestId)>> {
         if !self.may_try_another(t, id) {
             return None;
         }
@@ -146,10 +151,7 @@ impl<F: Frame> Core<F> {
             core.close(t, id);
             core.open_to(t, frame, p, service, dest, tries + 1)
         });
-        if opened == Err(DropReason::NoLease) {
-            self.count_exhausted(t, service, dest);
-        }
-        Some(opened)
+        Some(opened.map_err(|reason| (reason, dest)))
     }
 
     /// Exchanges a conn for another one of the same client's tuple. If another worker sent the old
@@ -300,8 +302,8 @@ impl<F: Frame> Core<F> {
         let next = (self.worker + 1) % self.workers;
         if next == seek.from as usize {
             self.ended(t, next, &p.tuple);
-            if let Some(service) = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport) {
-                self.count_exhausted(t, service, seek.dest);
+            if let Some(service) = t.snap.taker(&p.tuple) {
+                self.count_exhausted(t, service, seek.dest, p);
             }
             return self.unopened(t, frame, p, DropReason::NoLease);
         }

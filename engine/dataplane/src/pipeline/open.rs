@@ -176,6 +176,7 @@ impl<F: Frame> Core<F> {
         let (daddr, dport) = dest.endpoint(&p.tuple);
         let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
         let forward = dest.forward;
+        let mut last = Last::NOTHING;
         let mut opening = Opening { ends, dest: id, forward, track: None, shifts: false, tries };
         let segment = &frame[p.l4 as usize..p.end as usize];
         let rewritten = matches!(dest.forward, Forward::Nat | Forward::FullNat);
@@ -187,7 +188,7 @@ impl<F: Frame> Core<F> {
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
                 let lease = self.lease(t, service, port, &ends)?;
-                (ends.laddr, ends.lport) = (lease.laddr, lease.lport);
+                (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
                 opening.ends = ends;
                 opening.shifts = proto == Proto::Tcp && dest.traits.rewrite;
                 opening.track = Some(match opening.shifts {
@@ -206,7 +207,7 @@ impl<F: Frame> Core<F> {
         }
         let Ok(conn) = opened else {
             if let Some(track) = opening.track {
-                self.leases.give_back(PairId(track.pair), ends.lport, Last::NOTHING, t.stamp);
+                self.leases.give_back(PairId(track.pair), ends.lport, last, t.stamp);
             }
             return Err(DropReason::TableFull);
         };

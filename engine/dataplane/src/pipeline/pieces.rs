@@ -23,6 +23,7 @@ use crate::wire::get16;
 use crate::wire::get32;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
+use crate::xmit::cross::Header;
 use crate::xmit::proxy;
 use crate::xmit::rewrite;
 use crate::xmit::tunnel;
@@ -33,6 +34,9 @@ const TO_GATHER: u16 = 1;
 const GATHERED: u16 = 2;
 /// And of one whose owner is known.
 pub(super) const SETTLED: u16 = u16::MAX;
+
+/// Milliseconds that the fragments of a conn's last datagram may take to follow the first.
+const REST_OF_REPLY: u32 = 2000;
 
 impl<F: Frame> Core<F> {
     /// A fragment of TCP or UDP.
@@ -210,7 +214,7 @@ impl<F: Frame> Core<F> {
         let is_martian = way == Direction::Reply && !conn.forward().sees_replies();
         if is_martian {
             t.stats.martian_replies.add(1);
-        } else if !conn.is_tcp() {
+        } else if !conn.is_tcp() && !conn.has_replied(t.snap.dest(conn.dest()).traits.replies) {
             let timeout = t.snap.dest(conn.dest()).traits.udp_timeout;
             conn.step_udp(way, t.stamp, timeout);
         }
@@ -271,6 +275,41 @@ impl<F: Frame> Core<F> {
             self.ip_id = self.ip_id.wrapping_add(1);
             let known = Known { tuple: first.tuple, id: self.own_id() };
             self.fragments.learn(key, known, t.stamp);
+        }
+    }
+
+    /// The datagram after which a conn ends (`Traits::replies`): it ends at once, or when the
+    /// fragments behind this first one have had time to come.
+    #[cold]
+    pub(super) fn last_reply<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        frame: &[u8],
+        p: &Parsed,
+        id: ConnId,
+    ) {
+        let has_more = Header::of(frame, p).place.is_some();
+        let wait = if has_more { REST_OF_REPLY } else { 0 };
+        self.conns.get_mut(id).set_expires(t.stamp.after(wait));
+    }
+
+    /// A client's whole v4 packet that will be cut on its way of this MTU: behind one local address
+    /// other clients have the same identification (RFC 6864 section 4.3).
+    pub(super) fn renumber(
+        &mut self,
+        frame: &mut F,
+        p: &Parsed,
+        (id, way): (ConnId, Direction),
+        mtu: u16,
+    ) {
+        let is_cut = p.family() == Family::V4 && p.ip_len() > mtu.into();
+        if is_cut
+            && (self.conns.get(id).forward(), way) == (Forward::FullNat, Direction::Original)
+            && get16(frame.data(), p.l3 as usize + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0
+        {
+            self.ip_id = self.ip_id.wrapping_add(1);
+            let number = self.own_id();
+            rewrite::set_fragment_id(frame.data_mut(), p, number);
         }
     }
 

@@ -20,7 +20,6 @@ use crate::service::Forward;
 use crate::service::Target;
 use crate::snapshot::Local;
 use crate::steer::Owner;
-use crate::steer::steer;
 use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::verdict::Answer;
@@ -260,8 +259,17 @@ impl<F: Frame> Core<F> {
         if (tuple.src, tuple.dst) == (p.tuple.src, p.tuple.dst) && t.snap.is_vip(tuple.src) {
             return self.martian(t, frame, p, tuple, visited);
         }
-        let next = match steer(t.snap, &self.hasher, self.workers, t.port, tuple) {
-            Owner::Worker(w) if visited == 0 && w != self.worker => Some((w, self.workers as u16)),
+        // While conns live whose service is gone or has another method, any worker may have it.
+        let anybody = self.workers > 1
+            && t.snap.lookup.has_removed()
+            && t.snap.locals.contains_key(&tuple.dst);
+        let next = match self.owner(t, tuple) {
+            Owner::Worker(w) if visited == 0 && w != self.worker => {
+                Some((w, if anybody { 1 } else { self.workers as u16 }))
+            }
+            Owner::Worker(_) if anybody && usize::from(visited) < self.workers => {
+                Some(((self.worker + 1) % self.workers, visited + 1))
+            }
             Owner::Arrival if (visited as usize) + 1 < self.workers => {
                 Some(((self.worker + 1) % self.workers, visited + 1))
             }
@@ -300,7 +308,8 @@ impl<F: Frame> Core<F> {
         if self.conns.get(id).is_crossed() {
             return self.cross(t, frame, p, (id, way), (Next::Back(to), mtu));
         }
-        let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
+        self.renumber(&mut frame, p, (id, way), mtu);
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
         self.send_by(t, frame, p.l3 as usize, to);
     }
@@ -335,7 +344,8 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         (hop, mtu): (Hop, u16),
     ) {
-        let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
+        self.renumber(&mut frame, p, (id, way), mtu);
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
         self.emit_fitting(t, frame, p.l3 as usize, hop);
     }

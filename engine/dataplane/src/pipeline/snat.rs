@@ -67,7 +67,8 @@ impl<F: Frame> Core<F> {
             self.conns.set_out_hop(id, hop, t.neighbours.epoch());
         }
         let mtu = t.snap.port(to.port()).mtu;
-        let Some(frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
+        self.renumber(&mut frame, p, (id, way), mtu);
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
         self.send_by(t, frame, p.l3 as usize, to);
     }

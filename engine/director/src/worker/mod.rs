@@ -159,7 +159,8 @@ impl<D: Driver> Worker<D> {
             // here.
             drop(self.pipeline.swap(snapshot));
         }
-        for _ in 0..BURST {
+        // As many as there is room for at most: other workers may have closed that many meanwhile.
+        for _ in 0..links.ended[self.index].capacity() {
             let Some(tuple) = links.ended[self.index].pop() else { break };
             self.pipeline.forget(&tuple);
         }

@@ -1,0 +1,61 @@
+//! Where two features meet: what each does alone is tested beside it.
+
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::tuple::Family::V4;
+use pointsman_dataplane::tuple::Proto;
+use pointsman_tests::craft::Packet;
+use pointsman_tests::net;
+use pointsman_tests::net::LAN;
+use pointsman_tests::net::WAN;
+use pointsman_tests::rig::Options;
+use pointsman_tests::rig::Rig;
+use pointsman_tests::see;
+use pointsman_tests::see::Sum;
+use pointsman_tests::talk::Talk;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// `replies` and fragments: an answer larger than the MTU ends the conn with its last fragment, not
+/// with its first.
+#[test]
+fn a_last_reply_in_fragments_comes_whole_and_then_ends_the_conn() {
+    for workers in [1, 3] {
+        for family in net::FAMILIES {
+            for order in [[0, 1, 2], [2, 0, 1]] {
+                let mut rig = Rig::build(Options { workers, ..Options::default() }, |s, _| {
+                    s.dests.iter_mut().for_each(|d| d.traits.replies = 1);
+                });
+                let talk =
+                    Talk::open(&mut rig, 0, (family, Proto::Udp, Forward::FullNat), (1, 700));
+                let pieces = talk.reply(0).payload(&[7; 28]).cut(9, &[16, 24]);
+                let mut sent = Vec::new();
+                for n in order {
+                    sent.extend(rig.feed(LAN, &pieces[n].bytes()).frames());
+                }
+                assert_eq!(see::sums(&sent), Ok(vec![Sum::Right]), "{:?}", rig.drops());
+                rig.pass(Duration::from_secs(1));
+                assert_eq!(rig.conns().len(), 1, "later ones may still be under way");
+                rig.pass(Duration::from_secs(3));
+                assert_eq!((rig.conns().len(), rig.sum(|s| &s.leases)), (0, 0));
+            }
+        }
+    }
+}
+
+/// Fragments made here bear a local address, and so an identification of ours (RFC 6864 section
+/// 4.3): two clients' would collide behind it.
+#[test]
+fn packets_cut_under_full_nat_get_identifications_of_our_own() {
+    let mut rig = Rig::with(|s| net::set_mtu(s, LAN, 600));
+    let vip = net::service_addr(V4, Forward::FullNat);
+    let mut ids = BTreeSet::new();
+    for client in 1..=5 {
+        let packet = Packet::udp(net::client(V4, client, 700), vip);
+        let out = rig.feed(WAN, &packet.payload(&[3; 900]).may_fragment().bytes());
+        assert_eq!(see::sums(&out.frames()), Ok(vec![Sum::Right]));
+        let of = |f: &Vec<u8>| see::see(f).id;
+        assert_eq!(out.frames().iter().map(of).collect::<BTreeSet<_>>().len(), 1);
+        ids.insert(of(&out.frames()[0]));
+    }
+    assert_eq!(ids.len(), 5);
+}
