@@ -17,6 +17,8 @@ trap 'exit 143' INT TERM HUP
 
 reserved() { cat "$HUGE_DIR/nr_hugepages" 2>/dev/null || echo 0; }
 
+nobody_in() { ! pgrep -g "$1" >/dev/null; }
+
 # interrupted WORDS: SIGINT to the demo's process group, as ^C sends it, when it has said these words
 interrupted() {
     local before after rc
@@ -31,6 +33,8 @@ interrupted() {
     wait "$DEMO"
     rc=$?
     same "status of the demo interrupted at /$1/" 130 "$rc"
+    # what the signal has ended may take a moment to be gone
+    wait_for 3 nobody_in "$DEMO"
     same "processes of its own left" "" "$(pgrep -g "$DEMO" -l | xargs)"
     after=$(ip netns list | grep -oE '^pm[0-9]+' | while read -r p; do [ -e "/proc/${p#pm}" ] || echo "$p"; done | xargs)
     same "namespaces of an ended lab" "" "$after"
