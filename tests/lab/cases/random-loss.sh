@@ -31,9 +31,16 @@ lost() {
 }
 
 # what an end's kernel says of numbers that are not right
+# A SYN-ACK that is sent again, since the handshake's last ACK was lost, is answered by a challenge ACK: the wire's doing.
 doubts() { # NAME
-    in_ns "$1" nstat -asz TcpInCsumErrors TcpExtTCPSACKDiscard TcpExtTCPChallengeACK TcpExtPAWSEstab TcpExtTSEcrRejected |
-        awk '/^Tcp/ {n++; if ($2) said = said $1 "=" $2 " "} END {print n < 3 ? "nstat knows nothing" : said ? said : 0}'
+    in_ns "$1" nstat -asz TcpInCsumErrors TcpExtTCPSACKDiscard TcpExtTCPChallengeACK TcpExtTCPSYNChallenge \
+        TcpExtPAWSEstab TcpExtTSEcrRejected |
+        awk '/^Tcp/ {n++; v[$1] = $2}
+            END {
+                v["TcpExtTCPChallengeACK"] -= v["TcpExtTCPSYNChallenge"]; delete v["TcpExtTCPSYNChallenge"]
+                for (k in v) if (v[k]) said = said k "=" v[k] " "
+                print n < 4 ? "nstat knows nothing" : said ? said : 0
+            }'
 }
 
 # sums FILE -> "GOOD BAD": frames by what tshark says of their checksums
