@@ -3,8 +3,7 @@
 //! A conn is one 64-byte line. For v4 it holds both sides' addresses, so that the tuple of the
 //! other direction *is* the rewrite; v6 addresses lie in a second line (`Wide`) under the same
 //! number, what only full-NAT needs in half a line more (`Track`), what few conns need in one more
-//! (`Extra`). Nat is full-NAT whose local
-//! side is the client itself, so the two share all code.
+//! (`Extra`). Nat is full-NAT whose local side is the client itself, so the two share all code.
 
 mod extra;
 mod index;

@@ -133,8 +133,7 @@ impl<F: Frame> Core<F> {
         ends: (Addr, Addr),
         (next, fit): (Next, Fit),
     ) {
-        self.ip_id = self.ip_id.wrapping_add(1);
-        let id = self.own_id() as u16;
+        let id = self.next_id() as u16;
         let l3 = usize::from(p.l3);
         let mut pieces = ArrayVec::<F, MAX_PIECES>::new();
         // Step 7 may have made it shorter (a SYN's data is not told before a PROXY header).
@@ -189,6 +188,7 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
+        let ip_id = self.next_id() as u16;
         let rewrite = self.conns.rewrite(id, way);
         let shifts = self.conns.get(id).shifts().then(|| self.conns.track(id));
         let dest = t.snap.dest(self.conns.get(id).dest());
@@ -199,8 +199,6 @@ impl<F: Frame> Core<F> {
                 back.map_or(u16::MAX, |back| t.snap.port(back.port()).mtu)
             }
         };
-        self.ip_id = self.ip_id.wrapping_add(1);
-        let ip_id = self.own_id() as u16;
         // Whoever speaks, the other side knows him as the one it talks to: he has no address there.
         let how = Translation { way, rewrite, shifts, new_src: None };
         match cross_icmp::translate(&mut frame, p, q, &how, limit, ip_id) {

@@ -165,8 +165,7 @@ impl<F: Frame> Core<F> {
                 t.out.hand_over(next, handed, t.stats);
             }
             (_, Some(tuple)) if piece.from == 0 => {
-                self.ip_id = self.ip_id.wrapping_add(1);
-                let id = self.own_id();
+                let id = self.next_id();
                 self.fragments.learn(key, Known { tuple, id }, t.stamp);
                 self.leading_piece(t, frame, p, id);
             }
@@ -272,8 +271,7 @@ impl<F: Frame> Core<F> {
     /// The first fragment of a datagram whose conn is sought here: its tuple, for those that follow.
     pub(super) fn learn_piece<P>(&mut self, t: &Turn<'_, F, P>, frame: &[u8], p: &Parsed) {
         if let (Ok((key, _)), Ok(first)) = (read(frame, p), parse_first(frame, p)) {
-            self.ip_id = self.ip_id.wrapping_add(1);
-            let known = Known { tuple: first.tuple, id: self.own_id() };
+            let known = Known { tuple: first.tuple, id: self.next_id() };
             self.fragments.learn(key, known, t.stamp);
         }
     }
@@ -307,8 +305,7 @@ impl<F: Frame> Core<F> {
             && (self.conns.get(id).forward(), way) == (Forward::FullNat, Direction::Original)
             && get16(frame.data(), p.l3 as usize + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0
         {
-            self.ip_id = self.ip_id.wrapping_add(1);
-            let number = self.own_id();
+            let number = self.next_id();
             rewrite::set_fragment_id(frame.data_mut(), p, number);
         }
     }
@@ -326,7 +323,8 @@ impl<F: Frame> Core<F> {
     }
 
     /// An identification no other worker gives: each counts in a range of its own.
-    pub(super) fn own_id(&self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
+        self.ip_id = self.ip_id.wrapping_add(1);
         let range = 65_536 / self.workers;
         (self.worker * range + usize::from(self.ip_id) % range) as u32
     }
