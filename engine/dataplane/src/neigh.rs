@@ -31,6 +31,30 @@ pub struct Hop(pub u32);
 /// How long a given-up place rests before it serves another address.
 pub const GRACE: Duration = Duration::from_secs(2);
 
+/// The way to a next hop, as it was at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Link(u64);
+
+impl Link {
+    /// The port it is on.
+    #[inline(always)]
+    pub fn port(self) -> PortId {
+        port_of(self.0)
+    }
+
+    /// Whether its MAC is known.
+    #[inline(always)]
+    pub fn is_reachable(self) -> bool {
+        self.0 & 0xff == REACHABLE
+    }
+
+    /// Its MAC; says something only where it is reachable.
+    #[inline(always)]
+    pub fn mac(self) -> Mac {
+        mac_of(self.0)
+    }
+}
+
 /// What is known of a next hop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HopState {
@@ -100,6 +124,12 @@ impl Neighbours {
         };
         let word = slot.word.load(Acquire);
         (port_of(word), state_of(word))
+    }
+
+    /// The port of a hop, and its MAC where it is reachable: what sending wants to know.
+    #[inline(always)]
+    pub fn link(&self, hop: Hop) -> Link {
+        Link(self.slots.get(hop.0 as usize).map_or(GONE, |slot| slot.word.load(Acquire)))
     }
 
     /// The hop of an address on a port, if the table has one.
@@ -205,14 +235,17 @@ fn port_of(word: u64) -> PortId {
 #[inline(always)]
 fn state_of(word: u64) -> HopState {
     match word & 0xff {
-        REACHABLE => {
-            let b = (word >> 16).to_be_bytes();
-            HopState::Reachable([b[2], b[3], b[4], b[5], b[6], b[7]])
-        }
+        REACHABLE => HopState::Reachable(mac_of(word)),
         INCOMPLETE => HopState::Incomplete,
         DEAD => HopState::Dead,
         _ => HopState::Gone,
     }
+}
+
+#[inline(always)]
+fn mac_of(word: u64) -> Mac {
+    let b = word.to_be_bytes();
+    [b[0], b[1], b[2], b[3], b[4], b[5]]
 }
 
 fn mac_bits(m: Mac) -> u64 {

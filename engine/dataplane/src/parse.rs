@@ -19,6 +19,8 @@ use crate::wire::ipv6;
 use crate::wire::tcp;
 use crate::wire::udp;
 
+mod plain;
+
 /// How many IPv6 extension headers are walked.
 const MAX_EXTENSIONS: usize = 8;
 
@@ -42,7 +44,7 @@ pub enum Kind {
 }
 
 /// What `parse` found. Places count from the frame's first byte.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Parsed {
     /// What it is.
     pub kind: Kind,
@@ -56,6 +58,8 @@ pub struct Parsed {
     pub ttl: u8,
     /// TCP's control bits; 0 for UDP.
     pub flags: u8,
+    /// The family it travels in, which is the tuple's.
+    pub family: Family,
     /// Addresses, and for flows ports.
     pub tuple: Tuple,
 }
@@ -67,22 +71,35 @@ impl Parsed {
         (self.end - self.l3) as usize
     }
 
-    /// The family it travels in.
-    #[inline(always)]
-    pub fn family(&self) -> Family {
-        self.tuple.dst.family()
-    }
+    /// Of no frame.
+    pub(crate) const NONE: Self = Self::no_tuple(Kind::Drop(DropReason::Truncated), 0);
 
-    fn no_tuple(kind: Kind, l3: usize) -> Self {
+    const fn no_tuple(kind: Kind, l3: usize) -> Self {
         let (src, dst) = (Addr::UNSPECIFIED, Addr::UNSPECIFIED);
         let tuple = Tuple { src, dst, sport: 0, dport: 0, proto: Proto::Icmp };
-        Self { kind, l3: l3 as u16, l4: 0, end: 0, ttl: 0, flags: 0, tuple }
+        let family = Family::V6;
+        Self { kind, l3: l3 as u16, l4: 0, end: 0, ttl: 0, flags: 0, family, tuple }
     }
 }
 
 /// Reads a frame that came in by `port`.
-#[inline]
 pub fn parse(frame: &[u8], port: &PortInfo) -> Parsed {
+    let mut parsed = Parsed::NONE;
+    parse_into(frame, port, &mut parsed);
+    parsed
+}
+
+/// The same, written where it is to be kept.
+#[inline(always)]
+pub fn parse_into(frame: &[u8], port: &PortInfo, parsed: &mut Parsed) {
+    if plain::parse(frame, port, parsed).is_none() {
+        *parsed = parse_any(frame, port);
+    }
+}
+
+/// Reads any frame.
+#[inline(never)]
+fn parse_any(frame: &[u8], port: &PortInfo) -> Parsed {
     let result = match link(frame, port) {
         Ok((ethernet::IPV4, l3)) => parse_v4(frame, l3),
         Ok((ethernet::IPV6, l3)) => parse_v6(frame, l3),
@@ -151,7 +168,16 @@ pub fn parse_transit(frame: &[u8], port: &PortInfo) -> Result<Parsed, DropReason
     let proto = Proto::from_number(number).unwrap_or(Proto::Icmp);
     let tuple = Tuple { src, dst, sport: 0, dport: 0, proto };
     let kind = Kind::Drop(DropReason::NotOurs);
-    Ok(Parsed { kind, l3: l3 as u16, l4: l4 as u16, end: end as u16, ttl, flags: 0, tuple })
+    Ok(Parsed {
+        kind,
+        l3: l3 as u16,
+        l4: l4 as u16,
+        end: end as u16,
+        ttl,
+        flags: 0,
+        family: dst.family(),
+        tuple,
+    })
 }
 
 /// Whether an ICMP error may be sent about a packet: not about one, nor about a later fragment
@@ -159,7 +185,7 @@ pub fn parse_transit(frame: &[u8], port: &PortInfo) -> Result<Parsed, DropReason
 /// routers know no order.
 pub fn may_be_answered(frame: &[u8], p: &Parsed) -> bool {
     let ip = &frame[p.l3 as usize..p.end as usize];
-    let (number, l4) = match p.family() {
+    let (number, l4) = match p.family {
         Family::V4 if get16(ip, ipv4::FRAGMENT) & ipv4::OFFSET != 0 => return false,
         Family::V4 => (ip[ipv4::PROTOCOL], ipv4::header_len(ip)),
         Family::V6 => match walk_extensions(ip, ip[ipv6::NEXT], ipv6::LEN) {
@@ -168,7 +194,7 @@ pub fn may_be_answered(frame: &[u8], p: &Parsed) -> bool {
             Err(_) => return true,
         },
     };
-    match (number, p.family(), ip.get(l4)) {
+    match (number, p.family, ip.get(l4)) {
         (ipv4::ICMP, Family::V4, kind) => kind.is_some_and(|kind| icmp::v4::is_query(*kind)),
         (ipv6::ICMPV6, Family::V6, kind) => kind.is_some_and(|kind| icmp::v6::is_query(*kind)),
         _ => true,
@@ -300,7 +326,16 @@ fn fragment(at: Places, number: u8, src: Addr, dst: Addr) -> Result<Parsed, Drop
     }
     let tuple = Tuple { src, dst, sport: 0, dport: 0, proto };
     let kind = Kind::Fragment;
-    Ok(Parsed { kind, l3: l3 as u16, l4: l4 as u16, end: end as u16, ttl, flags: 0, tuple })
+    Ok(Parsed {
+        kind,
+        l3: l3 as u16,
+        l4: l4 as u16,
+        end: end as u16,
+        ttl,
+        flags: 0,
+        family: dst.family(),
+        tuple,
+    })
 }
 
 /// What the payload of a first fragment is, which ends with the fragment: a flow's beginning.
@@ -314,7 +349,7 @@ pub fn parse_first(frame: &[u8], p: &Parsed) -> Result<Parsed, DropReason> {
         _ if segment.len() < udp::LEN => return Err(DropReason::FragmentTiny),
         // Its length is the whole datagram's.
         _ if ports_missing(segment) => return Err(DropReason::TransportHeader),
-        _ if p.family() == Family::V6 && get16(segment, udp::CHECKSUM) == 0 => {
+        _ if p.family == Family::V6 && get16(segment, udp::CHECKSUM) == 0 => {
             return Err(DropReason::NoChecksum);
         }
         _ => 0,
@@ -427,7 +462,16 @@ fn transport(
         _ => (0, 0),
     };
     let tuple = Tuple { src, dst, sport, dport, proto };
-    Ok(Parsed { kind, l3: l3 as u16, l4: l4 as u16, end: end as u16, ttl, flags, tuple })
+    Ok(Parsed {
+        kind,
+        l3: l3 as u16,
+        l4: l4 as u16,
+        end: end as u16,
+        ttl,
+        flags,
+        family: dst.family(),
+        tuple,
+    })
 }
 
 #[inline(always)]
@@ -521,9 +565,9 @@ pub struct Quoted {
 pub fn parse_quoted(frame: &[u8], p: &Parsed) -> Result<Quoted, DropReason> {
     let packet = &frame[..p.end as usize];
     let l3 = p.l4 as usize + icmp::LEN;
-    let outer = quoted_ip(packet, l3, p.family())?;
+    let outer = quoted_ip(packet, l3, p.family)?;
     let tunnel =
-        matches!((outer.number, p.family()), (ipv4::IPIP, Family::V4) | (ipv6::IPV6, Family::V6));
+        matches!((outer.number, p.family), (ipv4::IPIP, Family::V4) | (ipv6::IPV6, Family::V6));
     if !tunnel {
         return quoted_flow(packet, outer, false);
     }
@@ -531,7 +575,7 @@ pub fn parse_quoted(frame: &[u8], p: &Parsed) -> Result<Quoted, DropReason> {
     if outer.src != p.tuple.dst {
         return Err(DropReason::IcmpUnknown);
     }
-    quoted_flow(packet, quoted_ip(packet, outer.l4, p.family())?, true)
+    quoted_flow(packet, quoted_ip(packet, outer.l4, p.family)?, true)
 }
 
 /// A quoted IP header.

@@ -7,6 +7,7 @@ use crate::tuple::Addr;
 use crate::tuple::Prefix;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
+use zerocopy::FromZeros;
 
 /// A service's stable number: the same service keeps it over reloads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -18,7 +19,7 @@ pub struct ServiceId(pub u32);
 pub struct DestId(pub u32);
 
 /// How a packet gets to a dest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromZeros)]
 #[repr(u8)]
 pub enum Forward {
     /// Destination rewritten; the dest answers to the client's address through the director.

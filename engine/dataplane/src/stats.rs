@@ -8,6 +8,7 @@ mod services;
 pub use services::ServiceBlocks;
 pub use services::ServiceStats;
 
+use crate::conn::Direction;
 use crate::verdict::Consumed;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
@@ -219,6 +220,19 @@ pub struct DestStats {
     pub inactive: Counter,
     /// SYNs it refused or did not answer, which then went to another dest.
     pub passed_over: Counter,
+}
+
+impl DestStats {
+    /// Counts a packet of so many bytes.
+    #[inline(always)]
+    pub fn count(&self, way: Direction, len: u64) {
+        let (packets, bytes) = match way {
+            Direction::Original => (&self.in_packets, &self.in_bytes),
+            Direction::Reply => (&self.out_packets, &self.out_bytes),
+        };
+        packets.add(1);
+        bytes.add(len);
+    }
 }
 
 /// Per-dest blocks of all workers: `blocks[worker][dest]`. Made once, at the capacity the director

@@ -274,10 +274,16 @@ impl Hasher {
     }
 
     /// Hash of a tuple. All 64 bits are usable.
-    #[inline(always)]
+    #[inline]
     pub fn tuple(&self, t: &Tuple) -> u64 {
+        self.tuple_of(t.dst.family(), t)
+    }
+
+    /// The same of a tuple whose family is known.
+    #[inline(always)]
+    pub fn tuple_of(&self, family: Family, t: &Tuple) -> u64 {
         let ports = (t.sport as u64) << 48 | (t.dport as u64) << 32 | t.proto as u64;
-        if t.dst.is_v4() {
+        if family == Family::V4 {
             let addrs = (t.src.v4_bits() as u64) << 32 | t.dst.v4_bits() as u64;
             return self.finish(fold(addrs ^ self.keys[0], ports ^ self.keys[1]));
         }

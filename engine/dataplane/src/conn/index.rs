@@ -101,12 +101,13 @@ impl Index {
         self.buckets[self.other(first, tag)].find(tag, &is_it)
     }
 
-    /// The first candidate in the first bucket: a guess worth prefetching.
+    /// The first candidate in the first bucket: a guess worth prefetching, and mostly right.
     #[inline(always)]
-    pub(super) fn guess(&self, hash: u64) -> Option<ConnId> {
+    pub(super) fn guess(&self, hash: u64) -> Option<(ConnId, Direction)> {
         let bucket = &self.buckets[self.first(hash)];
         let hits = match16(&bucket.tags, tag(hash));
-        (hits != 0).then(|| Entry(bucket.entries[hits.trailing_zeros() as usize & 7]).conn())
+        let entry = Entry(bucket.entries[hits.trailing_zeros() as usize & 7]);
+        (hits != 0).then(|| (entry.conn(), entry.way()))
     }
 
     /// Enters a key; false where no room could be made.

@@ -16,6 +16,7 @@ pub(crate) use extra::Introduction;
 pub use state::State;
 pub use state::Timeouts;
 pub use table::Conns;
+pub use table::Line;
 pub use table::TableFull;
 
 use crate::isn::is_past;
@@ -26,6 +27,7 @@ use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
+use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::wire::checksum;
@@ -40,9 +42,20 @@ pub struct ConnId(pub(crate) u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// From the client.
-    Original,
+    Original = 0,
     /// From the dest.
-    Reply,
+    Reply = 1,
+}
+
+impl Direction {
+    /// The other one.
+    #[inline(always)]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
 }
 
 /// All four ends of a conn.
@@ -100,9 +113,9 @@ pub struct Opening {
 }
 
 /// The client's side is IPv6.
-const CLIENT_V6: u16 = 1;
+const CLIENT_V6: u16 = 1 << Direction::Original as u16;
 /// The dest's side is IPv6.
-const DEST_V6: u16 = 2;
+const DEST_V6: u16 = 1 << Direction::Reply as u16;
 /// In use; otherwise the line is free and `expires` links to the next free one.
 const LIVE: u16 = 4;
 /// Counted as inactive (IP_VS_CONN_F_INACTIVE).
@@ -128,22 +141,33 @@ const CROSSED: u16 = 4096;
 /// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
 
+/// Source and destination of a direction's tuple. A packet of the one direction becomes one of the
+/// other's, the other way round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+#[repr(C)]
+struct Pair<T> {
+    src: T,
+    dst: T,
+}
+
+impl Pair<u16> {
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.src as u32 | (self.dst as u32) << 16
+    }
+}
+
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Conn {
-    // v4 only; see `Wide` for v6.
-    caddr: u32,
-    vaddr: u32,
-    laddr: u32,
-    daddr: u32,
-    cport: u16,
-    vport: u16,
-    lport: u16,
-    dport: u16,
+    /// Addresses of each direction's tuple, where v4; see `Wide` for v6.
+    narrow: [Pair<u32>; 2],
+    /// Ports of each direction's tuple.
+    ports: [Pair<u16>; 2],
     flags: u16,
     proto: u8,
-    state: u8,
+    state: State,
     expires: u32,
     l3_delta: u16,
     l4_delta: u16,
@@ -159,7 +183,7 @@ pub struct Conn {
     replies: u16,
     /// Dests tried before this one.
     tries: u8,
-    forward: u8,
+    forward: Forward,
 }
 
 const _: () = assert!(size_of::<Conn>() == 64);
@@ -167,12 +191,7 @@ const _: () = assert!(size_of::<Conn>() == 64);
 /// The addresses of a conn that has a v6 side.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
-struct Wide {
-    caddr: u128,
-    vaddr: u128,
-    laddr: u128,
-    daddr: u128,
-}
+struct Wide([Pair<u128>; 2]);
 
 const _: () = assert!(size_of::<Wide>() == 64);
 
@@ -287,9 +306,7 @@ impl Conn {
     /// How its packets get to the dest.
     #[inline(always)]
     pub fn forward(&self) -> Forward {
-        const BY_NUMBER: [Forward; 4] =
-            [Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tunnel];
-        BY_NUMBER[(self.forward & 3) as usize]
+        self.forward
     }
 
     /// Its protocol.
@@ -307,7 +324,7 @@ impl Conn {
     /// Its state.
     #[inline(always)]
     pub fn state(&self) -> State {
-        State::from_number(self.state)
+        self.state
     }
 
     /// Its dest.
@@ -321,6 +338,29 @@ impl Conn {
     #[inline(always)]
     pub fn is_odd(&self) -> bool {
         self.flags & (LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET) != 0
+    }
+
+    /// Whether its packets simply go on: nothing is odd about it, its time is not up, and they are
+    /// neither to change their family nor to tell the dest anything.
+    #[inline(always)]
+    pub fn goes_on(&self, now: Stamp) -> bool {
+        const ODD: u16 = LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES;
+        self.flags & ODD == 0 && !self.expires().is_due(now)
+    }
+
+    /// Whether a segment of these control bits would change its state.
+    #[inline(always)]
+    pub fn would_change(&self, way: Direction, flags: u8) -> bool {
+        state::next(self.side(way), self.state, flags) != self.state
+    }
+
+    #[inline(always)]
+    fn side(&self, way: Direction) -> state::Side {
+        match way {
+            Direction::Reply => state::Side::Output,
+            Direction::Original if self.flags & NO_OUTPUT != 0 => state::Side::InputOnly,
+            Direction::Original => state::Side::Input,
+        }
     }
 
     /// Whether it does not live here any more, or never did.
@@ -346,7 +386,7 @@ impl Conn {
     /// Both ends have been reset: closed, as after a reset of an end's own.
     pub fn set_reset(&mut self, now: Stamp, timeouts: &Timeouts) {
         self.flags |= RESET;
-        self.state = State::Close as u8;
+        self.state = State::Close;
         self.expires = now.after(timeouts.of(State::Close)).0;
     }
 
@@ -363,7 +403,7 @@ impl Conn {
 
     /// Whether it holds a lease, which it will give back or lend.
     pub fn has_lease(&self) -> bool {
-        self.forward == Forward::FullNat as u8 && self.flags & LENT == 0
+        self.forward == Forward::FullNat && self.flags & LENT == 0
     }
 
     /// Whether its dest has yet to answer the client's SYN.
@@ -429,10 +469,20 @@ impl Conn {
 
     /// The client has sent up to (not including) `end`, and acknowledged `ack`.
     #[inline(always)]
-    pub fn observe(&mut self, end: u32, ack: u32) {
-        if is_past(end, self.seq) || self.packets <= 1 {
+    fn observe(&mut self, end: u32, ack: u32) {
+        if self.packets == 0 {
             self.seq = end;
         }
+        self.observe_next(end, ack);
+    }
+
+    /// The same, and not the first time.
+    #[inline(always)]
+    fn observe_next(&mut self, end: u32, ack: u32) {
+        if is_past(end, self.seq) {
+            self.seq = end;
+        }
+        self.packets = self.packets.wrapping_add(1);
         if self.flags & NO_OUTPUT != 0 {
             self.ack = ack;
         }
@@ -460,6 +510,56 @@ impl Conn {
     #[inline(always)]
     pub fn expires(&self) -> Stamp {
         Stamp(self.expires)
+    }
+
+    /// Whether it is found by this tuple.
+    #[inline(always)]
+    fn is_tuple<'a>(
+        &self,
+        way: Direction,
+        family: Family,
+        t: &Tuple,
+        wide: impl FnOnce() -> &'a Wide,
+    ) -> bool {
+        // A lent port is another conn's.
+        const ASKED: [u16; 2] = [CLIENT_V6 | LIVE, DEST_V6 | LIVE | LENT];
+        let v6 = if family == Family::V6 { CLIENT_V6 << way as u16 } else { 0 };
+        let ports = self.ports[way as usize];
+        if ports.bits() != (Pair { src: t.sport, dst: t.dport }).bits()
+            || self.proto != t.proto as u8
+            || self.flags & ASKED[way as usize] != LIVE | v6
+        {
+            return false;
+        }
+        if family == Family::V4 {
+            self.narrow[way as usize] == Pair { src: t.src.v4_bits(), dst: t.dst.v4_bits() }
+        } else {
+            wide().0[way as usize] == Pair { src: t.src.bits(), dst: t.dst.bits() }
+        }
+    }
+
+    /// Source and destination of a direction's tuple.
+    #[inline(always)]
+    fn addrs<'a>(&self, way: Direction, wide: impl FnOnce() -> &'a Wide) -> (Addr, Addr) {
+        if self.flags & (CLIENT_V6 << way as u16) == 0 {
+            let Pair { src, dst } = self.narrow[way as usize];
+            return (Addr::v4(src), Addr::v4(dst));
+        }
+        let Pair { src, dst } = wide().0[way as usize];
+        (Addr::v6(src), Addr::v6(dst))
+    }
+
+    #[inline(always)]
+    fn rewrite<'a>(&self, way: Direction, wide: impl FnOnce() -> &'a Wide) -> Rewrite {
+        let becomes = way.opposite();
+        let (dst, src) = self.addrs(becomes, wide);
+        let Pair { src: dport, dst: sport } = self.ports[becomes as usize];
+        let (l3, l4) = (Delta(self.l3_delta), Delta(self.l4_delta));
+        let (l3, l4) = match way {
+            Direction::Original => (l3, l4),
+            Direction::Reply => (l3.inverse(), l4.inverse()),
+        };
+        Rewrite { src, dst, sport, dport, l3, l4 }
     }
 
     /// Whether it counts as inactive.
@@ -491,25 +591,43 @@ impl Conn {
         self.expires = now.after(timeout).0;
     }
 
-    /// A segment has come: new state, new deadline (`set_tcp_state`).
-    /// True where the state is another one now.
+    /// A segment has come that ends before `end` and acknowledges `ack`: new state, new deadline
+    /// (`set_tcp_state`), and what was sent last. True where the state is another one now.
     #[inline(always)]
-    pub fn step(&mut self, way: Direction, flags: u8, now: Stamp, timeouts: &Timeouts) -> bool {
-        self.packets = self.packets.wrapping_add((way == Direction::Original) as u32);
+    pub fn step(
+        &mut self,
+        way: Direction,
+        flags: u8,
+        (end, ack): (u32, u32),
+        now: Stamp,
+        timeouts: &Timeouts,
+    ) -> bool {
         debug_assert!(self.is_tcp());
-        let side = match way {
+        let new = state::next(self.side(way), self.state, flags);
+        match way {
+            Direction::Original => self.observe(end, ack),
             Direction::Reply => {
                 self.flags &= !NO_OUTPUT;
-                state::Side::Output
+                self.observe_reply(end);
             }
-            Direction::Original if self.flags & NO_OUTPUT != 0 => state::Side::InputOnly,
-            Direction::Original => state::Side::Input,
-        };
-        let old = self.state();
-        let new = state::next(side, old, flags);
-        self.state = new as u8;
+        }
+        let changes = new != self.state;
+        self.state = new;
         self.expires = now.after(timeouts.of(new)).0;
-        new != old
+        changes
+    }
+
+    /// A segment has come that leaves its state: otherwise as `step`.
+    #[inline(always)]
+    pub fn stay(&mut self, way: Direction, (end, ack): (u32, u32), expires: Stamp) {
+        self.expires = expires.0;
+        match way {
+            Direction::Original => self.observe_next(end, ack),
+            Direction::Reply => {
+                self.flags &= !NO_OUTPUT;
+                self.observe_reply(end);
+            }
+        }
     }
 
     /// Counts it as active or inactive by its state; true where that changed.

@@ -3,9 +3,10 @@
 //! Source: `tcp_states` and `set_tcp_state` of net/netfilter/ipvs/ip_vs_proto_tcp.c.
 
 use crate::wire::tcp;
+use zerocopy::FromZeros;
 
 /// A conn's state; TCP's have the kernel's numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
 #[repr(u8)]
 pub enum State {
     /// Before the first packet.
@@ -143,24 +144,34 @@ pub(super) enum Side {
 /// The state after a segment with these control bits.
 #[inline(always)]
 pub(super) fn next(side: Side, state: State, flags: u8) -> State {
-    // The kernel's order: rst, syn, fin, ack; with none of them the conn is closed.
-    let row = if flags & tcp::RST != 0 {
-        3
-    } else if flags & tcp::SYN != 0 {
-        0
-    } else if flags & tcp::FIN != 0 {
-        1
-    } else if flags & tcp::ACK_BIT != 0 {
-        2
-    } else {
-        return State::Close;
-    };
-    TABLES[side as usize][row][state as usize & 15]
+    NEXT[side as usize][(flags & 0x1f) as usize][state as usize & 15]
 }
+
+/// The tables' rows by the five lowest control bits, so that one look does.
+static NEXT: [[[State; 16]; 32]; 3] = {
+    let mut next = [[[State::Close; 16]; 32]; 3];
+    let mut at = 0;
+    while at < 3 * 32 {
+        let (side, flags) = (at / 32, at % 32);
+        // The kernel's order: rst, syn, fin, ack; with none of them the conn is closed.
+        let flag = flags as u8;
+        if flag & tcp::RST != 0 {
+            next[side][flags] = TABLES[side][3];
+        } else if flag & tcp::SYN != 0 {
+            next[side][flags] = TABLES[side][0];
+        } else if flag & tcp::FIN != 0 {
+            next[side][flags] = TABLES[side][1];
+        } else if flag & tcp::ACK_BIT != 0 {
+            next[side][flags] = TABLES[side][2];
+        }
+        at += 1;
+    }
+    next
+};
 
 type Table = [[State; 16]; 4];
 
-static TABLES: [Table; 3] = {
+const TABLES: [Table; 3] = {
     use State::Close as CL;
     use State::CloseWait as CW;
     use State::Established as ES;

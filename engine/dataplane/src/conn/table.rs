@@ -16,6 +16,7 @@ use super::LENT;
 use super::LIVE;
 use super::NO_OUTPUT;
 use super::Opening;
+use super::Pair;
 use super::Rewrite;
 use super::SHIFTS;
 use super::State;
@@ -26,10 +27,10 @@ use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
+use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
-use crate::wire::checksum::Delta;
 use arrayvec::ArrayVec;
 use hw::HugeSlice;
 use std::io;
@@ -59,6 +60,35 @@ pub struct Conns {
     len: u32,
     /// Where the sweep goes on.
     cursor: u32,
+}
+
+/// A conn's line with what belongs to it.
+pub struct Line<'a> {
+    /// The line.
+    pub conn: &'a mut Conn,
+    at: usize,
+    wide: &'a HugeSlice<Wide>,
+    tracks: &'a mut HugeSlice<Track>,
+}
+
+impl Line<'_> {
+    /// Whether the conn is found by this tuple.
+    #[inline(always)]
+    pub fn is_tuple(&self, way: Direction, family: Family, t: &Tuple) -> bool {
+        self.conn.is_tuple(way, family, t, || &self.wide[self.at])
+    }
+
+    /// What a packet of this direction becomes.
+    #[inline(always)]
+    pub fn rewrite(&self, way: Direction) -> Rewrite {
+        self.conn.rewrite(way, || &self.wide[self.at])
+    }
+
+    /// What full-NAT keeps of it.
+    #[inline(always)]
+    pub fn track(&mut self) -> &mut Track {
+        &mut self.tracks[self.at]
+    }
 }
 
 impl Conns {
@@ -109,22 +139,31 @@ impl Conns {
         self.index.prefetch(hash);
     }
 
-    /// Asks the processor for the conn that a hash probably means; wants the index line by now.
+    /// The conn that a hash probably means, for which the processor is asked; wants the index line
+    /// by now.
     #[inline(always)]
-    pub fn prefetch_conn(&self, hash: u64, v6: bool) {
-        if let Some(ConnId(line)) = self.index.guess(hash) {
+    pub fn guess(&self, hash: u64, family: Family) -> Option<(ConnId, Direction)> {
+        let guess = self.index.guess(hash);
+        if let Some((ConnId(line), _)) = guess {
             hw::prefetch_index(&self.lines, line as usize);
             hw::prefetch_index(&self.tracks, line as usize);
-            if v6 {
+            if family == Family::V6 {
                 hw::prefetch_index(&self.wide, line as usize);
             }
         }
+        guess
     }
 
     /// The conn of a tuple, and which of its directions that is.
-    #[inline(always)]
+    #[inline]
     pub fn find(&self, hash: u64, tuple: &Tuple) -> Option<(ConnId, Direction)> {
-        self.index.find(hash, |conn, way| self.is_tuple(conn, way, tuple))
+        self.find_of(tuple.dst.family(), hash, tuple)
+    }
+
+    /// The same for a tuple whose family is known.
+    #[inline(always)]
+    pub fn find_of(&self, family: Family, hash: u64, tuple: &Tuple) -> Option<(ConnId, Direction)> {
+        self.index.find(hash, |id, way| self.is_tuple(id, way, family, tuple))
     }
 
     /// Opens a conn in `State::None`, due at `expires`. Its original tuple, and its reply tuple
@@ -247,49 +286,31 @@ impl Conns {
 
     /// All four ends of a conn.
     pub fn ends(&self, id: ConnId) -> Ends {
-        let (c, w) = (&self.lines[id.0 as usize], id.0 as usize);
-        let pick = |v6: bool, narrow: u32, wide: fn(&Wide) -> u128| {
-            if v6 { Addr::v6(wide(&self.wide[w])) } else { Addr::v4(narrow) }
-        };
-        let (client_v6, dest_v6) = (c.flags & CLIENT_V6 != 0, c.flags & DEST_V6 != 0);
-        Ends {
-            proto: c.protocol(),
-            caddr: pick(client_v6, c.caddr, |w| w.caddr),
-            cport: c.cport,
-            vaddr: pick(client_v6, c.vaddr, |w| w.vaddr),
-            vport: c.vport,
-            laddr: pick(dest_v6, c.laddr, |w| w.laddr),
-            lport: c.lport,
-            daddr: pick(dest_v6, c.daddr, |w| w.daddr),
-            dport: c.dport,
-        }
+        let c = self.get(id);
+        let [(caddr, vaddr), (daddr, laddr)] =
+            [Direction::Original, Direction::Reply].map(|way| self.addrs(id, way));
+        let [client, dest] = c.ports;
+        let (cport, vport, lport, dport) = (client.src, client.dst, dest.dst, dest.src);
+        Ends { proto: c.protocol(), caddr, cport, vaddr, vport, laddr, lport, daddr, dport }
+    }
+
+    /// Source and destination of a direction's tuple.
+    #[inline(always)]
+    fn addrs(&self, id: ConnId, way: Direction) -> (Addr, Addr) {
+        self.get(id).addrs(way, || &self.wide[id.0 as usize])
     }
 
     /// What a packet of this direction becomes: local to dest, or VIP to client.
     #[inline(always)]
     pub fn rewrite(&self, id: ConnId, way: Direction) -> Rewrite {
-        let c = &self.lines[id.0 as usize];
-        let (l3, l4) = (Delta(c.l3_delta), Delta(c.l4_delta));
-        let wide = || &self.wide[id.0 as usize];
-        match way {
-            Direction::Original => {
-                let (src, dst) = if c.flags & DEST_V6 == 0 {
-                    (Addr::v4(c.laddr), Addr::v4(c.daddr))
-                } else {
-                    (Addr::v6(wide().laddr), Addr::v6(wide().daddr))
-                };
-                Rewrite { src, dst, sport: c.lport, dport: c.dport, l3, l4 }
-            }
-            Direction::Reply => {
-                let (src, dst) = if c.flags & CLIENT_V6 == 0 {
-                    (Addr::v4(c.vaddr), Addr::v4(c.caddr))
-                } else {
-                    (Addr::v6(wide().vaddr), Addr::v6(wide().caddr))
-                };
-                let (l3, l4) = (l3.inverse(), l4.inverse());
-                Rewrite { src, dst, sport: c.vport, dport: c.cport, l3, l4 }
-            }
-        }
+        self.get(id).rewrite(way, || &self.wide[id.0 as usize])
+    }
+
+    /// A conn's line with what belongs to it, at one look.
+    #[inline(always)]
+    pub fn line(&mut self, id: ConnId) -> Line<'_> {
+        let Self { lines, wide, tracks, .. } = self;
+        Line { conn: &mut lines[id.0 as usize], at: id.0 as usize, wide, tracks }
     }
 
     /// Looks at up to `quota` further lines and gives the conns that are due, until `due` is full;
@@ -340,33 +361,13 @@ impl Conns {
     }
 
     #[inline(always)]
-    fn is_tuple(&self, id: ConnId, way: Direction, t: &Tuple) -> bool {
-        let c = &self.lines[id.0 as usize];
-        let (family, sport, dport) = match way {
-            Direction::Original => (CLIENT_V6, c.cport, c.vport),
-            Direction::Reply => (DEST_V6, c.dport, c.lport),
-        };
-        let v6 = c.flags & family != 0;
-        if sport != t.sport || dport != t.dport || c.proto != t.proto as u8 {
-            return false;
-        }
-        if t.dst.is_v4() {
-            let (src, dst) = match way {
-                Direction::Original => (c.caddr, c.vaddr),
-                Direction::Reply => (c.daddr, c.laddr),
-            };
-            return !v6 && src == t.src.v4_bits() && dst == t.dst.v4_bits();
-        }
-        let w = &self.wide[id.0 as usize];
-        let (src, dst) = match way {
-            Direction::Original => (w.caddr, w.vaddr),
-            Direction::Reply => (w.daddr, w.laddr),
-        };
-        v6 && src == t.src.bits() && dst == t.dst.bits()
+    fn is_tuple(&self, id: ConnId, way: Direction, family: Family, t: &Tuple) -> bool {
+        self.get(id).is_tuple(way, family, t, || &self.wide[id.0 as usize])
     }
 
     fn fill(&mut self, line: usize, opening: &Opening, expires: Stamp) {
         let e = &opening.ends;
+        let (original, reply) = (e.original(), e.reply());
         let (l3, l4) = Conn::deltas(e);
         let (client_v6, dest_v6) = (!e.vaddr.is_v4(), !e.daddr.is_v4());
         let mut flags = LIVE | INACTIVE;
@@ -376,17 +377,11 @@ impl Conns {
         flags |= if opening.forward.sees_replies() { 0 } else { NO_OUTPUT };
         flags |= if opening.shifts { SHIFTS } else { 0 };
         self.lines[line] = Conn {
-            caddr: e.caddr.v4_bits(),
-            vaddr: e.vaddr.v4_bits(),
-            laddr: e.laddr.v4_bits(),
-            daddr: e.daddr.v4_bits(),
-            cport: e.cport,
-            vport: e.vport,
-            lport: e.lport,
-            dport: e.dport,
+            narrow: [original, reply].map(|t| Pair { src: t.src.v4_bits(), dst: t.dst.v4_bits() }),
+            ports: [original, reply].map(|t| Pair { src: t.sport, dst: t.dport }),
             proto: e.proto as u8,
-            state: if e.proto == Proto::Tcp { State::None } else { State::Udp } as u8,
-            forward: opening.forward as u8,
+            state: if e.proto == Proto::Tcp { State::None } else { State::Udp },
+            forward: opening.forward,
             flags,
             expires: expires.0,
             l3_delta: l3.0,
@@ -404,12 +399,8 @@ impl Conns {
             self.tracks[line] = track;
         }
         if client_v6 || dest_v6 {
-            self.wide[line] = Wide {
-                caddr: e.caddr.bits(),
-                vaddr: e.vaddr.bits(),
-                laddr: e.laddr.bits(),
-                daddr: e.daddr.bits(),
-            };
+            let wide = |t: Tuple| Pair { src: t.src.bits(), dst: t.dst.bits() };
+            self.wide[line] = Wide([original, reply].map(wide));
         }
     }
 }

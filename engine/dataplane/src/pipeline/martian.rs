@@ -105,7 +105,7 @@ impl<F: Frame> Core<F> {
         let Some(id) = self.find_martian(t, &p.tuple) else {
             return t.stats.drop(DropReason::NoRoute);
         };
-        let header = match p.family() {
+        let header = match p.family {
             Family::V4 => ipv4::LEN,
             Family::V6 => ipv6::LEN,
         };

@@ -27,6 +27,7 @@ mod open;
 mod out;
 mod outbox;
 mod pieces;
+mod plain;
 mod proxy;
 mod refuse;
 mod route;
@@ -51,18 +52,19 @@ use crate::conn::Conns;
 use crate::conn::Direction;
 use crate::conn::list::Sheet;
 use crate::fragments::Fragments;
+use crate::frame::BURST;
 use crate::frame::Burst;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::isn::Numbers;
 use crate::laddr::Book;
 use crate::laddr::Leases;
-use crate::neigh::Hop;
 use crate::neigh::Neighbours;
 use crate::neigh::PortId;
 use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::parse::parse;
+use crate::parse::parse_into;
 use crate::sched::Position;
 use crate::service::Dest;
 use crate::service::Forward;
@@ -84,7 +86,6 @@ use crate::xmit::rewrite;
 use crate::xmit::segment;
 use crate::xmit::syn;
 use crate::xmit::tunnel;
-use arrayvec::ArrayVec;
 use held::Held;
 use limit::Limit;
 use std::io;
@@ -142,6 +143,17 @@ pub struct Pipeline<F> {
     snapshot: Arc<Snapshot>,
     shared: Arc<Shared>,
     core: Core<F>,
+    /// Kept from burst to burst, so that it is not made anew.
+    looks: [Look; BURST],
+}
+
+/// What the first steps find out about a frame.
+#[derive(Clone, Copy)]
+struct Look {
+    parsed: Parsed,
+    hash: u64,
+    /// The conn it is probably of.
+    guess: Option<(ConnId, Direction)>,
 }
 
 /// What a worker alone holds.
@@ -230,7 +242,8 @@ impl<F: Frame> Pipeline<F> {
             watch: dead::Watch::default(),
         };
         core.follow(None, &snapshot);
-        Ok(Self { snapshot, shared, core })
+        let looks = [Look { parsed: Parsed::NONE, hash: 0, guess: None }; BURST];
+        Ok(Self { snapshot, shared, core, looks })
     }
 
     /// Takes a burst that came in by `port`; leaves it empty.
@@ -244,7 +257,7 @@ impl<F: Frame> Pipeline<F> {
     ) {
         let mut turn = turn!(self, port, now, pool, out);
         turn.stats.received.add(burst.len() as u64);
-        self.core.burst(&mut turn, burst);
+        self.core.burst(&mut turn, burst, &mut self.looks);
     }
 
     /// Takes a frame that another worker handed over.
@@ -261,8 +274,7 @@ impl<F: Frame> Pipeline<F> {
         if let Some(seeks) = handed.seeks {
             return self.core.seek(&mut turn, handed.frame, &p, seeks);
         }
-        let hash = self.core.hasher.tuple(&p.tuple);
-        self.core.one(&mut turn, handed.frame, &p, hash, handed.visited);
+        self.core.lone(&mut turn, handed.frame, &p, handed.visited);
     }
 
     /// Another worker says that a conn of which it was told here where it lives has ended.
@@ -318,56 +330,61 @@ impl<F: Frame> Pipeline<F> {
 }
 
 impl<F: Frame> Core<F> {
-    fn burst<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, burst: &mut Burst<F>) {
+    fn burst<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        burst: &mut Burst<F>,
+        looks: &mut [Look; BURST],
+    ) {
         for frame in burst.iter() {
             frame.prefetch();
         }
         let port = t.snap.port(t.port);
-        let mut parsed = ArrayVec::<(Parsed, u64), { crate::frame::BURST }>::new();
-        for frame in burst.iter() {
-            let p = parse(frame.data(), port);
-            let hash = self.hasher.tuple(&p.tuple);
-            self.conns.prefetch_index(hash);
-            parsed.push((p, hash));
+        for (look, frame) in looks.iter_mut().zip(burst.iter()) {
+            parse_into(frame.data(), port, &mut look.parsed);
+            look.hash = self.hasher.tuple_of(look.parsed.family, &look.parsed.tuple);
+            self.conns.prefetch_index(look.hash);
         }
-        for (p, hash) in &parsed {
-            self.conns.prefetch_conn(*hash, !p.tuple.dst.is_v4());
+        for look in &mut looks[..burst.len()] {
+            look.guess = self.conns.guess(look.hash, look.parsed.family);
         }
-        for (frame, (p, hash)) in burst.drain(..).zip(&parsed) {
-            self.one(t, frame, p, *hash, 0);
+        for (frame, look) in burst.drain(..).zip(looks) {
+            if let Some(frame) = self.plain(t, frame, look) {
+                self.lone(t, frame, &look.parsed, 0);
+            }
         }
     }
 
-    #[inline(always)]
-    fn one<P: Pool<Frame = F>>(
+    /// A frame that comes by itself, and whatever is not a packet of a flow.
+    #[inline(never)]
+    fn lone<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
-        hash: u64,
         visited: u16,
     ) {
         match p.kind {
-            Kind::Flow => self.flow(t, frame, p, hash, visited),
+            Kind::Flow => self.flow(t, frame, p, visited),
             Kind::Drop(reason) => self.unread(t, frame, reason),
             Kind::Control => t.out.inform(t.port, frame, t.stats),
             Kind::Fragment => self.piece(t, frame, p, visited),
             Kind::IcmpError => self.icmp_error(t, frame, p, visited),
-            Kind::Echo => self.echo(t, frame, p, hash, visited),
-            Kind::EchoReply => self.echo_reply(t, frame, p, hash, visited),
+            Kind::Echo => self.echo(t, frame, p, visited),
+            Kind::EchoReply => self.echo_reply(t, frame, p, visited),
         }
     }
 
-    #[inline(always)]
+    /// A packet that has a tuple.
     fn flow<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
-        hash: u64,
         visited: u16,
     ) {
-        match self.conns.find(hash, &p.tuple) {
+        let hash = self.hasher.tuple_of(p.family, &p.tuple);
+        match self.conns.find_of(p.family, hash, &p.tuple) {
             None => self.miss(t, frame, p, visited),
             Some((id, way)) if self.is_odd(t, id, p) => {
                 self.odd(t, frame, p, (id, way), visited);
@@ -378,7 +395,6 @@ impl<F: Frame> Core<F> {
 
     /// Whether the conn is perhaps not simply to be followed: its time is up, its port is lent, it
     /// lives elsewhere, its dest is gone, or a SYN or RST asks for a closer look.
-    #[inline(always)]
     fn is_odd<P>(&self, t: &Turn<'_, F, P>, id: ConnId, p: &Parsed) -> bool {
         let conn = self.conns.get(id);
         let asks = p.flags & (tcp::SYN | tcp::RST) != 0;
@@ -386,7 +402,6 @@ impl<F: Frame> Core<F> {
     }
 
     /// A packet of a known conn: steps 6 to 8.
-    #[inline(always)]
     fn forward<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -398,52 +413,58 @@ impl<F: Frame> Core<F> {
         let conn = self.conns.get_mut(id);
         let dest_id = conn.dest();
         let dest = t.snap.dest(dest_id);
-        if p.tuple.proto != Proto::Tcp {
-            let timeout = snat::timeout(p.tuple.proto, dest);
-            conn.step_udp(way, t.stamp, timeout);
-            let replies = dest.traits.replies;
-            if way == Direction::Reply && replies > 0 && conn.count_reply() >= replies {
-                self.last_reply(t, frame.data(), p, id);
-            }
-        } else if conn.step(way, p.flags, t.stamp, &t.snap.timeouts) {
-            self.state_changed(t, id);
-        }
-        let stats = &t.dests[dest_id.0 as usize];
-        let bytes = p.ip_len() as u64;
-        let (hop, mtu) = match way {
-            Direction::Original => {
-                if p.tuple.proto == Proto::Tcp {
-                    let (end, ack) = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
-                    self.conns.get_mut(id).observe(end, ack);
-                }
-                stats.in_packets.add(1);
-                stats.in_bytes.add(bytes);
-                (dest.hop, dest.mtu)
-            }
-            Direction::Reply => {
-                stats.out_packets.add(1);
-                stats.out_bytes.add(bytes);
-                if p.tuple.proto == Proto::Tcp {
-                    let (end, _) = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
-                    self.conns.get_mut(id).observe_reply(end);
-                }
-                match self.conns.get(id).reply_hop(t.neighbours.epoch()) {
-                    Some(hop) => (hop, t.snap.port(t.neighbours.get(hop).0).mtu),
-                    None => return self.reply_unrouted(t, frame, p, id),
-                }
-            }
+        t.dests[dest_id.0 as usize].count(way, p.ip_len() as u64);
+        let crossed = conn.is_crossed();
+        let hop = match way {
+            Direction::Original => Some(dest.hop),
+            Direction::Reply => conn.reply_hop(t.neighbours.epoch()),
         };
-        let crossed = self.conns.get(id).is_crossed();
+        if p.tuple.proto == Proto::Tcp {
+            let extent = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
+            if conn.step(way, p.flags, extent, t.stamp, &t.snap.timeouts) {
+                self.state_changed(t, id);
+            }
+        } else {
+            self.datagram(t, frame.data(), p, id, way);
+        }
+        let Some(hop) = hop else {
+            return self.reply_unrouted(t, frame, p, id);
+        };
+        let link = t.neighbours.link(hop);
+        let mtu = match way {
+            Direction::Original => dest.mtu,
+            Direction::Reply => t.snap.port(link.port()).mtu,
+        };
         if crossed || p.ttl <= 1 || p.ip_len() > mtu as usize {
             return self.exceeds(t, frame, p, (id, way), (hop, mtu));
         }
         if let Some(frame) = self.transform(t, frame, p, id, way) {
-            self.emit(t, frame, p.l3 as usize, hop);
+            match link.is_reachable() {
+                true => out::send(t, frame, p.l3 as usize, link.port(), link.mac()),
+                false => self.unreached(t, frame, p.l3 as usize, hop),
+            }
+        }
+    }
+
+    /// Step 6 for a datagram.
+    fn datagram<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        frame: &[u8],
+        p: &Parsed,
+        id: ConnId,
+        way: Direction,
+    ) {
+        let conn = self.conns.get_mut(id);
+        let dest = t.snap.dest(conn.dest());
+        conn.step_udp(way, t.stamp, snat::timeout(p.tuple.proto, dest));
+        let replies = dest.traits.replies;
+        if way == Direction::Reply && replies > 0 && conn.count_reply() >= replies {
+            self.last_reply(t, frame, p, id);
         }
     }
 
     /// Step 7: what the conn's method does to a packet.
-    #[inline(always)]
     fn transform<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -485,17 +506,6 @@ impl<F: Frame> Core<F> {
             }
         }
         Some(frame)
-    }
-
-    /// Step 8 for a packet at `l3` whose next hop is known.
-    #[inline(always)]
-    fn emit<P>(&mut self, t: &mut Turn<'_, F, P>, frame: F, l3: usize, hop: Hop) {
-        match t.neighbours.get(hop) {
-            (port, crate::neigh::HopState::Reachable(mac)) => {
-                out::send(t, frame, l3, port, mac);
-            }
-            _ => self.unreached(t, frame, l3, hop),
-        }
     }
 }
 

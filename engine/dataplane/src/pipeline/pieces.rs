@@ -196,7 +196,7 @@ impl<F: Frame> Core<F> {
         if forward.is_some_and(|(forward, way)| source_changes(forward, way)) {
             rewrite::set_fragment_id(frame.data_mut(), p, fragment_id);
         }
-        self.flow(t, frame, &first, hash, SETTLED);
+        self.flow(t, frame, &first, SETTLED);
     }
 
     /// A later fragment of a known datagram: what its conn does to addresses.
@@ -300,7 +300,7 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         mtu: u16,
     ) {
-        let is_cut = p.family() == Family::V4 && p.ip_len() > mtu.into();
+        let is_cut = p.family == Family::V4 && p.ip_len() > mtu.into();
         if is_cut
             && (self.conns.get(id).forward(), way) == (Forward::FullNat, Direction::Original)
             && get16(frame.data(), p.l3 as usize + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0
@@ -338,7 +338,7 @@ fn source_changes(forward: Forward, way: Direction) -> bool {
 fn read(frame: &[u8], p: &Parsed) -> Result<(Key, Piece), DropReason> {
     let (src, dst) = (p.tuple.src, p.tuple.dst);
     let len = u32::from(p.end - p.l4);
-    let (id, proto, from, more) = match p.family() {
+    let (id, proto, from, more) = match p.family {
         Family::V4 => {
             let ip = &frame[p.l3 as usize..];
             let flags = get16(ip, ipv4::FRAGMENT);

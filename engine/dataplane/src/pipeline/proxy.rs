@@ -197,7 +197,7 @@ impl<F: Frame> Core<F> {
         rewrite::apply(frame.data_mut(), p, &r);
         if kind == ClientAddress::Toa && is_bound {
             let option = proxy::toa(p.tuple.src, p.tuple.sport);
-            let grows = self.conns.get(id).is_crossed() && p.family() == Family::V4;
+            let grows = self.conns.get(id).is_crossed() && p.family == Family::V4;
             let longer = if grows { ipv6::LEN - ipv4::LEN } else { 0 };
             let mtu = usize::from(t.snap.dest(self.conns.get(id).dest()).mtu);
             if xmit::has_room(frame.data(), p, option.len(), mtu - longer)
@@ -225,7 +225,7 @@ impl<F: Frame> Core<F> {
             return;
         }
         let ip = &frame[p.l3 as usize..];
-        intro.traffic_class = match p.family() {
+        intro.traffic_class = match p.family {
             Family::V4 => ip[ipv4::TOS],
             Family::V6 => ipv6::traffic_class(ip),
         };
@@ -347,7 +347,7 @@ impl<F: Frame> Core<F> {
     /// An ICMP error toward the client quotes what the dest was sent: as if nothing had been added.
     #[cold]
     pub(super) fn untell(&self, frame: &mut F, p: &Parsed, q: &Quoted, id: ConnId) -> Parsed {
-        let (message, family) = (p.l4 as usize, p.family());
+        let (message, family) = (p.l4 as usize, p.family);
         let end = p.end as usize;
         if q.tuple.proto == Proto::Udp {
             let header = proxy::v2(&self.conns.ends(id).original());

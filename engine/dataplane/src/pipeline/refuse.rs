@@ -58,7 +58,7 @@ impl<F: Frame> Core<F> {
         // packet came in (RFC 1812 section 4.3.2.4).
         let src = match answer {
             Answer::Reset | Answer::PortUnreachable => p.tuple.dst,
-            _ => match t.snap.router_addr(t.port, p.family()) {
+            _ => match t.snap.router_addr(t.port, p.family) {
                 Some(own) => own,
                 None if t.snap.locals.contains_key(&p.tuple.dst) => p.tuple.dst,
                 // Nobody to speak for.
@@ -104,11 +104,10 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         mut frame: F,
         p: &Parsed,
-        hash: u64,
         visited: u16,
     ) {
         match t.snap.locals.get(&p.tuple.dst) {
-            None => return self.flow(t, frame, p, hash, visited),
+            None => return self.flow(t, frame, p, visited),
             Some(Local { closed: Closed::Drop, .. }) => {
                 return t.stats.drop(DropReason::ClosedPort);
             }
@@ -162,7 +161,7 @@ impl<F: Frame> Core<F> {
         let kind = [frame.data()[p.l4 as usize], frame.data()[p.l4 as usize + 1]];
         let refuses = way == Direction::Reply
             && dest.traits.target == Target::Dest
-            && icmp_wire::is_unreachable(p.family(), kind);
+            && icmp_wire::is_unreachable(p.family, kind);
         if refuses && self.may_try_another(t, id) {
             return t.stats.drop(DropReason::SecondChoice);
         }
@@ -218,7 +217,7 @@ impl<F: Frame> Core<F> {
         if self.conns.get(id).forward() != Forward::Tunnel {
             return t.stats.drop(DropReason::IcmpUnknown);
         }
-        let src = t.snap.router_addr(t.port, p.family()).unwrap_or(q.tuple.dst);
+        let src = t.snap.router_addr(t.port, p.family).unwrap_or(q.tuple.dst);
         if !icmp::out_of_tunnel(&mut frame, p, q, src) {
             return t.stats.drop(DropReason::NoHeadroom);
         }
@@ -363,7 +362,7 @@ impl<F: Frame> Core<F> {
             return None;
         }
         let flags = p.l3 as usize + ipv4::FRAGMENT;
-        let may_cut = p.family() == Family::V4 && get16(frame.data(), flags) & ipv4::DF == 0;
+        let may_cut = p.family == Family::V4 && get16(frame.data(), flags) & ipv4::DF == 0;
         // What would not fit a total length with a tunnel's header cannot be cut either.
         let may_cut = may_cut && p.ip_len() <= u16::MAX as usize - tunnel::overhead(Family::V6);
         if p.ip_len() > mtu as usize && !may_cut {

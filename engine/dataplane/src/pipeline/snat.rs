@@ -130,11 +130,11 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
-        hash: u64,
         visited: u16,
     ) {
+        let hash = self.conns.hash(&p.tuple);
         if self.conns.find(hash, &p.tuple).is_some_and(|(_, way)| way == Direction::Reply) {
-            return self.flow(t, frame, p, hash, visited);
+            return self.flow(t, frame, p, visited);
         }
         if self.workers > 1
             && let Some((worker, visited)) = self.elsewhere(t, p, visited)

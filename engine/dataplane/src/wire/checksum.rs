@@ -18,6 +18,16 @@ pub fn sum(bytes: &[u8], acc: u32) -> u32 {
     acc
 }
 
+/// Whether the checksum of an IPv4 header without options is right. The sum of words of either byte
+/// order, of any width that is a multiple of 16 bits, is a multiple of ffff then (RFC 1071 section 2).
+#[inline(always)]
+pub fn is_right(header: &[u8; 20]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|w| u32::from_ne_bytes(*w) as u64).sum();
+    // It is not 0: the version is not.
+    sum.is_multiple_of(0xffff)
+}
+
 /// The sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
 pub fn pseudo(src: Addr, dst: Addr, proto: u8, len: usize) -> u32 {
     addr_sum(src) + addr_sum(dst) + proto as u32 + (len as u32 & 0xffff) + (len as u32 >> 16)
@@ -44,6 +54,13 @@ pub fn addr_sum(a: Addr) -> u32 {
     if a.is_v4() { words(a.v4_bits() as u128, 2) } else { words(a.bits(), 8) }
 }
 
+/// One's complement addition: the carry comes in again at the other end.
+#[inline(always)]
+fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum.wrapping_add(carry as u16)
+}
+
 /// The packet-independent part of an incremental update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Delta(pub u16);
@@ -60,7 +77,15 @@ impl Delta {
     /// Of one word.
     #[inline(always)]
     pub fn word(before: u16, after: u16) -> Self {
-        Self(fold(!before as u32 + after as u32))
+        Self(add(!before, after))
+    }
+
+    /// Of a number of 32 bits at an even place.
+    #[inline(always)]
+    pub fn word32(before: u32, after: u32) -> Self {
+        let (sum, carry) = (!before).overflowing_add(after);
+        let sum = sum.wrapping_add(carry as u32);
+        Self(add((sum >> 16) as u16, sum as u16))
     }
 
     /// The delta of the opposite rewrite.
@@ -72,13 +97,13 @@ impl Delta {
     /// Both changes.
     #[inline(always)]
     pub fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u32 + other.0 as u32))
+        Self(add(self.0, other.0))
     }
 
     /// The new value of a checksum field.
     #[inline(always)]
     pub fn apply(self, checksum: u16) -> u16 {
-        !fold(!checksum as u32 + self.0 as u32)
+        !add(!checksum, self.0)
     }
 }
 
@@ -102,6 +127,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_header_is_right_when_its_words_sum_to_ffff(mut header in any::<[u8; 20]>(), right in any::<bool>()) {
+            header[0] = 0x45;
+            if right {
+                header[10..12].fill(0);
+                let checksum = finish(sum(&header, 0));
+                header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            }
+            prop_assert_eq!(is_right(&header), fold(sum(&header, 0)) == 0xffff);
+        }
+
         #[test]
         fn an_update_equals_a_full_sum(mut bytes in proptest::collection::vec(any::<u8>(), 4..64), new in any::<[u8; 4]>()) {
             let before = finish(sum(&bytes, 0));

@@ -1,6 +1,8 @@
 //! Ethernet II and the 802.1Q tag.
 
 use super::get16;
+use super::head;
+use super::head_mut;
 use super::put16;
 use crate::neigh::Mac;
 
@@ -25,6 +27,15 @@ pub const BROADCAST: Mac = [0xff; 6];
 #[inline(always)]
 pub fn destination(b: &[u8]) -> Mac {
     [b[0], b[1], b[2], b[3], b[4], b[5]]
+}
+
+/// Whether a host is the destination, in two comparisons.
+#[inline(always)]
+pub fn is_for(b: &[u8], host: Mac) -> bool {
+    let b: &[u8; LEN] = head(b);
+    let of =
+        |m: &[u8]| (u32::from_ne_bytes([m[0], m[1], m[2], m[3]]), u16::from_ne_bytes([m[4], m[5]]));
+    of(b) == of(&host)
 }
 
 /// Source.
@@ -54,8 +65,6 @@ pub fn vlan(b: &[u8]) -> u16 {
 /// Writes a whole header, tag included where given; `b` begins the frame.
 #[inline(always)]
 pub fn write(b: &mut [u8], dst: Mac, src: Mac, vlan: Option<u16>, ether_type: u16) {
-    b[0..6].copy_from_slice(&dst);
-    b[6..12].copy_from_slice(&src);
     match vlan {
         None => put16(b, 12, ether_type),
         Some(id) => {
@@ -64,4 +73,7 @@ pub fn write(b: &mut [u8], dst: Mac, src: Mac, vlan: Option<u16>, ether_type: u1
             put16(b, 16, ether_type);
         }
     }
+    let b: &mut [u8; LEN] = head_mut(b);
+    b[0..6].copy_from_slice(&dst);
+    b[6..12].copy_from_slice(&src);
 }

@@ -28,7 +28,7 @@ const V4_MAX: usize = 576;
 /// Turns the frame into the answer, an IP packet at the same place, from `src` to the sender. None
 /// where nothing is to be said; the frame is then of no use.
 pub fn make<F: Frame>(frame: &mut F, p: &Parsed, answer: Answer, src: Addr) -> Option<Made> {
-    let v4 = p.family() == Family::V4;
+    let v4 = p.family == Family::V4;
     let (kind, code, rest, made) = match answer {
         Answer::Silence => return None,
         Answer::Reset => return reset(frame, p).then_some(Made::Reset),
@@ -60,7 +60,7 @@ pub(super) fn error<F: Frame>(
     src: Addr,
 ) -> bool {
     let l3 = p.l3 as usize;
-    let (header, max) = match p.family() {
+    let (header, max) = match p.family {
         Family::V4 => (ipv4::LEN, V4_MAX),
         Family::V6 => (ipv6::LEN, ipv6::MIN_MTU),
     };
@@ -75,7 +75,7 @@ pub(super) fn error<F: Frame>(
     put16(message, icmp::CHECKSUM, 0);
     put32(message, 4, rest);
     let dst = p.tuple.src;
-    let start = match p.family() {
+    let start = match p.family {
         Family::V4 => 0,
         Family::V6 => checksum::pseudo(src, dst, ipv6::ICMPV6, len),
     };
@@ -110,7 +110,7 @@ pub fn echo_reply<F: Frame>(frame: &mut F, p: &Parsed) {
     let (l3, l4) = (p.l3 as usize, p.l4 as usize);
     frame.set_len(p.end as usize);
     let data = frame.data_mut();
-    let reply = match p.family() {
+    let reply = match p.family {
         Family::V4 => icmp::v4::ECHO_REPLY,
         Family::V6 => icmp::v6::ECHO_REPLY,
     };
@@ -121,7 +121,7 @@ pub fn echo_reply<F: Frame>(frame: &mut F, p: &Parsed) {
     let sum = delta.apply(get16(data, l4 + icmp::CHECKSUM));
     put16(data, l4 + icmp::CHECKSUM, sum);
     let ip = &mut data[l3..];
-    match p.family() {
+    match p.family {
         Family::V4 => {
             put32(ip, ipv4::SRC, p.tuple.dst.v4_bits());
             put32(ip, ipv4::DST, p.tuple.src.v4_bits());

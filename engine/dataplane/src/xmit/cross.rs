@@ -108,7 +108,7 @@ impl Header {
 
     /// The header of a frame.
     pub fn of(frame: &[u8], p: &Parsed) -> Self {
-        Self::read(frame, p.l3.into(), p.l4.into(), p.family(), p.tuple.proto as u8)
+        Self::read(frame, p.l3.into(), p.l4.into(), p.family, p.tuple.proto as u8)
     }
 
     /// Length of the header it becomes in the other family.

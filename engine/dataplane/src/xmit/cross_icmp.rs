@@ -45,18 +45,18 @@ pub fn translate<F: Frame>(
 ) -> Result<usize, DropReason> {
     let end = quote_end(frame.data(), p, q);
     let message = &frame.data()[p.l4.into()..end];
-    let (kind, rest) = match p.family() {
+    let (kind, rest) = match p.family {
         Family::V4 => to_v6(message, limit.into()),
         Family::V6 => to_v4(message, limit.into()),
     }
     .ok_or(DropReason::IcmpFamily)?;
-    let (outer_number, max) = match p.family() {
+    let (outer_number, max) = match p.family {
         Family::V4 => (ipv4::ICMP, V6_MAX),
         Family::V6 => (ipv6::ICMPV6, V4_MAX),
     };
     let (l3, l4) = (p.l3.into(), p.l4.into());
-    let inner = Header::read(frame.data(), q.l3, q.l4, p.family(), q.tuple.proto as u8);
-    let mut outer = Header::read(frame.data(), l3, l4, p.family(), outer_number);
+    let inner = Header::read(frame.data(), q.l3, q.l4, p.family, q.tuple.proto as u8);
+    let mut outer = Header::read(frame.data(), l3, l4, p.family, outer_number);
     (outer.ttl, outer.place) = (p.ttl - 1, None);
     let r = &t.rewrite;
     quoted_segment(&mut frame.data_mut()[q.l4..end], q, t);
@@ -73,7 +73,7 @@ pub fn translate<F: Frame>(
     [message[0], message[1]] = kind;
     put16(message, icmp::CHECKSUM, 0);
     put32(message, 4, rest);
-    let start = match p.family() {
+    let start = match p.family {
         Family::V4 => checksum::pseudo(ends.0, ends.1, ipv6::ICMPV6, message.len()),
         Family::V6 => 0,
     };
@@ -86,7 +86,7 @@ pub fn translate<F: Frame>(
 /// in the other family goes without.
 fn quote_end(frame: &[u8], p: &Parsed, q: &Quoted) -> usize {
     let (l4, end) = (usize::from(p.l4), usize::from(p.end));
-    let words = match (p.family(), frame[l4]) {
+    let words = match (p.family, frame[l4]) {
         (Family::V4, v4::UNREACHABLE | v4::TIME_EXCEEDED | v4::PARAMETER) => {
             usize::from(frame[l4 + 5]) * 4
         }

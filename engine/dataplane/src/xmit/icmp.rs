@@ -45,7 +45,7 @@ pub struct Translation<'a> {
 /// Translates an error.
 pub fn translate(frame: &mut [u8], p: &Parsed, q: &Quoted, t: &Translation<'_>) {
     let end = p.end as usize;
-    quoted(&mut frame[..end], q, t, p.family());
+    quoted(&mut frame[..end], q, t, p.family);
     outer(&mut frame[..end], p, t.new_src.unwrap_or(p.tuple.src), t.rewrite.dst);
 }
 
@@ -59,9 +59,9 @@ pub fn out_of_tunnel<F: Frame>(frame: &mut F, p: &Parsed, q: &Quoted, src: Addr)
         true => get32(frame.data(), l4 + icmp::V6_MTU),
     };
     let less = |mtu: u32, least: usize| {
-        mtu.saturating_sub(tunnel::overhead(p.family()) as u32).max(least as u32)
+        mtu.saturating_sub(tunnel::overhead(p.family) as u32).max(least as u32)
     };
-    let rest = match (p.family(), kind) {
+    let rest = match (p.family, kind) {
         (Family::V4, [icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED]) => {
             less(mtu(false), 68)
         }
@@ -114,14 +114,14 @@ fn outer(packet: &mut [u8], p: &Parsed, src: Addr, dst: Addr) {
     let (l3, l4) = (p.l3 as usize, p.l4 as usize);
     let len = packet.len() - l4;
     put16(packet, l4 + icmp::CHECKSUM, 0);
-    let start = match p.family() {
+    let start = match p.family {
         Family::V4 => 0,
         Family::V6 => checksum::pseudo(src, dst, ipv6::ICMPV6, len),
     };
     let sum = checksum::finish(checksum::sum(&packet[l4..], start));
     put16(packet, l4 + icmp::CHECKSUM, sum);
     let ip = &mut packet[l3..];
-    match p.family() {
+    match p.family {
         Family::V4 => {
             put32(ip, ipv4::SRC, src.v4_bits());
             put32(ip, ipv4::DST, dst.v4_bits());

@@ -149,7 +149,7 @@ pub fn drop_data<F: Frame>(frame: &mut F, p: &Parsed) -> Delta {
     }
     let len = end - from;
     let delta = Delta::between(checksum::sum(&frame.data()[from..end], len as u32), 0);
-    set_ip_len(&mut frame.data_mut()[l3..], p.family(), (p.ip_len() - len) as u16);
+    set_ip_len(&mut frame.data_mut()[l3..], p.family, (p.ip_len() - len) as u16);
     // Shorter always fits.
     let _ = frame.set_len(from);
     delta
@@ -196,7 +196,7 @@ fn insert<F: Frame>(frame: &mut F, p: &Parsed, at: usize, bytes: &[u8]) -> bool 
     let data = frame.data_mut();
     data.copy_within(len..len + at, 0);
     data[at..at + len].copy_from_slice(bytes);
-    set_ip_len(&mut data[p.l3 as usize..], p.family(), (p.ip_len() + len) as u16);
+    set_ip_len(&mut data[p.l3 as usize..], p.family, (p.ip_len() + len) as u16);
     true
 }
 
@@ -212,7 +212,7 @@ fn set_ip_len(ip: &mut [u8], family: Family, len: u16) {
 pub fn shift_fragment(frame: &mut [u8], p: &Parsed, by: u16) -> bool {
     let payload = p.end - p.l4;
     let fits = |from: u16| u32::from(from) + u32::from(by) + u32::from(payload) <= 65_535;
-    match p.family() {
+    match p.family {
         Family::V4 => {
             let ip = &mut frame[p.l3 as usize..];
             let word = get16(ip, ipv4::FRAGMENT);
@@ -239,7 +239,7 @@ pub fn shift_fragment(frame: &mut [u8], p: &Parsed, by: u16) -> bool {
 /// would no longer fit.
 pub fn has_room(frame: &[u8], p: &Parsed, len: usize, mtu: usize) -> bool {
     let (ip, segment) = (&frame[p.l3 as usize..], &frame[p.l4 as usize..]);
-    let whole = match p.family() {
+    let whole = match p.family {
         Family::V4 => get16(ip, ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0,
         Family::V6 => p.l4 - p.l3 == ipv6::LEN as u16,
     };
@@ -303,12 +303,12 @@ pub fn cut_from_quoted<F: Frame>(frame: &mut F, p: &Parsed, q: &Quoted, header: 
     let (at, len, end) = (q.l4 + udp::LEN, header.len(), p.end as usize);
     let data = frame.data_mut();
     let (ip, segment) = data.split_at_mut(q.l4);
-    let (total, whole) = (quoted_len(&ip[q.l3..], p.family()), get16(segment, udp::LENGTH));
-    set_ip_len(&mut ip[q.l3..], p.family(), total.saturating_sub(len as u16));
+    let (total, whole) = (quoted_len(&ip[q.l3..], p.family), get16(segment, udp::LENGTH));
+    set_ip_len(&mut ip[q.l3..], p.family, total.saturating_sub(len as u16));
     put16(segment, udp::LENGTH, whole.saturating_sub(len as u16));
     udp_checksum(segment, Delta::between(checksum::sum(header, 2 * len as u32), 0));
     let message = &mut data[p.l4 as usize..];
-    let has_extension = match (p.family(), message[0]) {
+    let has_extension = match (p.family, message[0]) {
         (Family::V4, _) => core::mem::take(&mut message[5]) != 0,
         (Family::V6, icmp::v6::UNREACHABLE | icmp::v6::TIME_EXCEEDED) => {
             core::mem::take(&mut message[4]) != 0
@@ -322,7 +322,7 @@ pub fn cut_from_quoted<F: Frame>(frame: &mut F, p: &Parsed, q: &Quoted, header: 
         end - len
     };
     let cut = Parsed { end: end as u16, ..*p };
-    set_ip_len(&mut data[p.l3 as usize..], p.family(), cut.ip_len() as u16);
+    set_ip_len(&mut data[p.l3 as usize..], p.family, cut.ip_len() as u16);
     // Shorter always fits.
     let _ = frame.set_len(end);
     cut

@@ -47,6 +47,7 @@ pub fn make<F: Frame>(
 /// What `parse` would find in it.
 pub fn parsed<F: Frame>(frame: &F, l3: usize, tuple: &Tuple) -> Parsed {
     Parsed {
+        family: tuple.dst.family(),
         kind: Kind::Flow,
         l3: l3 as u16,
         l4: (l3 + header_len(tuple)) as u16,

@@ -7,6 +7,7 @@ use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::wire::checksum::Delta;
 use crate::wire::get16;
+use crate::wire::head_mut;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
@@ -30,8 +31,9 @@ pub fn apply(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
 #[inline(always)]
 pub fn addresses(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
     let ip = &mut frame[p.l3 as usize..];
-    match p.family() {
+    match p.family {
         Family::V4 => {
+            let ip: &mut [u8; ipv4::LEN] = head_mut(ip);
             put32(ip, ipv4::SRC, r.src.v4_bits());
             put32(ip, ipv4::DST, r.dst.v4_bits());
             ip[ipv4::TTL] = p.ttl - 1;
@@ -39,6 +41,7 @@ pub fn addresses(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
             put16(ip, ipv4::CHECKSUM, checksum);
         }
         Family::V6 => {
+            let ip: &mut [u8; ipv6::LEN] = head_mut(ip);
             put128(ip, ipv6::SRC, r.src.bits());
             put128(ip, ipv6::DST, r.dst.bits());
             ip[ipv6::HOP_LIMIT] = p.ttl - 1;
@@ -49,7 +52,7 @@ pub fn addresses(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
 /// Gives a fragment another identification: where many senders become one address, theirs would
 /// collide (RFC 6864 section 5.3, RFC 4963).
 pub fn set_fragment_id(frame: &mut [u8], p: &Parsed, id: u32) {
-    match p.family() {
+    match p.family {
         Family::V4 => ipv4::set_word(&mut frame[p.l3 as usize..], ipv4::ID, id as u16),
         Family::V6 => put32(frame, p.l4 as usize - 4, id),
     }
@@ -60,6 +63,7 @@ fn transport(segment: &mut [u8], proto: Proto, r: &Rewrite) {
     let ports = (r.sport as u32) << 16 | r.dport as u32;
     match proto {
         Proto::Tcp => {
+            let segment: &mut [u8; tcp::LEN] = head_mut(segment);
             put32(segment, 0, ports);
             let checksum = r.l4.apply(get16(segment, tcp::CHECKSUM));
             put16(segment, tcp::CHECKSUM, checksum);
@@ -94,8 +98,9 @@ pub(super) fn udp_checksum(segment: &mut [u8], delta: Delta) {
 #[inline(always)]
 pub fn decrement_ttl(frame: &mut [u8], p: &Parsed) {
     let ip = &mut frame[p.l3 as usize..];
-    match p.family() {
+    match p.family {
         Family::V4 => {
+            let ip: &mut [u8; ipv4::LEN] = head_mut(ip);
             ip[ipv4::TTL] = p.ttl - 1;
             let checksum = TTL_LESS.apply(get16(ip, ipv4::CHECKSUM));
             put16(ip, ipv4::CHECKSUM, checksum);

@@ -6,6 +6,7 @@ use crate::conn::Track;
 use crate::wire::checksum;
 use crate::wire::checksum::Delta;
 use crate::wire::get32;
+use crate::wire::head;
 use crate::wire::options;
 use crate::wire::put32;
 use crate::wire::tcp;
@@ -14,12 +15,21 @@ use crate::wire::tcp;
 /// the IP packet does.
 #[inline(always)]
 pub fn extent(segment: &[u8]) -> (u32, u32) {
-    let flags = segment[tcp::FLAGS];
+    let h: &[u8; tcp::LEN] = head(segment);
+    let flags = h[tcp::FLAGS];
     // SYN and FIN take one number each.
     let controls = (flags & tcp::FIN) as u32 + (flags >> 1 & 1) as u32;
-    let payload = (segment.len() - tcp::header_len(segment)) as u32;
-    let end = get32(segment, tcp::SEQ).wrapping_add(payload + controls);
-    (end, get32(segment, tcp::ACK))
+    let payload = (segment.len() - tcp::header_len(h)) as u32;
+    let end = get32(h, tcp::SEQ).wrapping_add(payload + controls);
+    (end, get32(h, tcp::ACK))
+}
+
+/// The same of one of `len` bytes that neither begins nor ends a conn.
+#[inline(always)]
+pub fn extent_between(segment: &[u8], len: u16) -> (u32, u32) {
+    let h: &[u8; tcp::LEN] = head(segment);
+    let payload = (len as u32).wrapping_sub(tcp::header_len(h) as u32);
+    (get32(h, tcp::SEQ).wrapping_add(payload), get32(h, tcp::ACK))
 }
 
 /// A segment from the client: its sequence number and TSval move by the conn's shifts. Gives what
@@ -74,7 +84,7 @@ fn shift(segment: &mut [u8], at: usize, by: u32) -> Delta {
     let old = get32(segment, at);
     let new = old.wrapping_add(by);
     put32(segment, at, new);
-    Delta::between((old >> 16) + (old & 0xffff), (new >> 16) + (new & 0xffff))
+    Delta::word32(old, new)
 }
 
 /// Moves a number at any place.

@@ -23,7 +23,7 @@ pub const fn overhead(family: Family) -> usize {
 /// then lies where the inner one was. `id` serves packets without DF. False, and unchanged, where
 /// the headroom does not suffice.
 pub fn encapsulate<F: Frame>(frame: &mut F, p: &Parsed, src: Addr, dst: Addr, id: u16) -> bool {
-    let (l3, family) = (p.l3 as usize, p.family());
+    let (l3, family) = (p.l3 as usize, p.family);
     // Ethernet padding must not become payload of the outer packet.
     if !frame.set_len(p.end as usize) || !frame.prepend(overhead(family)) {
         return false;
