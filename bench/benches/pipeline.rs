@@ -1,21 +1,22 @@
 //! The pipeline alone: nanoseconds per established packet, by method and number of conns.
 //!
 //! `cargo bench -p pointsman-bench --bench pipeline [-- OPTIONS]`, OPTIONS being
-//! `--conns 1,100000,1000000`, `--rounds 15`, `--methods dr,tunnel,nat,fullnat`.
+//! `--conns 1,100000,1000000`, `--rounds 15`, `--packets 1048576` (of a round, a multiple of 1,024) and
+//! `--methods dr,tunnel,nat,fullnat,rewriting` (full-NAT of sequence numbers and timestamps, too).
 //!
 //! TCP over IPv4, 64-byte frames, a uniformly random conn per frame, bursts of 32, both directions
 //! where both pass the director; state, timers and counters on; frames are filled outside the
-//! clock. A round is 2^20 packets; printed are minimum, median and maximum of the rounds, and the
+//! clock. A round is 2^20 packets if not said otherwise; printed are minimum, median and maximum of the rounds, and the
 //! allocations of all of them, which must be 0.
 
 use pointsman_bench::frame::BenchFrame;
 use pointsman_bench::frame::NoFrames;
+use pointsman_bench::workload::Method;
 use pointsman_bench::workload::Random;
 use pointsman_bench::workload::Workload;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::neigh::PortId;
-use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tick::Tick;
 use std::process::ExitCode;
 
@@ -24,9 +25,6 @@ static ALLOCATOR: hw::alloc::CountingAllocator = hw::alloc::CountingAllocator;
 
 /// Frames filled at a time.
 const RING: usize = 1024;
-/// Packets of a round.
-const ROUND: usize = 1 << 20;
-
 fn main() -> ExitCode {
     match run() {
         Ok(0) => ExitCode::SUCCESS,
@@ -42,8 +40,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u64, Box<dyn std::error::Error>> {
-    let (mut conns, mut rounds) = (vec![1, 100_000, 1_000_000], 15);
-    let mut methods = vec![Forward::Dr, Forward::Tunnel, Forward::Nat, Forward::FullNat];
+    let (mut conns, mut rounds, mut packets) = (vec![1, 100_000, 1_000_000], 15, 1 << 20);
+    let mut methods = Method::ALL.to_vec();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} wants a value"));
@@ -52,6 +50,7 @@ fn run() -> Result<u64, Box<dyn std::error::Error>> {
                 conns = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--rounds" => rounds = value()?.parse()?,
+            "--packets" => packets = value()?.parse()?,
             "--methods" => {
                 let names = value()?;
                 methods.retain(|m| names.split(',').any(|n| n == m.name()));
@@ -59,19 +58,20 @@ fn run() -> Result<u64, Box<dyn std::error::Error>> {
             // What cargo adds by itself.
             "--bench" => {}
             _ => {
-                let known = "--conns N,N,.. --rounds N --methods M,M,..";
+                let known = "--conns N,N,.. --rounds N --packets N --methods M,M,..";
                 return Err(format!("unknown option {arg}; known are {known}").into());
             }
         }
     }
     let mut allocations = 0;
     println!("{:9} {:>9} {:>8} {:>8} {:>8}  ns/packet", "method", "conns", "min", "median", "max");
-    for forward in methods {
+    for method in methods {
         for &n in &conns {
-            let (mut ns, count) = measure(Workload::new(forward, n)?, rounds.max(1));
+            let rings = (packets / RING).max(1);
+            let (mut ns, count) = measure(Workload::new(method, n)?, rounds.max(1), rings);
             ns.sort_by(f64::total_cmp);
             let [min, median, max] = [ns[0], ns[ns.len() / 2], ns[ns.len() - 1]];
-            println!("{:9} {n:>9} {min:>8.1} {median:>8.1} {max:>8.1}", forward.name());
+            println!("{:9} {n:>9} {min:>8.1} {median:>8.1} {max:>8.1}", method.name());
             allocations += count;
         }
     }
@@ -85,8 +85,8 @@ fn one_burst(w: &mut Workload, port: PortId, burst: &mut Burst<BenchFrame>, now:
     w.pipeline.process(port, burst, now, &mut NoFrames, &mut w.out);
 }
 
-/// Nanoseconds per packet of each round, and all allocations.
-fn measure(mut w: Workload, rounds: usize) -> (Vec<f64>, u64) {
+/// Nanoseconds per packet of each round of so many rings, and all allocations.
+fn measure(mut w: Workload, rounds: usize, rings: usize) -> (Vec<f64>, u64) {
     let mut random = Random(42);
     let mut ring: Vec<_> = (0..RING).map(|_| BenchFrame::empty()).collect();
     let mut burst = Burst::new();
@@ -94,7 +94,7 @@ fn measure(mut w: Workload, rounds: usize) -> (Vec<f64>, u64) {
     let mut now = Tick::from_secs(2);
     for round in 0..=rounds {
         let mut cycles = 0;
-        for _ in 0..ROUND / RING {
+        for _ in 0..rings {
             let ports = w.fill(&mut ring, &mut random);
             let mut done = Vec::with_capacity(RING);
             let before = hw::alloc::count();
@@ -114,7 +114,7 @@ fn measure(mut w: Workload, rounds: usize) -> (Vec<f64>, u64) {
         }
         // The first round warms up.
         if round > 0 {
-            results.push(cycles as f64 * 1e9 / hw::tsc_hz() as f64 / ROUND as f64);
+            results.push(cycles as f64 * 1e9 / hw::tsc_hz() as f64 / (rings * RING) as f64);
         }
     }
     (results, allocations)

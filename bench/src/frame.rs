@@ -12,7 +12,7 @@ const ROOM: usize = 2176;
 #[repr(C, align(64))]
 struct Buffer {
     head: u32,
-    len: u32,
+    end: u32,
     meta: [u8; 120],
     bytes: [u8; ROOM],
     pad: [u8; 64],
@@ -25,13 +25,13 @@ impl BenchFrame {
     /// An empty one.
     pub fn empty() -> Self {
         let (head, meta, pad) = (HEADROOM as u32, [0; 120], [0; 64]);
-        Self(Box::new(Buffer { head, len: 0, meta, bytes: [0; ROOM], pad }))
+        Self(Box::new(Buffer { head, end: head, meta, bytes: [0; ROOM], pad }))
     }
 
     /// Makes it hold `content`, whatever it held.
     pub fn restore(&mut self, content: &[u8]) {
         self.0.head = HEADROOM as u32;
-        self.0.len = content.len() as u32;
+        self.0.end = self.0.head + content.len() as u32;
         self.data_mut().copy_from_slice(content);
     }
 }
@@ -39,28 +39,26 @@ impl BenchFrame {
 impl Frame for BenchFrame {
     #[inline(always)]
     fn data(&self) -> &[u8] {
-        &self.0.bytes[self.0.head as usize..][..self.0.len as usize]
+        &self.0.bytes[self.0.head as usize..self.0.end as usize]
     }
 
     #[inline(always)]
     fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.0.bytes[self.0.head as usize..][..self.0.len as usize]
+        &mut self.0.bytes[self.0.head as usize..self.0.end as usize]
     }
 
     fn prepend(&mut self, n: usize) -> bool {
         let fits = n <= self.0.head as usize;
         if fits {
             self.0.head -= n as u32;
-            self.0.len += n as u32;
         }
         fits
     }
 
     fn trim_front(&mut self, n: usize) -> bool {
-        let fits = n <= self.0.len as usize;
+        let fits = n <= (self.0.end - self.0.head) as usize;
         if fits {
             self.0.head += n as u32;
-            self.0.len -= n as u32;
         }
         fits
     }
@@ -68,7 +66,7 @@ impl Frame for BenchFrame {
     fn set_len(&mut self, len: usize) -> bool {
         let fits = len <= ROOM - self.0.head as usize;
         if fits {
-            self.0.len = len as u32;
+            self.0.end = self.0.head + len as u32;
         }
         fits
     }

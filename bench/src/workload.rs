@@ -37,6 +37,7 @@ use pointsman_dataplane::tuple::Prefix;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::DropReason;
 use pointsman_dataplane::wire::checksum;
+use pointsman_dataplane::wire::ethernet;
 use pointsman_dataplane::wire::ipv4;
 use pointsman_dataplane::wire::put16;
 use pointsman_dataplane::wire::put32;
@@ -46,6 +47,10 @@ use std::sync::Arc;
 
 /// Bytes of a made frame: the smallest Ethernet frame without its check sequence.
 pub const FRAME: usize = 60;
+/// The same with TCP timestamps.
+const LONG_FRAME: usize = ethernet::LEN + ipv4::LEN + tcp::LEN + TIMESTAMPS.len();
+/// As Linux writes them: two bytes of padding, kind 8, length 10, TSval, TSecr.
+const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 5];
 /// Dests of the service.
 const DESTS: u32 = 4;
 /// Addresses of the pool.
@@ -75,6 +80,41 @@ impl Random {
     }
 }
 
+/// What the director does to packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// A forwarding method; full-NAT leaves sequence numbers and timestamps alone.
+    Plain(Forward),
+    /// Full-NAT that rewrites both; frames bear timestamps.
+    Rewriting,
+}
+
+impl Method {
+    /// Every one, in the order of the tables.
+    pub const ALL: [Self; 5] = [
+        Self::Plain(Forward::Dr),
+        Self::Plain(Forward::Tunnel),
+        Self::Plain(Forward::Nat),
+        Self::Plain(Forward::FullNat),
+        Self::Rewriting,
+    ];
+
+    /// Its name on command lines and in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain(forward) => forward.name(),
+            Self::Rewriting => "rewriting",
+        }
+    }
+
+    fn forward(self) -> Forward {
+        match self {
+            Self::Plain(forward) => forward,
+            Self::Rewriting => Forward::FullNat,
+        }
+    }
+}
+
 /// What changes from frame to frame: which port it comes in by, addresses and ports.
 #[derive(Clone, Copy)]
 pub struct Packet {
@@ -94,22 +134,24 @@ pub struct Workload {
     pub packets: Vec<Packet>,
     /// Both its counters.
     pub shared: Arc<Shared>,
+    method: Method,
 }
 
 impl Workload {
-    /// A director that forwards by `forward`, with `conns` established conns.
+    /// A director that forwards by `method`, with `conns` established conns.
     ///
     /// # Errors
     /// When the tables do not fit in the address space, or a conn is refused.
-    pub fn new(forward: Forward, conns: usize) -> io::Result<Self> {
+    pub fn new(method: Method, conns: usize) -> io::Result<Self> {
         let neighbours = Arc::new(Neighbours::new(64, 1));
-        let snapshot = Arc::new(snapshot(forward, &neighbours)?);
+        let snapshot = Arc::new(snapshot(method, &neighbours)?);
         let shared = Arc::new(Shared::new(1, DESTS as usize, neighbours));
         let (secret, numbers) = ([1, 2, 3, 4], Numbers::new([1, 2], 0));
         let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret, numbers };
         let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
         let out = Outbox::new(2, 1);
-        let mut workload = Self { pipeline, out, packets: Vec::with_capacity(conns * 2), shared };
+        let packets = Vec::with_capacity(conns * 2);
+        let mut workload = Self { pipeline, out, packets, shared, method };
         for n in 0..conns as u32 {
             workload.open(n)?;
         }
@@ -141,9 +183,14 @@ impl Workload {
             && pointsman_dataplane::wire::get32(leaves, 14 + ipv4::DST) != VIP
     }
 
+    fn bytes(&self, packet: &Packet, flags: u8) -> ArrayVec<u8, LONG_FRAME> {
+        let options = if self.method == Method::Rewriting { &TIMESTAMPS[..] } else { &[] };
+        bytes(packet, flags, options)
+    }
+
     fn pass(&mut self, packet: &Packet, flags: u8) -> io::Result<Vec<u8>> {
         let mut frame = BenchFrame::empty();
-        frame.restore(&bytes(packet, flags));
+        frame.restore(&self.bytes(packet, flags));
         let mut burst = Burst::new();
         burst.push(frame);
         let now = Tick::from_secs(1);
@@ -175,7 +222,7 @@ impl Workload {
                         break packet;
                     }
                 };
-                frame.restore(&bytes(packet, tcp::ACK_BIT));
+                frame.restore(&self.bytes(packet, tcp::ACK_BIT));
             }
         }
         ports
@@ -183,28 +230,32 @@ impl Workload {
 }
 
 /// An Ethernet frame with a TCP segment without data; both checksums right.
-fn bytes(packet: &Packet, flags: u8) -> [u8; FRAME] {
-    let mut frame = [0; FRAME];
+fn bytes(packet: &Packet, flags: u8, options: &[u8]) -> ArrayVec<u8, LONG_FRAME> {
+    let mut frame = ArrayVec::from([0; LONG_FRAME]);
+    let len = tcp::LEN + options.len();
+    frame.truncate(FRAME.max(ethernet::LEN + ipv4::LEN + len));
     frame[..6].copy_from_slice(&MACS[packet.port.0 as usize]);
     frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x63]);
-    put16(&mut frame, 12, 0x0800);
+    put16(&mut frame, 12, ethernet::IPV4);
     let (src, dst) = (Addr::v4(packet.src), Addr::v4(packet.dst));
-    let (total, protocol) = ((ipv4::LEN + tcp::LEN) as u16, Proto::Tcp as u8);
+    let (total, protocol) = ((ipv4::LEN + len) as u16, Proto::Tcp as u8);
     ipv4::Header { tos: 0, total, id: 7, fragment: ipv4::DF, ttl: 64, protocol, src, dst }
-        .write(&mut frame[14..]);
-    let segment = &mut frame[34..54];
+        .write(&mut frame[ethernet::LEN..]);
+    let segment = &mut frame[ethernet::LEN + ipv4::LEN..][..len];
     put32(segment, 0, packet.ports);
     put32(segment, tcp::SEQ, 1);
     put32(segment, tcp::ACK, 1);
-    segment[tcp::OFFSET] = 0x50;
+    segment[tcp::OFFSET] = (len as u8 / 4) << 4;
     segment[tcp::FLAGS] = flags;
-    let pseudo = checksum::pseudo(src, dst, protocol, tcp::LEN);
+    segment[tcp::LEN..].copy_from_slice(options);
+    let pseudo = checksum::pseudo(src, dst, protocol, len);
     let sum = checksum::finish(checksum::sum(segment, pseudo));
     put16(segment, tcp::CHECKSUM, sum);
     frame
 }
 
-fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
+fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
+    let (forward, rewrite) = (method.forward(), method == Method::Rewriting);
     let hop = |port, addr: u32| {
         let hop = neighbours.insert(port, Addr::v4(addr), |_| true);
         let hop = hop.ok_or_else(|| io::Error::other("the neighbour table is full"))?;
@@ -232,7 +283,7 @@ fn snapshot(forward: Forward, neighbours: &Neighbours) -> io::Result<Snapshot> {
             out: LAN,
             hop: hop(LAN, addr)?,
             mtu: if forward == Forward::Tunnel { 1480 } else { 1500 },
-            traits: Traits { rewrite: false, ..Traits::default() },
+            traits: Traits { rewrite, ..Traits::default() },
             tunnel_source: Addr::v4(0x0a02_00fe),
             removed: false,
             dead: false,
