@@ -40,9 +40,15 @@ ln -s /usr/local/sbin/* /usr/local/bin/* /usr/sbin/* /usr/bin/* "$TRY/bin/" 2>/d
 rm -f "$TRY/bin"/{cargo,rustc,rustup}
 
 cargo_is ''
+# nothing is installed before cargo was looked for
+mv "$TRY/bin/jq" "$TRY/jq"
+rm -f "$TRY/bin/apt-get"
+printf '#!/bin/sh\necho "$@" >>"%s"\n' "$TRY/apt" >"$TRY/bin/apt-get" && chmod 755 "$TRY/bin/apt-get"
 for script in scripts/demo scripts/test scripts/ci scripts/fuzz; do
     refused $script 'cargo is missing: curl .*https://sh.rustup.rs .*Rust >= 1\.[0-9]+'
 done
+same "what was asked of apt meanwhile" "" "$(cat "$TRY/apt" 2>/dev/null)"
+mv "$TRY/jq" "$TRY/bin/jq"
 cargo_is 'echo "cargo 1.63.0 (fd9c4297c 2022-07-01)"'
 refused scripts/test 'cargo 1\.63\.0 is too old: rustup update stable'
 cargo_is 'echo "error: no default toolchain" >&2; exit 1'
