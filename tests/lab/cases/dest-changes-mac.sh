@@ -1,6 +1,6 @@
 #!/bin/bash
 # A dest that changes its MAC under wrk keeps its conns: no request fails.
-LAB_SERVERS="fn1 nat1 dr1"
+LAB_SERVERS="fn1 nat1 dr1 tun1"
 . "$(dirname "$0")/../lab.sh"
 
 new_mac() { # SERVER MAC: with the announcement a host makes when its card was replaced
@@ -9,15 +9,15 @@ new_mac() { # SERVER MAC: with the announcement a host makes when its card was r
 }
 
 lab_up
-lab_config "fullnat nat dr" all
+lab_config all all
 director_start
-n=1
-for m in fullnat nat dr; do for f in 4 6; do
+n=10
+for m in fullnat nat dr tunnel; do for f in 4 6; do
     s=$(servers_of $m)
     got $m $f >/dev/null || fail "$m v$f: no answer"
-    bench_start $m $f 3
-    sleep 1
-    new_mac "$s" 02:00:00:00:77:0$((n += 1))
+    bench_start $m $f 2
+    sleep 0.7
+    new_mac "$s" 02:00:00:00:77:$((n += 1))
     bench_end
     same "$m v$f: servers that answered" "$s" "$(get $m $f)"
 done; done

@@ -21,4 +21,7 @@ same "both have received frames" true "$(jq '[.workers[].received > 100] | all' 
 same "frames were handed over" true "$(jq '([.workers[].handed_over] | add) > 0' "$LAB_DIR/status.json")"
 same "all that were handed over were taken over" "$(jq '[.workers[].handed_over] | add' "$LAB_DIR/status.json")" \
     "$(jq '[.workers[].taken_over] | add' "$LAB_DIR/status.json")"
+# Arrival knows nothing of owners, so of what must be somewhere half goes over; DR and tunnel have no replies.
+same "each handed over 10 to 90 of 100, and its share says so" true "$(jq '[.workers[] | .handed_over_share as $share
+    | $share > 0.1 and $share < 0.9 and ($share - .handed_over / .received | fabs) < 0.01] | all' "$LAB_DIR/status.json")"
 ok "shares handed over: $(jq -c '[.workers[].handed_over_share]' "$LAB_DIR/status.json")"
