@@ -30,10 +30,14 @@ pci() { # yes|no: the first device that has a driver of the kernel, or has none
 }
 if device=$(pci no) && [ -n "$device" ]; then
     refused "$device" "device $device: it is bound to no driver: .dpdk-devbind.py -b vfio-pci $device"
+else
+    not_tried "a device that is not bound: every PCI device of this machine is (ffi/dpdk-sys tries it on a made one)"
 fi
 if device=$(pci yes) && [ -n "$device" ]; then
     driver=$(basename "$(readlink "/sys/bus/pci/devices/$device/driver")")
     refused "$device" "device $device: the kernel's driver $driver has it: .*dpdk-devbind.py -b vfio-pci"
+else
+    not_tried "a device that the kernel has: this machine has none but NICs (ffi/dpdk-sys tries it on a made one)"
 fi
 
 # not root

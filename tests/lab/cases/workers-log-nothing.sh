@@ -15,7 +15,7 @@ written() { # THREAD_NAME -> bytes written by the director's threads of that nam
 }
 
 lab_up
-[ -r /proc/self/io ] || { ok "this kernel does not count what a thread writes: nothing to see"; exit 0; }
+[ -r /proc/self/io ] || { not_tried "all of it: this kernel does not count what a thread writes"; exit 0; }
 lab_config fullnat all
 director_start
 for f in 4 6; do answers fullnat $f; done

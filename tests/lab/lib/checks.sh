@@ -7,6 +7,9 @@ fail() {
     exit 1
 }
 
+# not_tried WHAT: what this machine does not allow; tests/lab/run shows it
+not_tried() { printf '     NOT TRIED: %s\n' "$*"; }
+
 # Called by lab_down when the shell ends with an error: what one wants to read then.
 case_failed() {
     [ -s "${DIRECTOR_LOG:-}" ] || return 0
