@@ -11,7 +11,7 @@ usage: client.py udp ADDRESS PORT COUNT SIZE [df|nodf]   COUNT datagrams from on
        client.py wait ADDRESS PORT SECONDS                connects, reads a line, says nothing: what comes next, and when
        client.py again ADDRESS PORT LOCAL_PORT COUNT      COUNT HTTP conns from one port, each as soon as the last has ended
 
-Exits 1 when what was asked for did not come within 2 s.
+Exits 1 when what was asked for did not come within 2 s (a greeting: 5 s).
 """
 
 import errno
@@ -73,7 +73,7 @@ def who(address, port, size, discover=None):
 
 
 def greeting(address, port):
-    with socket.create_connection((address, port), 2) as sock:
+    with socket.create_connection((address, port), 5) as sock:
         print(sock.recv(100).decode().strip())
         sock.sendall(b"QUIT\r\n")
         sock.recv(100)

@@ -19,6 +19,8 @@ reserved() { cat "$HUGE_DIR/nr_hugepages" 2>/dev/null || echo 0; }
 
 nobody_in() { ! pgrep -g "$1" >/dev/null; }
 
+nobody_uses_it() { ! pgrep -f "$TRY" >/dev/null; }
+
 # interrupted WORDS: SIGINT to the demo's process group, as ^C sends it, when it has said these words
 interrupted() {
     local before after rc
@@ -28,7 +30,7 @@ interrupted() {
     TMPDIR=$TRY POINTSMAN=$POINTSMAN "$REPO/scripts/demo" >"$SAID" 2>&1 </dev/null &
     DEMO=$!
     set +m
-    wait_for 15 grep -qE "$1" "$SAID" || fail "the demo did not get to /$1/: $(tail -n 3 "$SAID")"
+    wait_for 30 grep -qE "$1" "$SAID" || fail "the demo did not get to /$1/: $(tail -n 3 "$SAID")"
     kill -INT -- "-$DEMO"
     wait "$DEMO"
     rc=$?
@@ -38,6 +40,7 @@ interrupted() {
     same "processes of its own left" "" "$(pgrep -g "$DEMO" -l | xargs)"
     after=$(ip netns list | grep -oE '^pm[0-9]+' | while read -r p; do [ -e "/proc/${p#pm}" ] || echo "$p"; done | xargs)
     same "namespaces of an ended lab" "" "$after"
+    wait_for 3 nobody_uses_it
     same "processes with files of its own" "" "$(pgrep -f "$TRY" | xargs)"
     same "files in its TMPDIR" "" "$(ls -A "$TRY")"
     same "hugepages reserved, as before" "$before" "$(reserved)"

@@ -6,6 +6,16 @@ LAB_CLIENT_BRIDGE=1
 . "$(dirname "$0")/../lab.sh"
 . "$LAB_HOME/lib/uplinks.sh"
 
+# still UPLINK FAMILY -> packets it has carried, once those of conns that are ending have passed
+still() {
+    local before=-1 now
+    now=$(carried "$@")
+    until [ "$before" = "$now" ]; do sleep 0.4 && before=$now now=$(carried "$@"); done
+    echo "$now"
+}
+
+has_begun() { [ "$(stat -c %s "$LAB_DIR/got")" -gt 200000 ]; }
+
 lab_up
 uplinks_up || fail "no uplinks"
 mkdir -p "$LAB_FILES"
@@ -25,10 +35,11 @@ done; done
 sed -i 's/^\(forward = .*\)$/\1\nlast_hop = true/' "$LAB_DIR/pointsman.toml"
 pm reload >/dev/null || fail "last_hop needs no restart"
 for m in fullnat nat; do for f in 4 6; do
-    one=$(carried up1 $f) two=$(carried up2 $f)
-    in_ns cl curl -s --noproxy '*' --max-time 8 --limit-rate 2M "$(url $m $f)/files/3m" >"$LAB_DIR/got" &
+    one=$(still up1 $f) two=$(still up2 $f)
+    : >"$LAB_DIR/got"
+    in_ns cl curl -s --noproxy '*' --max-time 20 --limit-rate 2M "$(url $m $f)/files/3m" >"$LAB_DIR/got" &
     pid=$!
-    sleep 0.7
+    wait_for 5 has_begun || fail "$m v$f: the download does not begin"
     same "$m v$f: packets by the router of the routes" "$one" "$(carried up1 $f)"
     [ "$(carried up2 $f)" -gt "$two" ] || fail "$m v$f: nothing came by the router the client uses"
     client_by up1 $m $f

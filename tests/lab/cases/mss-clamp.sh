@@ -36,6 +36,9 @@ LAB_LAN_MTU=1400
 head -c ${MB}000000 /dev/urandom >"$LAB_DIR/load"
 sum=$(sum_of <"$LAB_DIR/load")
 lab_config "fullnat nat" all
+capture sw p-dir-d0 "$LAB_DIR/client-side.pcap" icmp or icmp6
+quiet_client=$CAPTURE_PID
+capture sw p-dir-d1 "$LAB_DIR/server-side.pcap" icmp or icmp6
 director_start
 for m in fullnat nat; do
     s=$(servers_of $m)
@@ -46,14 +49,19 @@ for m in fullnat nat; do
         same "$m v$f: sum of it" "$sum" "$(sum_of <"$LAB_DIR/down")"
     done
 done
-same "ICMP errors that the clamping did not spare" 0 "$(silenced)"
+spared=$(silenced)
+capture_end
+CAPTURE_PID=$quiet_client
+capture_end
+[ "$spared" = 0 ] || for side in client server; do frames "$LAB_DIR/$side-side.pcap" | tail -n 12; done
+same "ICMP errors that the clamping did not spare" 0 "$spared"
 director_stop
 
 sed -i 's/^\(forward = .*\)$/\1\nmss = 8960/' "$LAB_DIR/pointsman.toml"
 director_start
 for f in 4 6; do
     got fullnat $f >/dev/null || fail "v$f: no small answer"
-    moved fullnat $f 1 "up/large-$f" -T "$LAB_DIR/load" >/dev/null &&
+    moved fullnat $f 2 "up/large-$f" -T "$LAB_DIR/load" >/dev/null &&
         fail "v$f: it went up without clamping: this case shows nothing"
     ok "v$f: no upload without clamping"
     rm -f "$LAB_DIR/down"

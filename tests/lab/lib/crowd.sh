@@ -1,6 +1,7 @@
-# Sixteen clients with clocks of their own behind one local address. Sourced by the cases tuple-reuse*.
+# Sixteen clients behind one local address. Sourced by the cases tuple-reuse*.
 #
-# Three clients use no timestamps, one uploads 100 MB a conn, all others make short conns: 61 requests at once.
+# Thirteen have timestamps by clocks of their own, three have none. One uploads 100 MB a conn, the other 15 make short
+# conns, four at a time each: 61 requests at once.
 
 CROWD=$(seq 11 25)
 UPLOADER=26
@@ -112,5 +113,5 @@ losses() {
 # silent_seconds -> seconds in which no request ended, from the crowd's start until now
 silent_seconds() {
     awk -F. -v from="${CROWD_SINCE%.*}" -v until="${EPOCHREALTIME%.*}" '{ended[$1] = 1}
-        END {for (s = from + 1; s < until - 1; s++) n += !(s in ended); print n + 0}' "$LAB_DIR/fn1/seconds.log"
+        END {for (s = from + 1; s < until - 2; s++) n += !(s in ended); print n + 0}' "$LAB_DIR/fn1/seconds.log"
 }
