@@ -71,7 +71,7 @@ one_gigabyte_up() {
 iperf() { # [iperf3's options]
     local rate
     # its exit status is 0 for some failures
-    in_ns cl iperf3 --client "$(vip "$method" "$family")" --time 2 --json "$@" >"$LAB_DIR/iperf.json" 2>&1
+    in_ns cl iperf3 --client "$(vip "$method" "$family")" --time $((${LAB_FULL:-0} + 1)) --json "$@" >"$LAB_DIR/iperf.json" 2>&1
     rate=$(jq -r '.error // ((.end.sum_received // .end.sum).bits_per_second / 1e6 | floor)' "$LAB_DIR/iperf.json")
     [[ $rate =~ ^[1-9][0-9]*$ ]] || fail "iperf3 $*: ${rate:-no result}"
     ok "iperf3 $*: $rate Mbit/s"
@@ -83,7 +83,7 @@ director_start
 answers "$method" "$family"
 sees "$method" "$family" "$(pattern_seen "$method" "$family")"
 many_requests
-bench_clean "$method" "$family" 2
+bench_clean "$method" "$family" $((${LAB_FULL:-0} + 1))
 big_file
 one_gigabyte_down
 one_gigabyte_up
