@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Writes kernel-*.txt: what Linux itself answers to frames, as golden frames for what the director must answer.
 
-Needs root, iproute2, ethtool (checksums are to be written by the kernel, not left to a device) and python3-scapy (to build the questions only). Works in two network namespaces of its own, h7g-*:
+Needs root, iproute2, ethtool (checksums are to be written by the kernel, not left to a device) and python3-scapy (to build the questions only). Works in two network namespaces of its own, golden<pid>-*:
 Linux holds the addresses that net.rs gives the director, the questions go in by a raw socket and what comes back within
 0.3 s is written down. `host`: the VIP is local, closed ports and pings. `router`: the VIP lies behind a link with
 MTU 1400, TTL and size. Format and `free` words: see make.py and tests/golden.rs."""
 import json, os, socket, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+NETNS = f"golden{os.getpid()}-"  # what our namespaces' names begin with
 WAN, LAN, GW, DEST = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:fe", "02:00:00:00:01:11"
 
 def ask(frames):
@@ -33,43 +34,43 @@ def ask(frames):
 
 def sh(text):
     for line in text.strip().splitlines():
-        subprocess.run(line.strip(), shell=True, check=True)
+        subprocess.run(line.strip().replace("NETNS-", NETNS), shell=True, check=True)
 
 def setup(router):
-    sh("""ip netns add h7g-cli
-          ip netns add h7g-mid
-          ip -n h7g-mid link add wan mtu 1500 address %s type veth peer name c0 netns h7g-cli address %s
-          ip -n h7g-mid link add lan mtu 1400 address %s type veth peer name c1 netns h7g-cli address %s
-          ip netns exec h7g-cli sysctl -qw net.ipv6.conf.all.disable_ipv6=1
-          ip netns exec h7g-mid sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 net.ipv6.auto_flowlabels=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.wan.accept_dad=0 net.ipv6.conf.lan.accept_dad=0
-          ip netns exec h7g-cli ethtool -K c0 tx off >/dev/null
-          ip netns exec h7g-mid ethtool -K wan tx off >/dev/null
-          ip -n h7g-cli link set c0 mtu 1500 up
-          ip -n h7g-cli link set c1 up
-          ip -n h7g-mid link set lo up
-          ip -n h7g-mid link set wan up
-          ip -n h7g-mid link set lan up
-          ip -n h7g-mid addr add 10.0.0.1/24 dev wan
-          ip -n h7g-mid addr add 10.1.0.1/24 dev lan
-          ip -n h7g-mid addr add 2001:db8::1/64 dev wan nodad
-          ip -n h7g-mid addr add 2001:db8:1::1/64 dev lan nodad
-          ip -n h7g-mid neigh add 10.0.0.254 lladdr %s dev wan nud permanent
-          ip -n h7g-mid neigh add 2001:db8::fe lladdr %s dev wan nud permanent
-          ip -n h7g-mid neigh add 10.1.0.11 lladdr %s dev lan nud permanent
-          ip -n h7g-mid neigh add 2001:db8:1::11 lladdr %s dev lan nud permanent
-          ip -n h7g-mid route add default via 10.0.0.254
-          ip -n h7g-mid -6 route add default via 2001:db8::fe""" % (WAN, GW, LAN, DEST, GW, GW, DEST, DEST))
+    sh("""ip netns add NETNS-client
+          ip netns add NETNS-kernel
+          ip -n NETNS-kernel link add wan mtu 1500 address %s type veth peer name c0 netns NETNS-client address %s
+          ip -n NETNS-kernel link add lan mtu 1400 address %s type veth peer name c1 netns NETNS-client address %s
+          ip netns exec NETNS-client sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+          ip netns exec NETNS-kernel sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 net.ipv6.auto_flowlabels=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.wan.accept_dad=0 net.ipv6.conf.lan.accept_dad=0
+          ip netns exec NETNS-client ethtool -K c0 tx off >/dev/null
+          ip netns exec NETNS-kernel ethtool -K wan tx off >/dev/null
+          ip -n NETNS-client link set c0 mtu 1500 up
+          ip -n NETNS-client link set c1 up
+          ip -n NETNS-kernel link set lo up
+          ip -n NETNS-kernel link set wan up
+          ip -n NETNS-kernel link set lan up
+          ip -n NETNS-kernel addr add 10.0.0.1/24 dev wan
+          ip -n NETNS-kernel addr add 10.1.0.1/24 dev lan
+          ip -n NETNS-kernel addr add 2001:db8::1/64 dev wan nodad
+          ip -n NETNS-kernel addr add 2001:db8:1::1/64 dev lan nodad
+          ip -n NETNS-kernel neigh add 10.0.0.254 lladdr %s dev wan nud permanent
+          ip -n NETNS-kernel neigh add 2001:db8::fe lladdr %s dev wan nud permanent
+          ip -n NETNS-kernel neigh add 10.1.0.11 lladdr %s dev lan nud permanent
+          ip -n NETNS-kernel neigh add 2001:db8:1::11 lladdr %s dev lan nud permanent
+          ip -n NETNS-kernel route add default via 10.0.0.254
+          ip -n NETNS-kernel -6 route add default via 2001:db8::fe""" % (WAN, GW, LAN, DEST, GW, GW, DEST, DEST))
     if router:
-        sh("""ip -n h7g-mid route add 203.0.113.10 via 10.1.0.11
-              ip -n h7g-mid -6 route add 2001:db8:f::10 via 2001:db8:1::11""")
+        sh("""ip -n NETNS-kernel route add 203.0.113.10 via 10.1.0.11
+              ip -n NETNS-kernel -6 route add 2001:db8:f::10 via 2001:db8:1::11""")
     else:
-        sh("""ip -n h7g-mid addr add 203.0.113.10/32 dev lo
-              ip -n h7g-mid addr add 2001:db8:f::10/128 dev lo""")
+        sh("""ip -n NETNS-kernel addr add 203.0.113.10/32 dev lo
+              ip -n NETNS-kernel addr add 2001:db8:f::10/128 dev lo""")
     time.sleep(1)
 
 def teardown():
-    for n in ("h7g-cli", "h7g-mid"):
-        subprocess.run(["ip", "netns", "del", n], stderr=subprocess.DEVNULL)
+    for n in ("client", "kernel"):
+        subprocess.run(["ip", "netns", "del", NETNS + n], stderr=subprocess.DEVNULL)
 
 def questions(f, router):
     import logging
@@ -102,7 +103,7 @@ def main():
             setup(router)
             for f in (4, 6):
                 q = questions(f, router)
-                run = subprocess.run(["ip", "netns", "exec", "h7g-cli", sys.executable, os.path.abspath(__file__), "ask"],
+                run = subprocess.run(["ip", "netns", "exec", NETNS + "client", sys.executable, os.path.abspath(__file__), "ask"],
                                      input=json.dumps(q), capture_output=True, text=True, check=True, timeout=120)
                 name = f"kernel-{'router' if router else 'host'}-v{f}"
                 lines = [f"# What Linux {kernel} answered, captured by kernel.py; {'TTL and size on the way to the VIP' if router else 'closed ports and pings of the VIP'}."]
