@@ -146,7 +146,10 @@ impl Workload {
         let neighbours = Arc::new(Neighbours::new(64, 1));
         let snapshot = Arc::new(snapshot(method, &neighbours)?);
         let shared = Arc::new(Shared::new(1, DESTS as usize, neighbours));
-        let (secret, numbers) = ([1, 2, 3, 4], Numbers::new([1, 2], 0));
+        // Of the quality that a process draws at its start: with small keys most conns share few buckets.
+        let mut random = Random(1);
+        let secret = core::array::from_fn(|_| random.draw());
+        let numbers = Numbers::new([1, 2], 0);
         let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret, numbers };
         let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
         let out = Outbox::new(2, 1);
