@@ -115,14 +115,20 @@ pub(crate) fn port(error: Error, name: &str, driver: &str, log: &[String]) -> Er
 
 /// Whether a PCI device given to EAL has become a port; EAL itself does not mind.
 pub(crate) fn unusable_pci(address: &str, log: &[String]) -> Error {
+    unusable_of(Path::new("/sys/bus/pci/devices"), address, log)
+}
+
+fn unusable_of(devices: &Path, address: &str, log: &[String]) -> Error {
     let name = device::port_name(address);
-    let path = Path::new("/sys/bus/pci/devices").join(&name);
+    let path = devices.join(&name);
     let driver = fs::read_link(path.join("driver")).ok();
     let driver = driver.as_ref().and_then(|driver| driver.file_name());
     let driver = driver.map(|driver| driver.to_string_lossy());
     let text = match driver.as_deref() {
         _ if !path.exists() => "there is no such PCI device: `lspci -D` lists them".into(),
-        None => format!("it is bound to no driver: `dpdk-devbind.py -b vfio-pci {name}`"),
+        None => format!(
+            "it is bound to no driver: `dpdk-devbind.py -b vfio-pci {name}` (Debian's package dpdk)"
+        ),
         Some(driver @ ("vfio-pci" | "uio_pci_generic" | "igb_uio")) => {
             let line = log.iter().find(|line| !is_echo(line));
             let line = line.map_or("no DPDK driver knows the device", |line| plain(line));
@@ -130,7 +136,8 @@ pub(crate) fn unusable_pci(address: &str, log: &[String]) -> Error {
         }
         Some(driver) => format!(
             "the kernel's driver {driver} has it: set its interface down and \
-             `dpdk-devbind.py -b vfio-pci {name}` (needs an IOMMU, or vfio's no-IOMMU mode)"
+             `dpdk-devbind.py -b vfio-pci {name}` (Debian's package dpdk; needs an IOMMU, or vfio's \
+             no-IOMMU mode)"
         ),
     };
     Error::new("rte_eal_init", libc::ENODEV, format!("device {name}: {text}"))
@@ -256,6 +263,32 @@ mod tests {
         let text = enough_hugepages(need).unwrap_err().to_string();
         assert!(text.contains("4294967295 MiB") && text.contains("nr_hugepages"), "{text}");
         assert!(enough_hugepages(0).is_ok());
+    }
+
+    /// As sysfs shows them: a directory each, with a link to its driver.
+    #[test]
+    fn pci_devices_that_are_not_bound_or_bound_to_another_driver() {
+        let devices = std::env::temp_dir().join(format!("pointsman-pci-{}", std::process::id()));
+        let device = devices.join("0000:03:00.0");
+        fs::create_dir_all(&device).unwrap();
+        let said = |log: &[String]| hint(unusable_of(&devices, "03:00.0", log));
+        let bound_to = |driver: &str| {
+            let _ = fs::remove_file(device.join("driver"));
+            std::os::unix::fs::symlink(format!("../drivers/{driver}"), device.join("driver"))
+        };
+        let bind = "`dpdk-devbind.py -b vfio-pci 0000:03:00.0` (Debian's package dpdk";
+        let unbound = said(&[]);
+        assert!(unbound.contains("is bound to no driver") && unbound.contains(bind), "{unbound}");
+        bound_to("e1000e").unwrap();
+        let kernel = said(&[]);
+        assert!(kernel.contains("the kernel's driver e1000e has it"), "{kernel}");
+        assert!(kernel.contains(bind) && kernel.contains("IOMMU"), "{kernel}");
+        bound_to("vfio-pci").unwrap();
+        let log = ["EAL: 0000:03:00.0 VFIO group is not viable!".to_owned()];
+        let vfio = said(&log);
+        assert!(vfio.contains("it is bound to vfio-pci, but") && vfio.contains("not viable"));
+        assert!(said(&[]).contains("no DPDK driver knows the device"));
+        fs::remove_dir_all(&devices).unwrap();
     }
 
     #[test]
