@@ -1,6 +1,7 @@
 //! What leases cost, as the kernel counts it: resident memory of this process, in which nothing else
 //! runs.
 
+use pointsman_dataplane::laddr::Book;
 use pointsman_dataplane::laddr::Last;
 use pointsman_dataplane::laddr::Lease;
 use pointsman_dataplane::laddr::Leases;
@@ -8,6 +9,7 @@ use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::tick::Stamp;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
+use std::sync::Arc;
 
 const NOW: Stamp = Stamp(0);
 /// Pool addresses.
@@ -17,6 +19,11 @@ fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("a kernel with /proc");
     let pages: usize = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");
     pages * 4096
+}
+
+fn leases(pairs: usize) -> Leases {
+    let book = Book::new(pairs).expect("there is address space");
+    Leases::new(0, 1, Arc::new(book)).expect("there is address space")
 }
 
 fn take(leases: &mut Leases, laddrs: &[Addr], turn: usize, dest: u32) -> Lease {
@@ -44,10 +51,10 @@ fn a_thousand_dests_by_16_laddrs_with_60_conns_each_fit_in_256_mb() {
     let pairs = DESTS as usize * LADDRS;
     let mut held: Vec<Lease> = Vec::with_capacity(pairs * CONNS);
     // Touched here, so that it does not count below.
-    held.resize(pairs * CONNS, take(&mut Leases::new(0, 1, 1), &laddrs[..1], 0, 0));
+    held.resize(pairs * CONNS, take(&mut leases(1), &laddrs[..1], 0, 0));
     held.clear();
     let begin = resident();
-    let mut leases = Leases::new(0, 1, 16_384);
+    let mut leases = self::leases(16_384);
     let empty = grown("empty: leases held, none has come back", pairs, || {
         for dest in 0..DESTS {
             for turn in 0..LADDRS * CONNS {
@@ -68,7 +75,7 @@ fn a_thousand_dests_by_16_laddrs_with_60_conns_each_fit_in_256_mb() {
     assert!(all < 256_000_000, "{all}");
     drop(leases);
 
-    let mut leases = Leases::new(0, 1, 16_384);
+    let mut leases = self::leases(16_384);
     let every = LADDRS * PORTS as usize;
     let mut held = vec![take(&mut leases, &laddrs, 0, 0); every];
     leases.give_back(held[0].pair, held[0].lport, Last::NOTHING, NOW);

@@ -4,6 +4,7 @@
 //! which came back in what order and with what note, and which are held. It does not say which
 //! address of a pool is taken, only what must hold of the one that was.
 
+use pointsman_dataplane::laddr::Book;
 use pointsman_dataplane::laddr::FIRST_PORT;
 use pointsman_dataplane::laddr::Last;
 use pointsman_dataplane::laddr::Lease;
@@ -21,6 +22,7 @@ use proptest::test_runner::TestRunner;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Random steps of a run, besides those that use a pair up first.
 const STEPS: u32 = 120_000;
@@ -80,11 +82,9 @@ struct Run {
 
 impl Worker {
     fn new(number: usize, workers: usize) -> Self {
-        Self {
-            leases: Leases::new(number, workers, 1024),
-            shares: BTreeMap::new(),
-            held: Vec::new(),
-        }
+        let book = Arc::new(Book::new(1024).expect("there is address space"));
+        let leases = Leases::new(number, workers, book).expect("there is address space");
+        Self { leases, shares: BTreeMap::new(), held: Vec::new() }
     }
 }
 

@@ -1,5 +1,5 @@
 //! An allocator that counts, for benches and tests that hold the packet path to zero
-//! allocations.
+//! allocations. What a [`HugeSlice`](crate::HugeSlice) maps counts too.
 //!
 //! ```
 //! #[global_allocator]
@@ -21,7 +21,7 @@ use std::cell::Cell;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator;
 
-/// How often this thread has allocated or grown memory since it began; 0 for ever where
+/// How often this thread has allocated, grown or mapped memory since it began; only mappings where
 /// [`CountingAllocator`] is not the global allocator.
 pub fn count() -> u64 {
     COUNT.get()
@@ -33,7 +33,7 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-fn add_one() {
+pub(crate) fn add_one() {
     COUNT.set(COUNT.get() + 1);
 }
 

@@ -99,6 +99,7 @@ impl<T: fmt::Debug> fmt::Debug for HugeSlice<T> {
 
 /// Maps `bytes` (a multiple of the page size, not 0) at a multiple of [`HUGE`].
 fn map_aligned(bytes: usize) -> io::Result<NonNull<u8>> {
+    crate::alloc::add_one();
     let whole = bytes + HUGE;
     // SAFETY: a new private anonymous mapping at an address of the kernel's choice.
     let at = unsafe {
@@ -176,6 +177,15 @@ mod tests {
             let mut slice = HugeSlice::<u64>::new(8 << 30).unwrap();
             slice[4 << 30] = 1;
         }
+    }
+
+    #[test]
+    fn a_mapping_counts_as_an_allocation() {
+        let before = crate::alloc::count();
+        let slice = HugeSlice::<u64>::new(100).unwrap();
+        assert_eq!(crate::alloc::count() - before, 1);
+        drop(slice);
+        assert_eq!(crate::alloc::count() - before, 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Idle ports of all pairs, each pair's in the order of their return: queues of 64-byte chunks in
-//! one arena, which grows by slabs.
+//! one arena, whose address space is taken at start and whose memory as it is touched.
 
 use hw::HugeSlice;
+use std::io;
 use zerocopy::FromZeros;
 
 /// What a dest last saw on a tuple.
@@ -72,13 +73,14 @@ impl Queue {
     pub(super) const EMPTY: Self = Self { first: NO_CHUNK, last: NO_CHUNK, out: 0, into: 0 };
 }
 
-/// Chunks of a slab: 2 MiB.
-const SLAB: usize = 1 << 15;
+/// Chunks that are made room for where the kernel does not give address space away freely
+/// (`vm.overcommit_memory = 2`): 1 GiB, 84 million ports.
+const MODEST: usize = 1 << 24;
 
 /// The arena.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    slabs: Vec<HugeSlice<Chunk>>,
+    chunks: HugeSlice<Chunk>,
     /// Chunks given back, linked by `next`; those from `used` on were never in use.
     free: u32,
     used: u32,
@@ -86,19 +88,26 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// For `queues` queues of up to `ports` ports.
-    pub(super) fn new(queues: usize, ports: usize) -> Self {
+    /// For `queues` queues of up to `ports` ports. Nothing is asked of the system later.
+    ///
+    /// # Errors
+    /// The kernel's, when it gives no address space.
+    pub(super) fn new(queues: usize, ports: usize) -> io::Result<Self> {
         let most = queues * (ports.div_ceil(PER_CHUNK) + 2) + 1;
-        let slabs = Vec::with_capacity(most.div_ceil(SLAB));
-        Self { slabs, free: NO_CHUNK, used: 1, in_use: 0 }
+        let chunks = HugeSlice::new(most).or_else(|_| HugeSlice::new(most.min(MODEST)))?;
+        Ok(Self::within(chunks))
+    }
+
+    fn within(chunks: HugeSlice<Chunk>) -> Self {
+        // Number 0 stands for none.
+        Self { chunks, free: NO_CHUNK, used: 1, in_use: 0 }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.in_use * size_of::<Chunk>()
     }
 
-    /// Adds a port. Where the system has no memory left it is forgotten until its pair is given
-    /// up.
+    /// Adds a port. Where there is no room left it is forgotten until its pair is given up.
     pub(super) fn push(&mut self, q: &mut Queue, port: u16, last: Last) {
         if q.last == NO_CHUNK || q.into as usize == PER_CHUNK {
             let Some(chunk) = self.take() else { return };
@@ -149,9 +158,8 @@ impl Chunks {
             self.in_use += 1;
             return Some(chunk);
         }
-        // Number 0 stands for none.
-        if self.used as usize >= self.slabs.len() * SLAB {
-            self.slabs.push(HugeSlice::new(SLAB).ok()?);
+        if self.used as usize >= self.chunks.len() {
+            return None;
         }
         self.in_use += 1;
         self.used += 1;
@@ -165,6 +173,24 @@ impl Chunks {
     }
 
     fn at(&mut self, chunk: u32) -> &mut Chunk {
-        &mut self.slabs[chunk as usize / SLAB][chunk as usize % SLAB]
+        &mut self.chunks[chunk as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_room_for_is_forgotten_and_the_rest_is_kept() {
+        let mut chunks = Chunks::within(HugeSlice::new(3).unwrap());
+        let mut q = Queue::EMPTY;
+        let last = |port: u16| Last::new(port.into(), None);
+        (1..=20).for_each(|port| chunks.push(&mut q, port, last(port)));
+        let back: Vec<_> = std::iter::from_fn(|| chunks.pop(&mut q)).collect();
+        assert!(back.into_iter().eq((1..=10).map(|port| (port, last(port)))));
+        assert_eq!(chunks.bytes(), 0);
+        chunks.push(&mut q, 30, Last::NOTHING);
+        assert_eq!(chunks.pop(&mut q), Some((30, Last::NOTHING)));
     }
 }

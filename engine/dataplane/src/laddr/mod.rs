@@ -28,6 +28,7 @@ use crate::tuple::Proto;
 use hashbrown::HashMap;
 use idle::Chunks;
 use idle::Queue;
+use std::io;
 use std::sync::Arc;
 
 /// First port ever leased; those below are for well-known services.
@@ -117,18 +118,14 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Room for `pairs` pairs. Memory for idle ports is taken from the system as they come back,
-    /// in large slabs.
-    pub fn new(worker: usize, workers: usize, pairs: usize) -> Self {
-        let book = Book::new(pairs).expect("128 bytes of address space a pair");
-        Self::published(worker, workers, Arc::new(book))
-    }
-
-    /// The same, with the pairs that `book` has room for; what others may know is kept there.
-    pub fn published(worker: usize, workers: usize, book: Arc<Book>) -> Self {
+    /// Room for as many pairs as `book` has, where what others may know is kept.
+    ///
+    /// # Errors
+    /// The kernel's, when it gives no address space: 0.83 MB a pair over all workers.
+    pub fn new(worker: usize, workers: usize, book: Arc<Book>) -> io::Result<Self> {
         let pairs = book.capacity();
         let ports = (PORTS as usize).div_ceil(workers);
-        Self {
+        Ok(Self {
             worker,
             workers,
             max: pairs,
@@ -137,13 +134,13 @@ impl Leases {
             numbers: HashMap::with_capacity(pairs * 2),
             pairs: Vec::with_capacity(pairs),
             free: Vec::with_capacity(pairs),
-            chunks: Chunks::new(pairs, ports),
+            chunks: Chunks::new(pairs, ports)?,
             held: 0,
             cursor: 0,
             addrs: HashMap::with_capacity(pairs * 2),
             addr_pairs: Vec::with_capacity(pairs),
             book,
-        }
+        })
     }
 
     /// Leases held.
@@ -339,6 +336,10 @@ mod tests {
     const POOL: [Addr; 1] = [Addr::v4(1)];
     const NOW: Stamp = Stamp(0);
 
+    fn leases(worker: usize, workers: usize, pairs: usize) -> Leases {
+        Leases::new(worker, workers, Arc::new(Book::new(pairs).unwrap())).unwrap()
+    }
+
     fn lease(l: &mut Leases) -> Option<Lease> {
         l.lease(Proto::Tcp, &POOL, 0, DEST, 80)
     }
@@ -348,7 +349,7 @@ mod tests {
         for workers in [1, 2, 3, 7] {
             let mut all = HashSet::new();
             for worker in 0..workers {
-                let mut l = Leases::new(worker, workers, 4);
+                let mut l = leases(worker, workers, 4);
                 for round in 0..2 {
                     let leases: Vec<_> = std::iter::from_fn(|| lease(&mut l)).collect();
                     assert_eq!(l.held(), leases.len());
@@ -367,7 +368,7 @@ mod tests {
 
     #[test]
     fn each_dest_endpoint_has_its_own_ports() {
-        let mut l = Leases::new(0, 1, 8);
+        let mut l = leases(0, 1, 8);
         let mut port = |proto, dport| l.lease(proto, &POOL, 0, DEST, dport).unwrap().lport;
         let a = port(Proto::Tcp, 80);
         assert_eq!((a, a), (port(Proto::Tcp, 81), port(Proto::Udp, 80)));
@@ -376,7 +377,7 @@ mod tests {
     #[test]
     fn the_next_address_serves_when_one_is_used_up() {
         let pool = [Addr::v4(1), Addr::v4(2)];
-        let mut l = Leases::new(0, 1, 8);
+        let mut l = leases(0, 1, 8);
         let mut by_addr = [0; 2];
         while let Some(lease) = l.lease(Proto::Tcp, &pool, 0, DEST, 80) {
             by_addr[(lease.laddr == pool[1]) as usize] += 1;
@@ -386,7 +387,7 @@ mod tests {
 
     #[test]
     fn too_many_pairs_are_refused() {
-        let mut l = Leases::new(0, 1, 4);
+        let mut l = leases(0, 1, 4);
         let got = (0..1000).filter(|d| l.lease(Proto::Tcp, &POOL, 0, DEST, *d).is_some()).count();
         assert_eq!(got, 4);
     }
@@ -394,7 +395,7 @@ mod tests {
     /// Every port of every pair can come back.
     #[test]
     fn there_is_room_for_all_idle_ports_of_all_pairs() {
-        let mut l = Leases::new(0, 1, 6);
+        let mut l = leases(0, 1, 6);
         for dport in 1..=6 {
             let all = || l.lease(Proto::Tcp, &POOL, 0, DEST, dport);
             let leases: Vec<_> = std::iter::from_fn(all).collect();
@@ -409,7 +410,7 @@ mod tests {
     #[test]
     fn a_large_pool_does_not_make_a_pair_of_every_address() {
         let pool: Vec<_> = (0..200).map(Addr::v4).collect();
-        let mut l = Leases::new(0, 1, 1000);
+        let mut l = leases(0, 1, 1000);
         for turn in 0..1000 {
             l.lease(Proto::Tcp, &pool, turn, DEST, 80).unwrap();
         }
@@ -418,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_the_dest_saw_last_is_remembered_by_port() {
-        let mut l = Leases::new(0, 64_511, 4);
+        let mut l = leases(0, 64_511, 4);
         let first = lease(&mut l).unwrap();
         assert_eq!(first.last, Last::NOTHING);
         assert_eq!(lease(&mut l), None);
@@ -429,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_pair_whole_for_120_s_is_given_up() {
-        let mut l = Leases::new(0, 1, 4);
+        let mut l = leases(0, 1, 4);
         let a = lease(&mut l).unwrap();
         l.give_back(a.pair, a.lport, Last::NOTHING, Stamp(5));
         l.give_up(Stamp(4).after(WHOLE), 10);
@@ -447,7 +448,7 @@ mod tests {
     #[test]
     fn a_million_used_ports_fit_in_256_mb() {
         let laddrs: Vec<_> = (0..16).map(Addr::v4).collect();
-        let mut l = Leases::new(0, 1, 16_384);
+        let mut l = leases(0, 1, 16_384);
         let mut held = Vec::new();
         for dest in 0..1000 {
             for i in 0..16 * 60 {
@@ -465,7 +466,7 @@ mod tests {
     proptest! {
         #[test]
         fn idle_longest_first(steps in proptest::collection::vec((any::<bool>(), any::<u16>()), 1..2000), worker in 0usize..3) {
-            let mut l = Leases::new(worker, 3, 4);
+            let mut l = leases(worker, 3, 4);
             let mut fresh = (FIRST_PORT..=u16::MAX).filter(|p| owner(*p, 3) == worker);
             let (mut idle, mut held) = (VecDeque::new(), Vec::new());
             // Begin near the end of the fresh ports, so that the queue comes into play.

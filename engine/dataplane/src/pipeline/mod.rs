@@ -112,7 +112,7 @@ pub struct Shared {
 impl Shared {
     /// For so many workers and dests, and at most as many services.
     pub fn new(workers: usize, dests: usize, neighbours: Arc<Neighbours>) -> Self {
-        let book = || Book::new(LEASE_PAIRS).expect("2 MiB of address space a worker, at start");
+        let book = || Book::new(LEASE_PAIRS).expect("16 MiB of address space a worker, at start");
         Self {
             stats: (0..workers).map(|_| WorkerStats::default()).collect(),
             dests: DestBlocks::new(workers, dests),
@@ -224,11 +224,11 @@ impl<F: Frame> Pipeline<F> {
             workers: setup.workers,
             hasher,
             conns: Conns::new(setup.conns, hasher)?,
-            leases: Leases::published(
+            leases: Leases::new(
                 setup.worker,
                 setup.workers,
                 Arc::clone(&shared.leases[setup.worker]),
-            ),
+            )?,
             numbers: setup.numbers,
             positions: Vec::new(),
             held: Held::new(),
