@@ -148,9 +148,14 @@ impl Workload {
         let shared = Arc::new(Shared::new(1, DESTS as usize, neighbours));
         // Of the quality that a process draws at its start: with small keys most conns share few buckets.
         let mut random = Random(1);
-        let secret = core::array::from_fn(|_| random.draw());
-        let numbers = Numbers::new([1, 2], 0);
-        let setup = Setup { worker: 0, workers: 1, conns: conns.max(64), secret, numbers };
+        let setup = Setup {
+            worker: 0,
+            workers: 1,
+            conns: conns.max(64),
+            secret: core::array::from_fn(|_| random.draw()),
+            port_order: Some(random.draw()),
+            numbers: Numbers::new([1, 2], 0),
+        };
         let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
         let out = Outbox::new(2, 1);
         let packets = Vec::with_capacity(conns * 2);

@@ -157,7 +157,7 @@ impl Rig {
         let pipeline = |worker| {
             let Options { workers, conns, .. } = options;
             let numbers = Numbers::new([1, 2], 0);
-            let setup = Setup { worker, workers, conns, secret: SECRET, numbers };
+            let setup = Setup { worker, workers, conns, secret: SECRET, port_order: None, numbers };
             Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot))
                 .expect("a table this small fits in any address space")
         };

@@ -467,7 +467,8 @@ fn first_numbers(secret: [u64; 2], wall: Duration) -> (u32, u32) {
     rewriting(&mut snapshot);
     let shared = Arc::new(Shared::new(1, 128, neighbours));
     let numbers = Numbers::new(secret, wall.as_nanos() as u64);
-    let setup = Setup { worker: 0, workers: 1, conns: 10, secret: rig::SECRET, numbers };
+    let setup =
+        Setup { worker: 0, workers: 1, conns: 10, secret: rig::SECRET, port_order: None, numbers };
     let mut pipeline = Pipeline::new(setup, shared, Arc::new(snapshot.index()))
         .expect("a table this small fits in any address space");
     let (mut pool, mut out) = (MemPool::new(4, 2048), Outbox::new(2, 1));

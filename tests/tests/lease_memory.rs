@@ -21,9 +21,9 @@ fn resident() -> usize {
     pages * 4096
 }
 
-fn leases(pairs: usize) -> Leases {
+fn room_for(pairs: usize) -> Leases {
     let book = Book::new(pairs).expect("there is address space");
-    Leases::new(0, 1, Arc::new(book)).expect("there is address space")
+    Leases::new(0, 1, Arc::new(book), Some(1)).expect("there is address space")
 }
 
 fn take(leases: &mut Leases, laddrs: &[Addr], turn: usize, dest: u32) -> Lease {
@@ -51,10 +51,10 @@ fn a_thousand_dests_by_16_laddrs_with_60_conns_each_fit_in_256_mb() {
     let pairs = DESTS as usize * LADDRS;
     let mut held: Vec<Lease> = Vec::with_capacity(pairs * CONNS);
     // Touched here, so that it does not count below.
-    held.resize(pairs * CONNS, take(&mut leases(1), &laddrs[..1], 0, 0));
+    held.resize(pairs * CONNS, take(&mut room_for(1), &laddrs[..1], 0, 0));
     held.clear();
     let begin = resident();
-    let mut leases = self::leases(16_384);
+    let mut leases = room_for(16_384);
     let empty = grown("empty: leases held, none has come back", pairs, || {
         for dest in 0..DESTS {
             for turn in 0..LADDRS * CONNS {
@@ -75,7 +75,7 @@ fn a_thousand_dests_by_16_laddrs_with_60_conns_each_fit_in_256_mb() {
     assert!(all < 256_000_000, "{all}");
     drop(leases);
 
-    let mut leases = self::leases(16_384);
+    let mut leases = room_for(16_384);
     let every = LADDRS * PORTS as usize;
     let mut held = vec![take(&mut leases, &laddrs, 0, 0); every];
     leases.give_back(held[0].pair, held[0].lport, Last::NOTHING, NOW);

@@ -83,7 +83,7 @@ struct Run {
 impl Worker {
     fn new(number: usize, workers: usize) -> Self {
         let book = Arc::new(Book::new(1024).expect("there is address space"));
-        let leases = Leases::new(number, workers, book).expect("there is address space");
+        let leases = Leases::new(number, workers, book, None).expect("there is address space");
         Self { leases, shares: BTreeMap::new(), held: Vec::new() }
     }
 }

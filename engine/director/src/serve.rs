@@ -75,6 +75,7 @@ pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), Stri
     if !hw::tsc_is_steady() {
         warn!("this processor's time stamp counter changes its rate: timeouts are not exact");
     }
+    let port_order = Some(secret()?[0]);
     let secret = secret()?;
     let shared = shared(&config, workers, secret[0]);
     let links = Links::new(workers);
@@ -104,7 +105,7 @@ pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), Stri
     let seats = queues.into_iter().zip(cores).enumerate().map(|(worker, (queues, core))| Seat {
         queues,
         core,
-        setup: Setup { worker, workers, conns, secret, numbers },
+        setup: Setup { worker, workers, conns, secret, port_order, numbers },
         snapshot: control.snapshot(),
     });
     let threads = crew.start(seats)?;

@@ -81,6 +81,7 @@ impl Bench {
                 workers,
                 conns: 4096,
                 secret: [1, 2, 3, 4],
+                port_order: None,
                 numbers: Numbers::new([1, 2], 0),
             };
             let pipeline = Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot));

@@ -16,6 +16,7 @@ lab_config fullnat all
 director_start
 got fullnat 4 >/dev/null || fail "no answer"
 got fullnat 6 >/dev/null || fail "no answer by v6"
+ports=
 for f in 4 6; do
     start_in cl "$LAB_DIR/hold.log" /usr/bin/python3 "$LAB_HOME/client.py" hold "$(vip fullnat $f)" 80 60 /held-$f
     wait_for 3 logged_at /held-$f >/dev/null || fail "v$f: no server has logged the request"
@@ -31,7 +32,11 @@ for f in 4 6; do
     pm conns "lport=$lport" state=established >"$LAB_DIR/text" || fail "conns for people failed"
     grep -qF -- "$client" "$LAB_DIR/text" || fail "v$f: the client is not in: $(cat "$LAB_DIR/text")"
     between "v$f: widest line" 60 80 "$(wc -L <"$LAB_DIR/text")"
+    ports+=" $lport"
 done
+# RFC 6056; both by chance among the lowest: once in a million
+[[ ! $ports =~ ^(\ 10[0-9][0-9])+$ ]] || fail "local ports go out from the lowest on:$ports"
+ok "local ports:$ports"
 pm conns cadr=10.1.0.1 2>"$LAB_DIR/said" && fail "a mistyped filter is taken"
 grep -q 'no such key; there are: caddr' "$LAB_DIR/said" || fail "a mistyped filter: $(cat "$LAB_DIR/said")"
 ok "a mistyped filter: $(cut -c -70 "$LAB_DIR/said")"

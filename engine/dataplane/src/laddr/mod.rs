@@ -5,7 +5,7 @@
 //! `owner`; a worker hands out the ports it owns, so replies find their conn's worker by port.
 //!
 //! Toward one (laddr, dest endpoint), a pair, the port that has been idle longest goes first:
-//! those never used, in order, then those given back, in the order of their return. A port that
+//! those never used, in an order of `order`, then those given back, in the order of their return. A port that
 //! comes back leaves a note of what the dest last saw on its tuple (`Last`), so that the next
 //! conn's numbers can begin past it.
 //!
@@ -16,6 +16,7 @@
 
 mod book;
 mod idle;
+mod order;
 
 pub use book::Book;
 pub use book::Counts;
@@ -28,6 +29,7 @@ use crate::tuple::Proto;
 use hashbrown::HashMap;
 use idle::Chunks;
 use idle::Queue;
+use order::Order;
 use std::io;
 use std::sync::Arc;
 
@@ -70,8 +72,9 @@ pub(crate) const NOBODY: u32 = u32::MAX;
 struct Pair {
     /// None: this number is not in use.
     key: Option<Key>,
-    /// Own ports that have ever been leased: the first so many.
+    /// Own ports that have ever been leased: the first so many of `order`.
     fresh: u32,
+    order: Order,
     held: u32,
     idle: Queue,
     /// When its last lease came back.
@@ -115,14 +118,22 @@ pub struct Leases {
     addrs: HashMap<Addr, u32>,
     addr_pairs: Vec<u32>,
     book: Arc<Book>,
+    /// What pairs' orders are made of.
+    secret: Option<u64>,
 }
 
 impl Leases {
-    /// Room for as many pairs as `book` has, where what others may know is kept.
+    /// Room for as many pairs as `book` has, where what others may know is kept. Ports go out the
+    /// first time in an order of `secret`, without one in a rising order.
     ///
     /// # Errors
     /// The kernel's, when it gives no address space: 0.83 MB a pair over all workers.
-    pub fn new(worker: usize, workers: usize, book: Arc<Book>) -> io::Result<Self> {
+    pub fn new(
+        worker: usize,
+        workers: usize,
+        book: Arc<Book>,
+        secret: Option<u64>,
+    ) -> io::Result<Self> {
         let pairs = book.capacity();
         let ports = (PORTS as usize).div_ceil(workers);
         Ok(Self {
@@ -140,6 +151,7 @@ impl Leases {
             addrs: HashMap::with_capacity(pairs * 2),
             addr_pairs: Vec::with_capacity(pairs),
             book,
+            secret,
         })
     }
 
@@ -161,7 +173,7 @@ impl Leases {
         reach(laddrs, turn, daddr).find_map(|laddr| {
             let pair = self.pair(Key { laddr, daddr, dport, proto })?;
             let p = &mut self.pairs[pair.0 as usize];
-            let (lport, last) = match never_used(p.fresh, self.worker, self.workers) {
+            let (lport, last) = match never_used(p, self.worker, self.workers) {
                 Some(port) => {
                     p.fresh += 1;
                     (port, Last::NOTHING)
@@ -264,6 +276,7 @@ impl Leases {
         let pair = Pair {
             key: Some(key),
             fresh: 0,
+            order: Order::of(&key, self.secret),
             held: 0,
             idle: Queue::EMPTY,
             whole_since: Stamp(0),
@@ -318,11 +331,16 @@ fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = Addr
     few.chain(rest).map(move |i| laddrs[first.wrapping_add(i) % len])
 }
 
-/// The `fresh`-th own port.
-fn never_used(fresh: u32, worker: usize, workers: usize) -> Option<u16> {
+/// The own port that a pair hands out next the first time.
+fn never_used(pair: &Pair, worker: usize, workers: usize) -> Option<u16> {
     let first = FIRST_PORT as usize;
     let first_own = first + (worker + workers - first % workers) % workers;
-    u16::try_from(first_own + fresh as usize * workers).ok()
+    let own = (usize::from(u16::MAX) + 1).saturating_sub(first_own).div_ceil(workers);
+    if pair.fresh as usize >= own {
+        return None;
+    }
+    let at = pair.order.nth(pair.fresh, own as u32) as usize;
+    u16::try_from(first_own + at * workers).ok()
 }
 
 #[cfg(test)]
@@ -337,7 +355,7 @@ mod tests {
     const NOW: Stamp = Stamp(0);
 
     fn leases(worker: usize, workers: usize, pairs: usize) -> Leases {
-        Leases::new(worker, workers, Arc::new(Book::new(pairs).unwrap())).unwrap()
+        Leases::new(worker, workers, Arc::new(Book::new(pairs).unwrap()), None).unwrap()
     }
 
     fn lease(l: &mut Leases) -> Option<Lease> {
@@ -363,6 +381,28 @@ mod tests {
                 assert_eq!(l.held(), 0);
             }
             assert_eq!(all.len(), PORTS as usize);
+        }
+    }
+
+    /// RFC 6056: an order nobody can guess, each port once, and then as without it.
+    #[test]
+    fn with_a_secret_ports_never_used_go_out_in_an_order_of_it_then_the_one_idle_longest() {
+        for worker in 0..3 {
+            let shuffled = |secret| {
+                let book = Arc::new(Book::new(4).unwrap());
+                let mut l = Leases::new(worker, 3, book, Some(secret)).unwrap();
+                let all: Vec<_> = std::iter::from_fn(|| lease(&mut l)).collect();
+                (l, all.iter().map(|p| p.lport).collect::<Vec<_>>(), all)
+            };
+            let (mut l, ports, all) = shuffled(1);
+            assert_ne!(ports, shuffled(2).1);
+            assert!(!ports.is_sorted());
+            let mut sorted = ports.clone();
+            sorted.sort_unstable();
+            let own = (FIRST_PORT..=u16::MAX).filter(|p| owner(*p, 3) == worker);
+            assert!(own.eq(sorted));
+            all.iter().for_each(|p| l.give_back(p.pair, p.lport, Last::NOTHING, NOW));
+            assert!(std::iter::from_fn(|| lease(&mut l)).map(|p| p.lport).eq(ports));
         }
     }
 

@@ -134,6 +134,9 @@ pub struct Setup {
     pub conns: usize,
     /// Key of the hashes; the same for all workers.
     pub secret: [u64; 4],
+    /// Secret that full-NAT's ports go out in an order of (RFC 6056); the same for all workers.
+    /// None: from the lowest on, for those who must know what comes out.
+    pub port_order: Option<u64>,
     /// What full-NAT conns' sequence numbers begin with; the same for all workers.
     pub numbers: Numbers,
 }
@@ -228,6 +231,7 @@ impl<F: Frame> Pipeline<F> {
                 setup.worker,
                 setup.workers,
                 Arc::clone(&shared.leases[setup.worker]),
+                setup.port_order,
             )?,
             numbers: setup.numbers,
             positions: Vec::new(),

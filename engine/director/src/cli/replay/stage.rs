@@ -109,8 +109,8 @@ impl Stage {
         }
         let conns = (config.director.conns as usize).div_ceil(workers);
         let worker = |(worker, queues): (usize, Vec<Queues<Mem>>)| {
-            let setup =
-                Setup { worker, workers, conns, secret: KEYS, numbers: Numbers::new([1, 2], 0) };
+            let numbers = Numbers::new([1, 2], 0);
+            let setup = Setup { worker, workers, conns, secret: KEYS, port_order: None, numbers };
             let pipeline = Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot));
             let pipeline = pipeline
                 .map_err(|e| format!("no memory for {conns} conns (director.conns): {e}"))?;

@@ -1,0 +1,109 @@
+//! In which order a pair's ports go out the first time: one that nobody outside can guess, so that a
+//! stranger who forges segments toward a dest does not know the port that comes next (RFC 6056
+//! section 2). Each pair has its own, as its algorithm 3 asks for.
+//!
+//! A Feistel network over the smallest power of two that holds all of them, walked until it gives
+//! one of them: a permutation without a table.
+
+use super::Key;
+use core::hash::Hasher as _;
+use siphasher::sip::SipHasher13;
+
+/// Rounds; fewer than four can be told from chance.
+const ROUNDS: u64 = 4;
+
+/// One pair's order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order(u64);
+
+impl Order {
+    /// A pair's order under a secret; without one ports go out as they are numbered.
+    pub(super) fn of(pair: &Key, secret: Option<u64>) -> Self {
+        let Some(secret) = secret else { return Self(0) };
+        let mut h = SipHasher13::new_with_keys(secret, !secret);
+        h.write_u128(pair.laddr.bits());
+        h.write_u128(pair.daddr.bits());
+        h.write_u64(u64::from(pair.dport) << 16 | pair.proto as u64);
+        // 0 stands for none.
+        Self(h.finish() | 1)
+    }
+
+    /// Which one of `count` is the `n`-th (both from 0); `n` is less than `count`.
+    pub(super) fn nth(self, n: u32, count: u32) -> u32 {
+        if self.0 == 0 || count < 2 {
+            return n;
+        }
+        let bits = (count - 1).ilog2() + 1;
+        let low = bits / 2;
+        let (high_mask, low_mask) = ((1 << (bits - low)) - 1, (1 << low) - 1);
+        let mut at = n;
+        loop {
+            let (mut a, mut b) = (at >> low, at & low_mask);
+            for round in (0..ROUNDS).step_by(2) {
+                a ^= self.mix(round, b) & high_mask;
+                b ^= self.mix(round + 1, a) & low_mask;
+            }
+            at = a << low | b;
+            // Ends: the walk's cycle comes back to `n`.
+            if at < count {
+                return at;
+            }
+        }
+    }
+
+    /// splitmix64's finaliser.
+    fn mix(self, round: u64, half: u32) -> u32 {
+        let x = self
+            .0
+            .wrapping_add((round << 32 | u64::from(half)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::Addr;
+    use crate::tuple::Proto;
+
+    fn key(dport: u16) -> Key {
+        Key { laddr: Addr::v4(1), daddr: Addr::v4(2), dport, proto: Proto::Tcp }
+    }
+
+    fn ports(order: Order, count: u32) -> Vec<u32> {
+        (0..count).map(|n| order.nth(n, count)).collect()
+    }
+
+    #[test]
+    fn each_comes_once_whatever_their_number() {
+        for count in [1, 2, 3, 5, 16, 17, 1000, 21_503, 32_256, 64_511] {
+            for dport in 1..4 {
+                let mut all = ports(Order::of(&key(dport), Some(7)), count);
+                all.sort_unstable();
+                assert!(all.into_iter().eq(0..count), "{count}");
+            }
+        }
+    }
+
+    #[test]
+    fn orders_differ_by_pair_and_by_secret_and_do_not_rise() {
+        let one = ports(Order::of(&key(80), Some(1)), 64_511);
+        for other in [Order::of(&key(81), Some(1)), Order::of(&key(80), Some(2))] {
+            let same = ports(other, 64_511).iter().zip(&one).filter(|(a, b)| a == b).count();
+            // One of chance's mean of 1; 20 are as likely as 1 in 10^18.
+            assert!(same < 20, "{same}");
+        }
+        // What follows is above as often as below, and seldom beside.
+        let rising = one.windows(2).filter(|w| w[0] < w[1]).count();
+        assert!((31_000..33_500).contains(&rising), "{rising}");
+        let beside = one.windows(2).filter(|w| w[0].abs_diff(w[1]) < 16).count();
+        assert!(beside < 100, "{beside}");
+    }
+
+    #[test]
+    fn without_a_secret_they_rise() {
+        assert!(ports(Order::of(&key(80), None), 1000).into_iter().eq(0..1000));
+    }
+}
