@@ -13,6 +13,7 @@ use pointsman_dataplane::frame::HEADROOM;
 use pointsman_dataplane::frame::Pool as _;
 use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::neigh::HopState;
+use pointsman_dataplane::pipeline::HANDED;
 use pointsman_dataplane::pipeline::HELD_PER_NEIGHBOUR;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
@@ -672,11 +673,11 @@ mod case {
         rig
     }
 
-    /// Two bursts without emptying the outbox in between.
-    fn without_flush(rig: &mut Rig, frame: &[u8]) {
+    /// Bursts without emptying the outbox in between.
+    fn without_flush(rig: &mut Rig, frame: &[u8], bursts: usize) {
         let now = rig.now;
         let (pipeline, outbox, pool) = rig.parts(0);
-        for _ in 0..2 {
+        for _ in 0..bursts {
             let mut burst: Burst<MemFrame> =
                 (0..BURST).map(|_| pool.frame(frame).expect("the pool is whole")).collect();
             pipeline.process(WAN, &mut burst, now, pool, outbox);
@@ -691,8 +692,8 @@ mod case {
             })
             .find(|p| !Rig::workers(2).feed(WAN, &p.bytes()).handed.is_empty())
             .expect("half of all clients belong to the other worker");
-        without_flush(&mut rig, &elsewhere.bytes());
-        assert_eq!(rig.settled(0).handed.len(), BURST);
+        without_flush(&mut rig, &elsewhere.bytes(), HANDED / BURST + 1);
+        assert_eq!(rig.settled(0).handed.len(), HANDED);
         assert_eq!(rig.dropped(DropReason::HandoverFull), BURST as u64);
         rig
     }
@@ -708,7 +709,7 @@ mod case {
 
     pub(super) fn control_full() -> Rig {
         let mut rig = Rig::new();
-        without_flush(&mut rig, &arp());
+        without_flush(&mut rig, &arp(), 2);
         assert_eq!(rig.settled(0).control.len(), BURST);
         assert_eq!(rig.drops(), [(DropReason::ControlFull, BURST as u64)]);
         rig

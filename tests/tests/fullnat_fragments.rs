@@ -263,8 +263,6 @@ fn one_clients_datagrams_get_an_id_each() {
         let pieces = talk.original(0).payload(PAYLOAD).cut(id, &CUTS);
         let sent = feed(&mut rig, 0, (WAN, LAN), &pieces, false);
         ids.insert(together(&inner(&sent, Forward::FullNat))[0].name.id);
-        // So that the last one's id may serve again.
-        rig.pass(Duration::from_secs(31));
     }
     assert_eq!(ids.len(), 4);
 }
@@ -419,4 +417,58 @@ fn fragments_of_a_conn_that_lives_elsewhere_reach_its_dest() {
     let new = Packet::udp(net::client(V4, 2, 700), vip).payload(PAYLOAD).cut(5, &CUTS);
     let sent = feed(&mut rig, 0, (WAN, LAN), &new, false);
     assert_eq!(together(&inner(&sent, Forward::FullNat))[0].payload, PAYLOAD);
+}
+
+/// Whichever worker gathers the datagram, and in any order: those of worker 0 lie elsewhere.
+#[test]
+fn a_first_fragment_without_a_port_here_takes_the_rest_of_its_datagram_along() {
+    const WORKERS: usize = 16;
+    for family in net::FAMILIES {
+        let options = Options { workers: WORKERS, conns: 6000, ..Options::default() };
+        let mut rig = Rig::build(options, |s, _| {
+            s.ports.iter_mut().for_each(|p| p.fixed_queue = true);
+            s.services[net::service_index(family, Proto::Udp, Forward::FullNat)].dests.truncate(1);
+        });
+        let vip = net::service_addr(family, Forward::FullNat);
+        let own = (1025..=65_535).filter(|p| p % WORKERS == 0).count();
+        let packet = |n| Packet::udp(net::client(family, 9, 2000 + n as u16), vip).bytes();
+        rig.feed_many(0, WAN, (0..own).map(packet));
+        let mut elsewhere = 0;
+        for n in 0..96 {
+            let whole = Packet::udp(net::client(family, 2, 700 + n), vip).payload(PAYLOAD);
+            let pieces = in_order(&whole.cut(5 + u32::from(n), &CUTS), ORDERS[usize::from(n) % 6]);
+            let sent = feed(&mut rig, 0, (WAN, LAN), &pieces, false);
+            let got = together(&inner(&sent, Forward::FullNat));
+            assert_eq!((got.len(), &got[0].payload[..]), (1, &PAYLOAD[..]));
+            // An identification may serve again as soon as its datagram is whole.
+            let again = feed(&mut rig, 0, (WAN, LAN), &pieces, false);
+            assert_eq!(together(&inner(&again, Forward::FullNat))[0].src, got[0].src);
+            elsewhere += rig.conns().iter().filter(|(_, c, _)| c.elsewhere().is_some()).count();
+        }
+        assert!(elsewhere > 0, "none was gathered by worker 0");
+        assert!(rig.drops().is_empty(), "{:?}", rig.drops());
+    }
+}
+
+/// All but the first are held until that comes, and go to another worker at once.
+#[test]
+fn a_datagram_of_as_many_fragments_as_may_wait_is_handed_over_whole() {
+    let payload = [7; 1020];
+    let cuts: Vec<_> = (1..128).map(|n| 8 * n).collect();
+    let mut rig = rig(4, false);
+    let mut handed = 0;
+    for n in 0..8 {
+        let (client, vip) = (net::client(V4, 1, 700 + n), net::service_addr(V4, Forward::FullNat));
+        let mut pieces = Packet::udp(client, vip).payload(&payload).cut(n.into(), &cuts);
+        pieces.reverse();
+        let mut sent = Vec::new();
+        for piece in &pieces {
+            let out = rig.feed_at(0, WAN, &[&piece.bytes()]);
+            handed = handed.max(out.handed.len());
+            sent.extend(out.sent);
+        }
+        assert_eq!(together(&inner(&sent, Forward::FullNat))[0].payload, payload);
+    }
+    assert!(handed >= 128, "{handed}");
+    assert!(rig.drops().is_empty(), "{:?}", rig.drops());
 }

@@ -6,6 +6,7 @@ use pointsman_dataplane::conn::State;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::laddr::FIRST_PORT;
 use pointsman_dataplane::laddr::PORTS;
+use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Proto;
@@ -81,10 +82,27 @@ fn of(rig: &Rig, client: SocketAddr) -> (usize, Conn, Ends) {
 }
 
 const MANY: usize = 16;
+/// Where the ports of all of them are to be used up.
+const FEW: usize = 4;
+
+/// Opens a conn for each client at worker 0.
+fn fill(rig: &mut Rig, clients: std::ops::Range<usize>) {
+    let all = clients.len();
+    let sent = rig.feed_many(0, WAN, clients.map(|n| packet(client(n), flag::SYN))).sent;
+    assert_eq!(sent.len(), all, "{:?}", rig.drops());
+}
+
+/// Lets time pass, and many conns that are over end, which takes some turns.
+fn pass(rig: &mut Rig, seconds: u64) {
+    rig.pass(Duration::from_secs(seconds));
+    for _ in 0..100 {
+        rig.housekeep();
+    }
+}
 
 #[test]
 fn conns_that_have_ended_lend_their_ports_oldest_first_once_no_idle_one_is_left() {
-    let mut rig = rig(MANY, 6000);
+    let mut rig = rig(FEW, 70_000);
     let talks: Vec<_> = (0..3).map(|n| Talk::open(&mut rig, 0, KIND, (n, 9))).collect();
     let alive = Talk::open(&mut rig, 0, KIND, (3, 9));
     // In the order 1, 0, 2; by FINs, by a reset of the client, by one of the dest.
@@ -96,8 +114,8 @@ fn conns_that_have_ended_lend_their_ports_oldest_first_once_no_idle_one_is_left(
     talks[2].answer(&mut rig, flag::SYN | flag::ACK);
     talks[2].answer(&mut rig, flag::RST | flag::ACK);
     let states = [State::Close, State::TimeWait, State::Close];
-    let left = share(0, MANY) - 4;
-    assert_eq!(feed(&mut rig, 0..left, flag::SYN).len(), left);
+    let left = PORTS as usize - 4;
+    fill(&mut rig, 0..left);
     assert_eq!(rig.sum(|s| &s.lent), 0, "there were idle ones");
     let borrowed = feed(&mut rig, left..left + 3, flag::SYN);
     let ports: Vec<_> = borrowed.iter().map(|s| s.src).collect();
@@ -112,11 +130,10 @@ fn conns_that_have_ended_lend_their_ports_oldest_first_once_no_idle_one_is_left(
 
 /// A conn in TIME_WAIT whose port serves another one.
 fn lent() -> (Rig, Talk, Talk) {
-    let mut rig = rig(MANY, 6000);
+    let mut rig = rig(FEW, 70_000);
     let old = Talk::open(&mut rig, 0, KIND, (1, 9));
     old.finish(&mut rig);
-    let left = share(0, MANY) - 1;
-    feed(&mut rig, 0..left, flag::SYN);
+    fill(&mut rig, 0..PORTS as usize - 1);
     let new = Talk::open(&mut rig, 0, KIND, (2, 9));
     assert_eq!(new.at_dest.src, old.at_dest.src);
     (rig, old, new)
@@ -144,7 +161,7 @@ fn a_lent_conn_ends_in_its_time_and_its_port_stays_with_the_new_one() {
     let (mut rig, old, new) = lent();
     new.answer(&mut rig, flag::SYN | flag::ACK);
     new.say(&mut rig, flag::ACK);
-    rig.pass(Duration::from_secs(122));
+    pass(&mut rig, 122);
     assert_eq!(living(&rig).len(), 1, "the new one is established, all others are over");
     assert_eq!(rig.sum(|s| &s.leases), 1);
     assert_eq!(new.say(&mut rig, flag::ACK).seen().src, old.at_dest.src);
@@ -165,7 +182,7 @@ fn a_syn_of_a_lent_conns_client_starts_afresh() {
 
 #[test]
 fn a_lent_port_begins_past_what_the_dest_saw_of_the_conn_that_lends_it() {
-    let mut rig = rig(MANY, 6000);
+    let mut rig = rig(FEW, 70_000);
     let old = Talk::open(&mut rig, 0, KIND, (1, 9));
     let begun = old.at_dest.tcp.unwrap().1;
     // Far more than the clock makes of no time: the segment of `finish` is at 1000, too.
@@ -173,12 +190,88 @@ fn a_lent_port_begins_past_what_the_dest_saw_of_the_conn_that_lends_it() {
     far.body = pointsman_tests::craft::Body::Tcp { flags: flag::ACK, seq: 500_001_000, ack: 1 };
     rig.feed(WAN, &far.bytes());
     old.finish(&mut rig);
-    let left = share(0, MANY) - 1;
-    feed(&mut rig, 0..left, flag::SYN);
+    fill(&mut rig, 0..PORTS as usize - 1);
     let new = Talk::open(&mut rig, 0, KIND, (2, 9));
     assert_eq!(new.at_dest.src, old.at_dest.src);
     let ahead = new.at_dest.tcp.unwrap().1.wrapping_sub(begun.wrapping_add(500_000_000));
     assert!((1..1 << 31).contains(&ahead), "{ahead}");
+}
+
+#[test]
+fn a_port_is_lent_only_when_no_worker_has_an_idle_one() {
+    let mut rig = rig(MANY, 6000);
+    let ended = Talk::open(&mut rig, 0, KIND, (1, 9));
+    ended.finish(&mut rig);
+    fill(&mut rig, 0..share(0, MANY) - 1);
+    let new = Talk::open(&mut rig, 0, KIND, (2, 9));
+    assert_eq!((of(&rig, new.client).0, rig.sum(|s| &s.lent)), (1, 0));
+    assert!(!of(&rig, ended.client).1.is_lent());
+}
+
+/// The first worker that has such a conn, which need not be the one that asks.
+#[test]
+fn a_port_may_be_lent_by_another_worker() {
+    let mut rig = rig(FEW, 70_000);
+    fill(&mut rig, 0..share(0, FEW));
+    let old = Talk::open(&mut rig, 0, KIND, (1, 9));
+    assert_eq!(of(&rig, old.client).0, 1);
+    old.finish(&mut rig);
+    fill(&mut rig, share(0, FEW)..PORTS as usize - 1);
+    let before = entries(&rig);
+    let new = Talk::open(&mut rig, 0, KIND, (2, 9));
+    assert_eq!((new.at_dest.src, of(&rig, new.client).0), (old.at_dest.src, 1));
+    assert_eq!((rig.sum(|s| &s.lent), entries(&rig)), (1, before + 1), "one entry, at worker 0");
+    assert_eq!(new.answer(&mut rig, flag::SYN | flag::ACK).seen().dst, new.client);
+    assert_eq!(new.say(&mut rig, flag::ACK).seen().src, new.at_dest.src);
+    pass(&mut rig, 125);
+    assert_eq!((living(&rig).len(), entries(&rig)), (1, 1), "the new one is established");
+}
+
+/// Two dests, of which `fill_second` workers' ports toward the second are in use; the client's conn
+/// is with the first one, at worker `at`.
+fn before_a_second_choice(at: usize, fill_second: usize) -> (Rig, Talk) {
+    let mut rig = rig(MANY, 60_000);
+    let (service, index) = (
+        |n| net::dest_id(V4, Proto::Tcp, Forward::FullNat, n),
+        net::service_index(V4, Proto::Tcp, Forward::FullNat),
+    );
+    let only = |rig: &mut Rig, n: &[usize]| {
+        rig.reload(|s| {
+            let candidate = s.services[index].dests[0];
+            let dest = |n: &usize| Candidate { id: service(*n), ..candidate };
+            s.services[index].dests = n.iter().map(dest).collect();
+            s.services[index].version += 1;
+            s.dests.iter_mut().for_each(|d| d.traits.retries = 1);
+        });
+    };
+    let ports = |workers: usize| (0..workers).map(|w| share(w, MANY)).sum::<usize>();
+    only(&mut rig, &[1]);
+    fill(&mut rig, 0..ports(fill_second));
+    only(&mut rig, &[0]);
+    fill(&mut rig, 20_000..20_000 + ports(at));
+    let talk = Talk::open(&mut rig, 0, KIND, (1, 9));
+    assert_eq!(of(&rig, talk.client).0, at);
+    only(&mut rig, &[0, 1]);
+    (rig, talk)
+}
+
+#[test]
+fn a_second_choice_without_a_port_here_asks_other_workers() {
+    for (at, fill_second, to) in [(0, 1, 1), (1, 2, 2), (2, 3, 3), (2, 1, 2), (1, 0, 1)] {
+        let (mut rig, talk) = before_a_second_choice(at, fill_second);
+        let others = entries(&rig) - at;
+        let second = talk.say(&mut rig, flag::SYN).seen();
+        assert_eq!(second.dst.ip(), net::dest_addr(V4, 1));
+        assert_eq!((of(&rig, talk.client).0, entries(&rig)), (to, others + to));
+        let talk = Talk { at_dest: second.clone(), ..talk };
+        assert_eq!(talk.answer(&mut rig, flag::SYN | flag::ACK).seen().dst, talk.client);
+        assert_eq!(talk.say(&mut rig, flag::ACK).seen().src, second.src, "{:?}", rig.drops());
+        // And it is the last choice.
+        assert_eq!(of(&rig, talk.client).1.tries(), 1);
+        talk.say(&mut rig, flag::RST);
+        rig.pass(Duration::from_secs(100));
+        assert_eq!((living(&rig).len(), entries(&rig)), (0, 0));
+    }
 }
 
 #[test]

@@ -100,11 +100,17 @@ impl<F> Fragments<F> {
         let fresh = || Gather { owner: None, stretches: ArrayVec::new(), len: None, bad: false };
         let gather = self.gathers.entry(key, now, fresh);
         gather.add(piece)?;
-        Ok(match gather.owner {
+        let step = match gather.owner {
             Some(owner) => Step::To(owner),
             None if piece.from == 0 => Step::First,
             None => Step::Hold,
-        })
+        };
+        // Its identification may serve the next datagram as soon as this one is whole: a fast sender
+        // is through all 65,536 before the time is up.
+        if step != Step::Hold && gather.is_whole() {
+            self.gathers.remove(&key);
+        }
+        Ok(step)
     }
 
     /// The first fragment was there, the datagram's go to `owner`.
@@ -142,6 +148,13 @@ impl<F> Fragments<F> {
     /// The conn's owner learns the tuple of a datagram.
     pub fn learn(&mut self, key: Key, known: Known, now: Stamp) {
         *self.known.entry(key, now, || known) = known;
+    }
+
+    /// The datagram of a tuple that got this identification.
+    pub fn numbered(&self, tuple: &Tuple, id: u32) -> Option<Key> {
+        let known =
+            self.known.map.iter().find(|(_, known)| (known.tuple, known.id) == (*tuple, id));
+        known.map(|(key, _)| *key)
     }
 
     /// What the conn's owner knows of a datagram.
@@ -200,6 +213,11 @@ impl Gather {
         Ok(())
     }
 
+    /// Whether all of it has come.
+    fn is_whole(&self) -> bool {
+        self.len.is_some_and(|len| self.stretches[..] == [(0, len)])
+    }
+
     /// Where among the stretches a piece belongs that overlaps none.
     fn fits(&self, piece: Piece) -> Result<usize, DropReason> {
         let beyond = self.len.is_some_and(|len| piece.to > len || !piece.more);
@@ -227,6 +245,14 @@ impl<V> Aging<V> {
         // Twice the room: see `laddr`.
         let map = HashMap::with_capacity(DATAGRAMS * 2);
         Self { map, order: VecDeque::with_capacity(DATAGRAMS) }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        // Mostly one of the newest.
+        if let Some(at) = self.order.iter().rposition(|(k, _)| k == key) {
+            self.order.remove(at);
+        }
+        self.map.remove(key);
     }
 
     fn get_mut(&mut self, key: &Key) -> Option<&mut V> {
@@ -284,8 +310,25 @@ mod tests {
         f.named(key(1), 3);
         assert_eq!((f.release(&key(1)), f.release(&key(1))), (Some(20), Some(16)));
         assert_eq!((f.release(&key(1)), f.held()), (None, 1));
-        // After the last one was there, nothing beyond it may come.
-        assert!(f.arrive(key(1), piece(24, 32, true), NOW).is_err());
+    }
+
+    #[test]
+    fn after_the_last_one_nothing_beyond_it_may_come() {
+        let mut f = fragments();
+        assert_eq!(f.arrive(key(1), piece(16, 20, false), NOW), Ok(Step::Hold));
+        let beyond = f.arrive(key(1), piece(24, 32, true), NOW);
+        assert_eq!(beyond, Err(DropReason::FragmentOverlap));
+    }
+
+    #[test]
+    fn an_identification_serves_again_as_soon_as_its_datagram_is_whole() {
+        let mut f = fragments();
+        for _ in 0..3 {
+            assert_eq!(f.arrive(key(1), piece(0, 8, true), NOW), Ok(Step::First));
+            f.named(key(1), 1);
+            assert_eq!(f.arrive(key(1), piece(8, 12, false), NOW), Ok(Step::To(1)));
+            assert_eq!((f.gathers.map.len(), f.gathers.order.len()), (0, 0));
+        }
     }
 
     #[test]

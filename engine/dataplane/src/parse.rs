@@ -29,7 +29,7 @@ const MAX_EXTENSIONS: usize = 8;
 pub enum Kind {
     /// TCP or UDP: has a tuple with ports.
     Flow,
-    /// A fragment of TCP or UDP; ports are yet to be read. `l4` is the place of its payload.
+    /// A fragment of TCP, UDP or ICMP; ports are yet to be read. `l4` is the place of its payload.
     Fragment,
     /// An ICMP error; what it quotes is yet to be read.
     IcmpError,
@@ -318,8 +318,11 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
 #[cold]
 fn fragment(at: Places, number: u8, src: Addr, dst: Addr) -> Result<Parsed, DropReason> {
     let Places { l3, l4, end, ttl } = at;
-    let Some(proto @ (Proto::Tcp | Proto::Udp)) = Proto::from_number(number) else {
-        return Err(DropReason::Protocol);
+    let proto = match (Proto::from_number(number), dst.family()) {
+        (Some(Proto::Icmp), Family::V6) | (Some(Proto::Icmpv6), Family::V4) | (None, _) => {
+            return Err(DropReason::Protocol);
+        }
+        (Some(proto), _) => proto,
     };
     if l4 >= end {
         return Err(DropReason::Truncated);
@@ -338,10 +341,12 @@ fn fragment(at: Places, number: u8, src: Addr, dst: Addr) -> Result<Parsed, Drop
     })
 }
 
-/// What the payload of a first fragment is, which ends with the fragment: a flow's beginning.
+/// What the payload of a first fragment is, which ends with the fragment: a flow's beginning, or an
+/// echo's, whose checksum only its receiver can verify.
 pub fn parse_first(frame: &[u8], p: &Parsed) -> Result<Parsed, DropReason> {
     let segment = &frame[p.l4 as usize..p.end as usize];
     let flags = match p.tuple.proto {
+        Proto::Icmp | Proto::Icmpv6 => return first_of_echo(segment, p),
         Proto::Tcp => match check_tcp(segment) {
             Err(DropReason::Truncated) => return Err(DropReason::FragmentTiny),
             other => other?,
@@ -357,6 +362,23 @@ pub fn parse_first(frame: &[u8], p: &Parsed) -> Result<Parsed, DropReason> {
     let (sport, dport) = (get16(segment, 0), get16(segment, 2));
     let tuple = Tuple { sport, dport, ..p.tuple };
     Ok(Parsed { kind: Kind::Flow, flags, tuple, ..*p })
+}
+
+fn first_of_echo(message: &[u8], p: &Parsed) -> Result<Parsed, DropReason> {
+    if message.len() < icmp::LEN {
+        return Err(DropReason::FragmentTiny);
+    }
+    let id = get16(message, icmp::ID);
+    let kind = match p.family {
+        Family::V4 => v4_kind(message[0]),
+        Family::V6 => v6_kind(message[0]),
+    };
+    let (kind, sport, dport) = match kind {
+        Some(Kind::Echo) => (Kind::Echo, id, 0),
+        Some(Kind::EchoReply) => (Kind::EchoReply, 0, id),
+        _ => return Err(DropReason::IcmpType),
+    };
+    Ok(Parsed { kind, tuple: Tuple { sport, dport, ..p.tuple }, ..*p })
 }
 
 /// Walks IPv6 extension headers (RFC 8200 section 4) and gives the transport's number and place,

@@ -4,7 +4,7 @@
 use super::ConnId;
 use super::Conns;
 use super::LAST_HOP;
-use crate::laddr::NOBODY;
+use super::chain::Links;
 use crate::neigh::Hop;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
@@ -49,11 +49,12 @@ pub struct Introduction {
     kind: u8,
     /// How often the header has been sent again; which list it is in.
     pub(crate) level: u8,
-    /// When it is to be sent again.
+    /// The dest has acknowledged all of it.
+    pub(crate) known: u8,
+    /// When it is to be sent again; or when nothing of it comes back any more.
     pub(crate) due: u32,
-    /// Neighbours in that list, `NOBODY` at the ends.
-    pub(crate) older: u32,
-    pub(crate) newer: u32,
+    /// Neighbours in that list.
+    pub(crate) links: Links,
 }
 
 impl Introduction {
@@ -62,8 +63,7 @@ impl Introduction {
         Self {
             first: isn.wrapping_add(1),
             kind: kind as u8,
-            older: NOBODY,
-            newer: NOBODY,
+            links: Links::NONE,
             ..Self::new_zeroed()
         }
     }
@@ -75,7 +75,7 @@ impl Introduction {
 
     /// Whether the header has been sent and is perhaps to be sent again.
     pub(crate) fn is_listed(&self) -> bool {
-        self.len > 0
+        self.len > 0 && self.known == 0
     }
 }
 

@@ -5,11 +5,13 @@
 //! number, what only full-NAT needs in half a line more (`Track`), what few conns need in one more
 //! (`Extra`). Nat is full-NAT whose local side is the client itself, so the two share all code.
 
+pub(crate) mod chain;
 mod extra;
 mod index;
 pub mod list;
 pub mod state;
 mod table;
+mod track;
 
 pub use extra::Extra;
 pub(crate) use extra::Introduction;
@@ -18,10 +20,9 @@ pub use state::Timeouts;
 pub use table::Conns;
 pub use table::Line;
 pub use table::TableFull;
+pub use track::Track;
 
 use crate::isn::is_past;
-use crate::laddr::NOBODY;
-use crate::laddr::PairId;
 use crate::neigh::Hop;
 use crate::service::DestId;
 use crate::service::Forward;
@@ -195,96 +196,6 @@ struct Wide([Pair<u128>; 2]);
 
 const _: () = assert!(size_of::<Wide>() == 64);
 
-/// What full-NAT keeps of a conn besides.
-#[derive(Clone, Copy, Debug, FromZeros)]
-#[repr(C, align(32))]
-pub struct Track {
-    /// Added to the client's sequence numbers.
-    pub seq_shift: u32,
-    /// Added to the client's timestamps.
-    pub ts_shift: u32,
-    /// The last timestamp the dest saw.
-    pub tsval: u32,
-    /// The lease's pair.
-    pub(crate) pair: u32,
-    /// Neighbours in the pair's list of conns that would lend their port, `NOBODY` at the ends.
-    pub(crate) older: u32,
-    pub(crate) newer: u32,
-    /// When it joined the list.
-    pub(crate) since: u32,
-    /// HAS_TS, LISTED, and from bit 16 on the worker that sent the conn here, plus 1.
-    pub(crate) marks: u32,
-}
-
-const _: () = assert!(size_of::<Track>() == 32);
-
-impl Track {
-    /// Of a conn without shifts and without a lease.
-    pub const NEW: Self = Self {
-        seq_shift: 0,
-        ts_shift: 0,
-        tsval: 0,
-        pair: NOBODY,
-        older: NOBODY,
-        newer: NOBODY,
-        since: 0,
-        marks: 0,
-    };
-    /// The client uses timestamps.
-    pub(crate) const HAS_TS: u32 = 1;
-    /// It is in its pair's list.
-    pub(crate) const LISTED: u32 = 2;
-    pub(crate) const SENT_BY: u32 = 16;
-
-    /// Of a conn with a lease.
-    pub(crate) fn of(pair: PairId) -> Self {
-        Self { pair: pair.0, ..Self::NEW }
-    }
-
-    pub(crate) fn set_ts_shift(&mut self, by: u32) {
-        self.ts_shift = by;
-        self.marks |= Self::HAS_TS;
-    }
-
-    pub(crate) fn has_ts(&self) -> bool {
-        self.marks & Self::HAS_TS != 0
-    }
-
-    pub(crate) fn is_listed(&self) -> bool {
-        self.marks & Self::LISTED != 0
-    }
-
-    /// Joins a list behind `older`.
-    pub(crate) fn join(&mut self, older: u32, now: Stamp) {
-        self.older = older;
-        self.newer = NOBODY;
-        self.since = now.0;
-        self.marks |= Self::LISTED;
-    }
-
-    /// Leaves it; gives the pair and the neighbours, older first.
-    pub(crate) fn leave(&mut self) -> (u32, u32, u32) {
-        self.marks &= !Self::LISTED;
-        (self.pair, self.older, self.newer)
-    }
-
-    /// The worker that sent the conn here.
-    pub(crate) fn sent_by(&self) -> Option<usize> {
-        (self.marks >> Self::SENT_BY).checked_sub(1).map(|w| w as usize)
-    }
-
-    /// The same, and forgets it.
-    pub(crate) fn take_sent_by(&mut self) -> Option<usize> {
-        let sent_by = self.sent_by();
-        self.marks &= (1 << Self::SENT_BY) - 1;
-        sent_by
-    }
-
-    pub(crate) fn set_sent_by(&mut self, worker: u16) {
-        self.marks |= (worker as u32 + 1) << Self::SENT_BY;
-    }
-}
-
 /// What a rewrite puts into a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Rewrite {
@@ -422,10 +333,10 @@ impl Conn {
         self.tries
     }
 
-    /// A datagram has come from the dest; how many have.
-    pub fn count_reply(&mut self) -> u16 {
+    /// A datagram has come from the dest; whether that makes all after which the conn ends.
+    pub fn count_reply(&mut self, replies: u16) -> bool {
         self.replies = self.replies.saturating_add(1);
-        self.replies
+        self.has_replied(replies)
     }
 
     /// Whether the datagrams have come from the dest after which it ends; 0: there is no such

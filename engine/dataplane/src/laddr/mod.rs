@@ -23,6 +23,8 @@ pub use book::Counts;
 pub use book::Held;
 pub use idle::Last;
 
+use crate::conn::ConnId;
+use crate::conn::chain::Chain;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
 use crate::tuple::Proto;
@@ -42,8 +44,6 @@ pub const WHOLE: u32 = 120_000;
 
 /// Addresses over which conns toward one dest take turns.
 const SPREAD: usize = 16;
-/// Addresses looked at when those are used up.
-const REACH: usize = 256;
 
 /// The worker that may hand out a local port, and to which answers to it belong.
 #[inline]
@@ -64,8 +64,8 @@ struct Key {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PairId(pub(crate) u32);
 
-/// No conn.
-pub(crate) const NOBODY: u32 = u32::MAX;
+/// No pair.
+pub(crate) const NO_PAIR: u32 = u32::MAX;
 
 /// What a worker knows of a pair.
 #[derive(Clone, Copy, Debug)]
@@ -79,10 +79,8 @@ struct Pair {
     idle: Queue,
     /// When its last lease came back.
     whole_since: Stamp,
-    /// Conns that would lend their port out again, oldest first: ends of a list through their
-    /// tracks.
-    oldest: u32,
-    newest: u32,
+    /// Conns that would lend their port out again, linked through their tracks.
+    lenders: Chain,
     /// Its local address's number in the book.
     addr: u32,
 }
@@ -207,13 +205,12 @@ impl Leases {
         laddrs: &[Addr],
         daddr: Addr,
         dport: u16,
-        since: impl Fn(u32) -> Stamp,
+        since: impl Fn(ConnId) -> Stamp,
         now: Stamp,
-    ) -> Option<u32> {
+    ) -> Option<ConnId> {
         let pairs = reach(laddrs, 0, daddr).filter_map(|laddr| {
             let number = self.numbers.get(&Key { laddr, daddr, dport, proto })?;
-            let oldest = self.pairs[*number as usize].oldest;
-            (oldest != NOBODY).then_some(oldest)
+            self.pairs[*number as usize].lenders.oldest()
         });
         pairs.max_by_key(|conn| now.0.wrapping_sub(since(*conn).0))
     }
@@ -229,10 +226,9 @@ impl Leases {
         known.for_each(|number| self.book.count_exhausted(*number));
     }
 
-    /// Ends of the list of conns that would lend, as (oldest, newest).
-    pub(crate) fn lenders(&mut self, pair: PairId) -> (&mut u32, &mut u32) {
-        let p = &mut self.pairs[pair.0 as usize];
-        (&mut p.oldest, &mut p.newest)
+    /// The pair's conns that would lend.
+    pub(crate) fn lenders(&mut self, pair: PairId) -> &mut Chain {
+        &mut self.pairs[pair.0 as usize].lenders
     }
 
     /// Looks at up to `quota` pairs and gives up those that have been whole for `WHOLE`.
@@ -280,8 +276,7 @@ impl Leases {
             held: 0,
             idle: Queue::EMPTY,
             whole_since: Stamp(0),
-            oldest: NOBODY,
-            newest: NOBODY,
+            lenders: Chain::EMPTY,
             addr,
         };
         let number = match self.free.pop() {
@@ -327,7 +322,8 @@ fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = Addr
     let spread = len.min(SPREAD);
     let first = (daddr.bits() as usize).wrapping_mul(SPREAD);
     let few = (0..spread).map(move |i| turn.wrapping_add(i) % spread);
-    let rest = spread..len.min(REACH);
+    // As many are walked as are used up, which the conn table bounds.
+    let rest = spread..len;
     few.chain(rest).map(move |i| laddrs[first.wrapping_add(i) % len])
 }
 
@@ -423,6 +419,16 @@ mod tests {
             by_addr[(lease.laddr == pool[1]) as usize] += 1;
         }
         assert_eq!(by_addr, [PORTS, PORTS]);
+    }
+
+    #[test]
+    fn all_addresses_of_a_large_pool_are_reached() {
+        let pool: Vec<_> = (0..1000).map(Addr::v4).collect();
+        // One port of each address is this worker's.
+        let mut l = leases(1025, 64_511, 1000);
+        let all: HashSet<_> =
+            (0..).map_while(|n| l.lease(Proto::Tcp, &pool, n, DEST, 80)).map(|a| a.laddr).collect();
+        assert_eq!(all.len(), 1000);
     }
 
     #[test]

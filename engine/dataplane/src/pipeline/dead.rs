@@ -6,7 +6,6 @@
 //! conns are `odd`.
 
 use super::Core;
-use super::Seek;
 use super::Turn;
 use crate::conn::ConnId;
 use crate::conn::Direction;
@@ -205,7 +204,7 @@ impl<F: Frame> Core<F> {
         match other {
             Some(dest) => self.keep_sender(t, id, &p.tuple, |core, t| {
                 core.close(t, id);
-                core.open_for(t, frame, p, dest);
+                core.open_for(t, frame, p, core.offer(dest));
             }),
             None if t.snap.dest(from).removed => self.keep_sender(t, id, &p.tuple, |core, t| {
                 core.close(t, id);
@@ -229,27 +228,6 @@ impl<F: Frame> Core<F> {
                 return Some(dest);
             }
             barred.try_push(dest).ok()?;
-        }
-    }
-
-    /// Opens a packet's conn to a dest, here or at a worker that has a port toward it.
-    fn open_for<P: Pool<Frame = F>>(
-        &mut self,
-        t: &mut Turn<'_, F, P>,
-        frame: F,
-        p: &Parsed,
-        dest: DestId,
-    ) {
-        let Some(service) = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport) else {
-            return self.unclaimed(t, frame, p, DropReason::ClosedPort);
-        };
-        match self.open_to(t, frame.data(), p, service, dest, 0) {
-            Ok(id) => self.forward(t, frame, p, id, Direction::Original),
-            Err(DropReason::NoLease) => {
-                let seek = Seek { dest, from: self.worker as u16 };
-                self.pass_on(t, frame, p, seek);
-            }
-            Err(reason) => self.unopened(t, frame, p, reason),
         }
     }
 

@@ -31,6 +31,7 @@ mod plain;
 mod proxy;
 mod refuse;
 mod route;
+mod seek;
 mod snat;
 mod upkeep;
 mod way;
@@ -39,6 +40,7 @@ pub use held::IN_ALL as HELD_IN_ALL;
 pub use held::PER_NEIGHBOUR as HELD_PER_NEIGHBOUR;
 pub use limit::DEPTH as ANSWERS_AT_ONCE;
 pub use limit::RATE as ANSWERS_PER_SECOND;
+pub use outbox::HANDED;
 pub use outbox::Handed;
 pub use outbox::Outbox;
 pub use outbox::Seek;
@@ -174,6 +176,8 @@ struct Core<F> {
     limit: Limit,
     introductions: proxy::Introductions,
     /// Counts opens under full-NAT, so that pools' addresses take turns.
+    /// While a conn is exchanged for another one: the worker that sent it here.
+    sender: Option<usize>,
     turn: usize,
     /// Identification of tunnel packets without DF.
     ip_id: u16,
@@ -240,6 +244,7 @@ impl<F: Frame> Pipeline<F> {
             limit: Limit::new(),
             introductions: proxy::Introductions::new(),
             turn: 0,
+            sender: None,
             // Apart from each other, so that their packets to one dest are.
             ip_id: (setup.secret[0] as usize + setup.worker * 65_536 / setup.workers) as u16,
             upkeep: upkeep::Upkeep::default(),
@@ -463,7 +468,7 @@ impl<F: Frame> Core<F> {
         let dest = t.snap.dest(conn.dest());
         conn.step_udp(way, t.stamp, snat::timeout(p.tuple.proto, dest));
         let replies = dest.traits.replies;
-        if way == Direction::Reply && replies > 0 && conn.count_reply() >= replies {
+        if way == Direction::Reply && replies > 0 && conn.count_reply(replies) {
             self.last_reply(t, frame, p, id);
         }
     }

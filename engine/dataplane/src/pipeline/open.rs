@@ -2,8 +2,8 @@
 
 use super::Core;
 use super::Handed;
-use super::Seek;
 use super::Turn;
+use super::outbox::Offer;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::conn::Ends;
@@ -52,7 +52,7 @@ enum Opened {
     /// It lives here.
     Here(ConnId),
     /// It goes to this dest, if there is another worker that has a port.
-    NoPort(DestId),
+    NoPort(Offer),
 }
 
 impl<F: Frame> Core<F> {
@@ -91,11 +91,10 @@ impl<F: Frame> Core<F> {
         }
         match self.open(t, frame.data(), p, service) {
             Ok(Opened::Here(id)) => self.forward(t, frame, p, id, Direction::Original),
-            Ok(Opened::NoPort(dest)) => {
-                let seek = Seek { dest, from: self.worker as u16 };
-                self.pass_on(t, frame, p, seek);
+            Ok(Opened::NoPort(offer)) => self.begin_search(t, frame, p, offer),
+            Err(reason @ (DropReason::NoDest | DropReason::NoRoute)) if service.is_rule() => {
+                self.not_passed(t, frame, p, reason);
             }
-            Err(reason) if service.is_rule() => self.not_passed(t, frame, p, reason),
             Err(DropReason::NoDest) => {
                 let answer = match t.snap.closed(p.tuple.dst) {
                     Closed::Reject => Answer::PortUnreachable,
@@ -152,9 +151,10 @@ impl<F: Frame> Core<F> {
                     DropReason::ReplyClash
                 });
             };
-            match self.open_to(t, frame, p, service, dest, 0) {
+            let offer = self.offer(dest);
+            match self.open_to(t, frame, p, service, offer) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
-                Err(DropReason::NoLease) => return Ok(Opened::NoPort(dest)),
+                Err(DropReason::NoLease) => return Ok(Opened::NoPort(offer)),
                 result => return result.map(Opened::Here),
             }
         }
@@ -167,9 +167,9 @@ impl<F: Frame> Core<F> {
         frame: &[u8],
         p: &Parsed,
         service: &Service,
-        id: DestId,
-        tries: u8,
+        offer: Offer,
     ) -> Result<ConnId, DropReason> {
+        let Offer { dest: id, tries, may_lend } = offer;
         let dest = t.snap.dest(id);
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
         let (laddr, lport) = (caddr, cport);
@@ -187,7 +187,11 @@ impl<F: Frame> Core<F> {
             Forward::Nat => self.make_way(t, &ends)?,
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
-                let lease = self.lease(t, service, port, &ends)?;
+                let lease = match self.lease(t, service, port, &ends) {
+                    None if may_lend => self.borrow(t, service, port, &ends),
+                    lease => lease,
+                };
+                let lease = lease.ok_or(DropReason::NoLease)?;
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
                 opening.ends = ends;
                 opening.shifts = proto == Proto::Tcp && dest.traits.rewrite;
@@ -229,14 +233,14 @@ impl<F: Frame> Core<F> {
         Ok(conn)
     }
 
-    /// A local port toward the dest: an idle one, or that of a conn that has ended.
+    /// An idle local port toward the dest.
     fn lease<P>(
         &mut self,
         t: &Turn<'_, F, P>,
         service: &Service,
         port: PortId,
         ends: &Ends,
-    ) -> Result<Lease, DropReason> {
+    ) -> Option<Lease> {
         let Ends { proto, caddr, daddr, dport, .. } = *ends;
         let laddrs = t.snap.laddrs(service, port, daddr.family());
         let own = if service.is_rule() { self.paired(laddrs, caddr) } else { &[] };
@@ -244,17 +248,29 @@ impl<F: Frame> Core<F> {
         for _ in 0..MAX_SHARED {
             let lease = self.leases.lease(proto, own, 0, daddr, dport);
             let lease = lease.or_else(|| self.leases.lease(proto, laddrs, self.turn, daddr, dport));
-            let Some(lease) = lease else { break };
+            let lease = lease?;
             // A pool address that is also a VIP: answers to a service's port are the service's.
             if t.snap.service(proto, lease.laddr, lease.lport).is_none() {
-                return Ok(lease);
+                return Some(lease);
             }
             self.leases.give_back(lease.pair, lease.lport, lease.last, t.stamp);
         }
+        None
+    }
+
+    /// The local port toward the dest of the conn here that has ended longest ago.
+    fn borrow<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        service: &Service,
+        port: PortId,
+        ends: &Ends,
+    ) -> Option<Lease> {
+        let Ends { proto, daddr, dport, .. } = *ends;
+        let laddrs = t.snap.laddrs(service, port, daddr.family());
         let conns = &self.conns;
-        let since = |conn| Stamp(conns.track(ConnId(conn)).since);
-        let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp);
-        let lender = ConnId(lender.ok_or(DropReason::NoLease)?);
+        let since = |conn| Stamp(conns.track(conn).since);
+        let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp)?;
         let (old, last) = (self.conns.ends(lender), self.last(lender));
         self.delist(lender);
         self.end_introduction(lender);
@@ -262,7 +278,7 @@ impl<F: Frame> Core<F> {
         t.stats.lent.add(1);
         let pair = PairId(self.conns.track(lender).pair);
         self.leases.count_lent(pair);
-        Ok(Lease { laddr: old.laddr, lport: old.lport, pair, last })
+        Some(Lease { laddr: old.laddr, lport: old.lport, pair, last })
     }
 
     /// The numbers that a full-NAT conn begins with.

@@ -1,5 +1,6 @@
 //! Where a burst's frames end up before the worker hands them on: one small array per way out.
 
+use crate::fragments;
 use crate::frame::BURST;
 use crate::neigh::PortId;
 use crate::service::DestId;
@@ -15,6 +16,10 @@ pub const TX_BURST: usize = BURST * 8;
 
 /// Frames to be sent by one port.
 pub type TxBurst<F> = ArrayVec<F, TX_BURST>;
+
+/// Frames that one call may hand over to one worker: its burst, and all fragments that waited for a
+/// first one in it.
+pub const HANDED: usize = BURST + fragments::HELD;
 
 /// A frame for another worker.
 #[derive(Debug)]
@@ -32,10 +37,20 @@ pub struct Handed<F> {
 /// What a packet seeks that opens a full-NAT conn for which its own worker has no port left.
 #[derive(Clone, Copy, Debug)]
 pub struct Seek {
-    /// A port toward this dest.
-    pub dest: DestId,
+    /// A port for this.
+    pub(super) offer: Offer,
     /// The worker the client's packets arrive at.
-    pub from: u16,
+    pub(super) from: u16,
+}
+
+/// To which dest a conn is to open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    pub(super) dest: DestId,
+    /// Dests tried before it.
+    pub(super) tries: u8,
+    /// Whether a conn that has ended may lend its port: once no worker has an idle one.
+    pub(super) may_lend: bool,
 }
 
 /// Conns that have ended here and were sent by another worker, which keeps an entry for each.
@@ -47,7 +62,7 @@ pub struct Outbox<F> {
     /// To be sent, by port.
     pub tx: Vec<TxBurst<F>>,
     /// To other workers, by worker.
-    pub handover: Vec<ArrayVec<Handed<F>, BURST>>,
+    pub handover: Vec<ArrayVec<Handed<F>, HANDED>>,
     /// To the control thread, with the port they came in by.
     pub control: ArrayVec<(PortId, F), BURST>,
     /// Conns that have ended, each with the worker that should forget where they lived; may be

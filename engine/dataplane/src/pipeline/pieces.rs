@@ -4,6 +4,7 @@
 use super::Core;
 use super::Handed;
 use super::Turn;
+use super::snat;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::fragments::Key;
@@ -12,12 +13,15 @@ use crate::fragments::Piece;
 use crate::fragments::Step;
 use crate::frame::Frame;
 use crate::frame::Pool;
+use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::parse::parse;
 use crate::parse::parse_first;
 use crate::service::Forward;
 use crate::steer::Owner;
 use crate::tuple::Family;
+use crate::tuple::Proto;
+use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 use crate::wire::get16;
 use crate::wire::get32;
@@ -26,7 +30,6 @@ use crate::wire::ipv6;
 use crate::xmit::cross::Header;
 use crate::xmit::proxy;
 use crate::xmit::rewrite;
-use crate::xmit::tunnel;
 
 /// `Handed::visited` of a fragment that goes to the gathering worker.
 const TO_GATHER: u16 = 1;
@@ -39,7 +42,7 @@ pub(super) const SETTLED: u16 = u16::MAX;
 const REST_OF_REPLY: u32 = 2000;
 
 impl<F: Frame> Core<F> {
-    /// A fragment of TCP or UDP.
+    /// A fragment of TCP, UDP or an echo.
     #[cold]
     #[inline(never)]
     pub(super) fn piece<P: Pool<Frame = F>>(
@@ -86,6 +89,13 @@ impl<F: Frame> Core<F> {
         (key, piece): (Key, Piece),
     ) {
         let first = match parse_first(frame.data(), p) {
+            // Who answers an echo has to put it together first.
+            Ok(first) if first.kind == Kind::Echo && t.snap.locals.contains_key(&p.tuple.dst) => {
+                Err(DropReason::Protocol)
+            }
+            first => first,
+        };
+        let first = match first {
             Ok(first) => first,
             Err(reason) => {
                 self.fragments.condemn(key);
@@ -133,12 +143,13 @@ impl<F: Frame> Core<F> {
         (key, piece): (Key, Piece),
         visited: u16,
     ) {
-        let tuple = match piece.from {
-            0 => match parse_first(frame.data(), p) {
-                Ok(first) => Some(first.tuple),
-                Err(reason) => return t.stats.drop(reason),
-            },
-            _ => self.fragments.known(&key).map(|known| known.tuple),
+        let first = match (piece.from == 0).then(|| parse_first(frame.data(), p)).transpose() {
+            Ok(first) => first,
+            Err(reason) => return t.stats.drop(reason),
+        };
+        let tuple = match first {
+            Some(first) => Some(first.tuple),
+            None => self.fragments.known(&key).map(|known| known.tuple),
         };
         let conn = tuple.and_then(|tuple| self.find_any(t, &tuple));
         let alive = conn.filter(|(id, way)| {
@@ -155,22 +166,18 @@ impl<F: Frame> Core<F> {
         let asked = usize::from(visited - GATHERED) + 1;
         let goes_round =
             self.workers > 1 && tuple.is_none_or(|tuple| self.owner(t, &tuple) == Owner::Arrival);
-        match (alive, tuple) {
-            (Some((id, way)), Some(_)) if piece.from > 0 => {
-                self.later_piece(t, frame, p, key, id, way);
-            }
+        match (alive, first) {
+            (Some((id, way)), None) => self.later_piece(t, frame, p, key, id, way),
             (None, _) if goes_round && asked < self.workers => {
                 let next = (self.worker + 1) % self.workers;
                 let handed = Handed { port: t.port, frame, visited: visited + 1, seeks: None };
                 t.out.hand_over(next, handed, t.stats);
             }
-            (_, Some(tuple)) if piece.from == 0 => {
-                let id = self.next_id();
-                self.fragments.learn(key, Known { tuple, id }, t.stamp);
-                self.leading_piece(t, frame, p, id);
+            (_, Some(first)) => self.leading_piece(t, frame, &first, key),
+            (None, None) if tuple.is_some() => {
+                self.route_or_drop(t, frame, p, DropReason::FragmentOrphan);
             }
-            (None, Some(_)) => self.route_or_drop(t, frame, p, DropReason::FragmentOrphan),
-            _ => t.stats.drop(DropReason::FragmentOrphan),
+            (None, None) => t.stats.drop(DropReason::FragmentOrphan),
         }
     }
 
@@ -180,23 +187,25 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         mut frame: F,
         p: &Parsed,
-        fragment_id: u32,
+        key: Key,
     ) {
-        let Ok(first) = parse_first(frame.data(), p) else {
-            return t.stats.drop(DropReason::FragmentTiny);
-        };
-        let hash = self.conns.hash(&first.tuple);
-        let forward = match self.conns.find(hash, &first.tuple) {
+        let known = Known { tuple: p.tuple, id: self.next_id() };
+        self.fragments.learn(key, known, t.stamp);
+        let hash = self.conns.hash(&p.tuple);
+        let forward = match self.conns.find(hash, &p.tuple) {
             Some((id, way)) => Some((self.conns.get(id).forward(), way)),
             None => {
-                let service = t.snap.taker(&first.tuple);
+                let service = t.snap.taker(&p.tuple);
                 service.map(|s| (s.forward, Direction::Original))
             }
         };
         if forward.is_some_and(|(forward, way)| source_changes(forward, way)) {
-            rewrite::set_fragment_id(frame.data_mut(), p, fragment_id);
+            rewrite::set_fragment_id(frame.data_mut(), p, known.id);
         }
-        self.flow(t, frame, &first, SETTLED);
+        match p.kind {
+            Kind::EchoReply => self.echo_reply(t, frame, p, SETTLED),
+            _ => self.flow(t, frame, p, SETTLED),
+        }
     }
 
     /// A later fragment of a known datagram: what its conn does to addresses.
@@ -214,7 +223,7 @@ impl<F: Frame> Core<F> {
         if is_martian {
             t.stats.martian_replies.add(1);
         } else if !conn.is_tcp() && !conn.has_replied(t.snap.dest(conn.dest()).traits.replies) {
-            let timeout = t.snap.dest(conn.dest()).traits.udp_timeout;
+            let timeout = snat::timeout(p.tuple.proto, t.snap.dest(conn.dest()));
             conn.step_udp(way, t.stamp, timeout);
         }
         let (dest_id, forward) = (conn.dest(), conn.forward());
@@ -252,15 +261,11 @@ impl<F: Frame> Core<F> {
         }
         match forward {
             Forward::Nat | Forward::FullNat => rewrite::addresses(frame.data_mut(), p, &r),
-            Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
-            Forward::Tunnel if is_martian => rewrite::decrement_ttl(frame.data_mut(), p),
-            Forward::Tunnel => {
-                let (src, dst) = (dest.tunnel_source, dest.addr);
-                self.ip_id = self.ip_id.wrapping_add(1);
-                if !tunnel::encapsulate(&mut frame, p, src, dst, self.ip_id) {
-                    return t.stats.drop(DropReason::NoHeadroom);
-                }
-            }
+            _ if is_martian => rewrite::decrement_ttl(frame.data_mut(), p),
+            Forward::Dr | Forward::Tunnel => match self.transform(t, frame, p, id, way) {
+                Some(transformed) => frame = transformed,
+                None => return,
+            },
         }
         match to.filter(|_| by_route) {
             None => self.emit_fitting(t, frame, p.l3 as usize, dest.hop),
@@ -268,12 +273,29 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// The first fragment of a datagram whose conn is sought here: its tuple, for those that follow.
-    pub(super) fn learn_piece<P>(&mut self, t: &Turn<'_, F, P>, frame: &[u8], p: &Parsed) {
-        if let (Ok((key, _)), Ok(first)) = (read(frame, p), parse_first(frame, p)) {
-            let known = Known { tuple: first.tuple, id: self.next_id() };
+    /// A first fragment, which begins with `tuple`, comes from a worker that has no port for it: it
+    /// gets the identification that those that follow will get here.
+    pub(super) fn number<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        frame: &mut F,
+        p: &Parsed,
+        tuple: &Tuple,
+    ) {
+        if let Ok((key, _)) = read(frame.data(), p) {
+            let known = Known { tuple: *tuple, id: self.next_id() };
             self.fragments.learn(key, known, t.stamp);
         }
+            rewrite::set_fragment_id(frame.data_mut(), p, known.id);
+        }
+    }
+
+    /// A packet goes to another worker after all. A first fragment gets its own identification
+    /// back, by which those that follow belong to it.
+    pub(super) fn unnumber(&self, frame: &mut F, p: &Parsed) {
+        let place = Header::of(frame.data(), p).place;
+        if let Some(key) = place.and_then(|place| self.fragments.numbered(&p.tuple, place.id)) {
+            rewrite::set_fragment_id(frame.data_mut(), p, key.id);
     }
 
     /// The datagram after which a conn ends (`Traits::replies`): it ends at once, or when the
@@ -316,10 +338,10 @@ impl<F: Frame> Core<F> {
     }
 
     fn gatherer(&self, key: &Key) -> usize {
-        let hash = self.hasher.addr(key.src) ^ self.hasher.addr(key.dst).rotate_left(17);
-        let mixed = (hash ^ u64::from(key.id) << 8 ^ u64::from(key.proto)) as u128
-            * 0x9e37_79b9_7f4a_7c15_u128;
-        ((mixed >> 64) as u64 ^ mixed as u64) as usize % self.workers
+        let (sport, dport) = ((key.id >> 16) as u16, key.id as u16);
+        let proto = Proto::from_number(key.proto).unwrap_or(Proto::Udp);
+        let name = Tuple { src: key.src, dst: key.dst, sport, dport, proto };
+        self.hasher.tuple(&name) as usize % self.workers
     }
 
     /// An identification no other worker gives: each counts in a range of its own.

@@ -13,10 +13,11 @@ use crate::conn::Conns;
 use crate::conn::Direction;
 use crate::conn::Introduction;
 use crate::conn::Rewrite;
+use crate::conn::chain;
+use crate::conn::chain::Chain;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::isn::is_past;
-use crate::laddr::NOBODY;
 use crate::parse::Parsed;
 use crate::parse::Quoted;
 use crate::service::ClientAddress;
@@ -50,45 +51,32 @@ const MAX_AGAIN: usize = 32;
 /// always the first to be due. They need no room of their own: what a header says follows from its
 /// conn.
 pub(super) struct Introductions {
-    /// Oldest and newest conn of each list.
-    ends: [(u32, u32); LEVELS],
+    lists: [Chain; LEVELS],
 }
+
+/// They are linked through what these conns keep.
+const LINKS: chain::At = |conns, id| &mut conns.extra_mut(id).introduction.links;
 
 impl Introductions {
     pub(super) const fn new() -> Self {
-        Self { ends: [(NOBODY, NOBODY); LEVELS] }
+        Self { lists: [Chain::EMPTY; LEVELS] }
     }
 
     fn add(&mut self, conns: &mut Conns, id: ConnId, level: usize, now: Stamp) {
-        let (oldest, newest) = &mut self.ends[level];
-        let older = core::mem::replace(newest, id.0);
-        match older {
-            NOBODY => *oldest = id.0,
-            older => conns.extra_mut(ConnId(older)).introduction.newer = id.0,
-        }
+        self.lists[level].join(conns, LINKS, id);
         let intro = &mut conns.extra_mut(id).introduction;
-        (intro.older, intro.newer) = (older, NOBODY);
         intro.level = level as u8;
         intro.due = now.after(FIRST_WAIT << level).0;
     }
 
     fn remove(&mut self, conns: &mut Conns, id: ConnId) {
-        let Introduction { older, newer, level, .. } = conns.extra(id).introduction;
-        let (oldest, newest) = &mut self.ends[level as usize];
-        match older {
-            NOBODY => *oldest = newer,
-            older => conns.extra_mut(ConnId(older)).introduction.newer = newer,
-        }
-        match newer {
-            NOBODY => *newest = older,
-            newer => conns.extra_mut(ConnId(newer)).introduction.older = older,
-        }
+        let level = conns.extra(id).introduction.level;
+        self.lists[level as usize].leave(conns, LINKS, id);
     }
 
     fn due(&self, conns: &Conns, level: usize, now: Stamp) -> Option<ConnId> {
-        let oldest = self.ends[level].0;
-        let is_due = |id| Stamp(conns.extra(id).introduction.due).is_due(now);
-        (oldest != NOBODY).then_some(ConnId(oldest)).filter(|id| is_due(*id))
+        let is_due = |id: &ConnId| Stamp(conns.extra(*id).introduction.due).is_due(now);
+        self.lists[level].oldest().filter(is_due)
     }
 }
 
@@ -146,7 +134,7 @@ impl<F: Frame> Core<F> {
             (_, Direction::Original) => return self.introduce_segment(t, frame, p, id, r),
             (_, Direction::Reply) => {
                 let segment = &mut frame.data_mut()[p.l4 as usize..p.end as usize];
-                r.l4 = r.l4.and(self.heard(segment, p.flags, id));
+                r.l4 = r.l4.and(self.heard(segment, p.flags, id, t.stamp));
             }
         }
         rewrite::apply(frame.data_mut(), p, &r);
@@ -279,7 +267,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// A dest's segment: what it does to the checksum. Sees whether the dest knows its client now.
-    fn heard(&mut self, segment: &mut [u8], flags: u8, id: ConnId) -> Delta {
+    fn heard(&mut self, segment: &mut [u8], flags: u8, id: ConnId, now: Stamp) -> Delta {
         let Introduction { first, len, .. } = self.conns.extra(id).introduction;
         let kind = self.conns.extra(id).introduction.kind();
         let track = *self.conns.track(id);
@@ -303,10 +291,24 @@ impl<F: Frame> Core<F> {
             return segment::to_client(segment, &track);
         }
         let delta = xmit::to_client(segment, &track, first);
-        if flags & tcp::RST != 0 || (has_ack && !is_past(first, acked)) {
+        let is_known = has_ack && !is_past(first, acked);
+        if flags & tcp::RST != 0 || (is_known && self.is_over(id, now)) {
             self.end_introduction(id);
         }
         delta
+    }
+
+    /// The dest has acknowledged the whole header: it is not sent again, and when it was not
+    /// before, that is all. Else a copy may still be on its way, which the dest reports as one
+    /// (D-SACK, RFC 2883), at the latest as long from now as the last one has taken.
+    fn is_over(&mut self, id: ConnId, now: Stamp) -> bool {
+        let Introduction { known, level, due, .. } = self.conns.extra(id).introduction;
+        if known == 0 {
+            self.introductions.remove(&mut self.conns, id);
+            let intro = &mut self.conns.extra_mut(id).introduction;
+            (intro.known, intro.due) = (1, now.after(FIRST_WAIT << level).0);
+        }
+        level == 0 || (known != 0 && Stamp(due).is_due(now))
     }
 
     /// A client's datagram, translated: gets the header.

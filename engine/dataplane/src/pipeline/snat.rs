@@ -117,8 +117,7 @@ impl<F: Frame> Core<F> {
         let answer = match reason {
             // The other end is not asked: it knows nothing of what was not translated.
             DropReason::NotSyn => Answer::Reset,
-            DropReason::NoDest | DropReason::NoRoute => Answer::NetUnreachable,
-            _ => Answer::Silence,
+            _ => Answer::NetUnreachable,
         };
         self.refuse(t, frame, p, reason, answer);
     }
