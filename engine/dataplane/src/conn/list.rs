@@ -7,12 +7,14 @@
 use super::Conns;
 use super::Ends;
 use super::State;
+use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
 use crate::tuple::Prefix;
 use crate::tuple::Proto;
 use arrayvec::ArrayVec;
+use std::sync::Arc;
 
 /// Conns a sheet holds.
 pub const ROWS: usize = 512;
@@ -36,7 +38,7 @@ pub const LOCAL: u8 = 4;
 pub const DEST: u8 = 8;
 
 /// What a conn must be to be listed.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Term {
     /// Of this protocol.
     Proto(Proto),
@@ -44,6 +46,8 @@ pub enum Term {
     State(State),
     /// Forwarded like this.
     Forward(Forward),
+    /// To one of these dests.
+    Dests(Arc<[DestId]>),
     /// One of these ends (`CLIENT` | ...) lies in the prefix, and has the port.
     End(u8, Option<Prefix>, Option<u16>),
 }
@@ -55,7 +59,9 @@ pub struct Row {
     pub ends: Ends,
     /// Its state.
     pub state: State,
-    /// How its packets get to the dest.
+    /// Its dest.
+    pub dest: DestId,
+    /// How its packets get there.
     pub forward: Forward,
     /// Its local port serves a newer conn.
     pub lent: bool,
@@ -125,10 +131,11 @@ impl Sheet {
 impl Term {
     fn holds(&self, row: &Row) -> bool {
         let e = &row.ends;
-        match *self {
-            Self::Proto(proto) => e.proto == proto,
-            Self::State(state) => row.state == state,
-            Self::Forward(forward) => row.forward == forward,
+        match self {
+            Self::Proto(proto) => e.proto == *proto,
+            Self::State(state) => row.state == *state,
+            Self::Forward(forward) => row.forward == *forward,
+            Self::Dests(dests) => dests.contains(&row.dest),
             Self::End(which, prefix, port) => {
                 let is_it = |end: u8, addr: Addr, number: u16| {
                     which & end != 0
@@ -162,6 +169,7 @@ impl Conns {
             sheet.note(Row {
                 ends: self.ends(id),
                 state: conn.state(),
+                dest: conn.dest(),
                 forward: conn.forward(),
                 lent: conn.is_lent(),
                 left: conn.expires().0.wrapping_sub(now.0),

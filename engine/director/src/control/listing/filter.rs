@@ -1,6 +1,6 @@
 //! The words of `pointsman conns FILTER`.
 
-use hashbrown::HashMap;
+use super::Names;
 use pointsman_dataplane::conn::State;
 use pointsman_dataplane::conn::list::CLIENT;
 use pointsman_dataplane::conn::list::DEST;
@@ -15,6 +15,7 @@ use pointsman_dataplane::tuple::Prefix;
 use pointsman_dataplane::tuple::Proto;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Ends, by the words for their address and for their port.
 const ENDS: [(&str, &str, u8); 4] = [
@@ -34,21 +35,18 @@ const ALIASES: [(&str, &str); 5] = [
 const KEYS: &str = "\
     caddr, vaddr, laddr, daddr = ADDR, ADDR/LEN or ADDR:PORT ([ADDR]:PORT for IPv6); \
     cport, vport, lport, dport = PORT; service = NAME or VIP:PORT; state = ESTABLISHED, ...; \
-    proto = tcp or udp; forward = fullnat, nat, dr or tunnel; or ADDR, ADDR/LEN, ADDR:PORT alone, \
+    proto = tcp, udp, icmp or icmpv6; forward = fullnat, nat, dr or tunnel; or ADDR, ADDR/LEN, ADDR:PORT alone, \
     which any end may be";
 /// Services named where one is unknown.
 const NAMED: usize = 8;
 
 /// The terms of a filter; all must hold.
-pub(super) fn parse(
-    words: &[String],
-    services: &HashMap<(Proto, Addr, u16), String>,
-) -> Result<Filter, String> {
+pub(super) fn parse(words: &[String], names: &Names) -> Result<Filter, String> {
     let mut terms = Filter::new();
     for word in words {
         let parsed = match word.split_once('=') {
             None => end(CLIENT | VIRTUAL | LOCAL | DEST, word).map(|t| [Some(t), None]),
-            Some((key, value)) => keyed(key.trim(), value.trim(), services),
+            Some((key, value)) => keyed(key.trim(), value.trim(), names),
         };
         for term in parsed.map_err(|why| format!("{word:?}: {why}"))?.into_iter().flatten() {
             let full = |_| format!("{word:?}: a filter has at most {TERMS} terms");
@@ -58,11 +56,7 @@ pub(super) fn parse(
     Ok(terms)
 }
 
-fn keyed(
-    key: &str,
-    value: &str,
-    services: &HashMap<(Proto, Addr, u16), String>,
-) -> Result<[Option<Term>; 2], String> {
+fn keyed(key: &str, value: &str, names: &Names) -> Result<[Option<Term>; 2], String> {
     let key = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, key)| key);
     if let Some((_, _, which)) = ENDS.iter().find(|(addr, _, _)| *addr == key) {
         return end(*which, value).map(|term| [Some(term), None]);
@@ -72,11 +66,13 @@ fn keyed(
         return Ok([Some(Term::End(*which, None, Some(port))), None]);
     }
     let term = match key {
-        "service" => return service(value, services),
+        "service" => return service(value, names),
         "proto" | "protocol" => match value.to_ascii_lowercase().as_str() {
             "tcp" => Term::Proto(Proto::Tcp),
             "udp" => Term::Proto(Proto::Udp),
-            _ => return Err("no protocol: there are tcp and udp".into()),
+            "icmp" => Term::Proto(Proto::Icmp),
+            "icmpv6" => Term::Proto(Proto::Icmpv6),
+            _ => return Err("no protocol: there are tcp, udp, icmp and icmpv6".into()),
         },
         "state" => Term::State(by_name("state", value, states(), State::name)?),
         "forward" => {
@@ -105,19 +101,21 @@ fn by_name<T: Copy>(
     })
 }
 
-/// A service's protocol and virtual end; by its VIP and port of either protocol.
-fn service(
-    value: &str,
-    services: &HashMap<(Proto, Addr, u16), String>,
-) -> Result<[Option<Term>; 2], String> {
+/// A service's protocol and virtual end, or a rule's dests; by its VIP and port of either protocol.
+fn service(value: &str, names: &Names) -> Result<[Option<Term>; 2], String> {
     let exactly = |addr: Addr, port| Term::End(VIRTUAL, Some(Prefix::new(addr, 128)), Some(port));
+    let Names { services, rules } = names;
     if let Some(((proto, addr, port), _)) = services.iter().find(|(_, name)| *name == value) {
         return Ok([Some(Term::Proto(*proto)), Some(exactly(*addr, *port))]);
+    }
+    if let Some((_, dests)) = rules.iter().find(|(name, _)| name == value) {
+        return Ok([Some(Term::Dests(Arc::clone(dests))), None]);
     }
     if let Ok(vip) = value.parse::<SocketAddr>() {
         return Ok([Some(exactly(vip.ip().into(), vip.port())), None]);
     }
-    let mut names: Vec<_> = services.values().map(|name| format!("{name:?}")).collect();
+    let all = services.values().chain(rules.iter().map(|(name, _)| name));
+    let mut names: Vec<_> = all.map(|name| format!("{name:?}")).collect();
     names.sort_unstable();
     let rest = if names.len() > NAMED { ", ..." } else { "" };
     names.truncate(NAMED);
@@ -151,12 +149,15 @@ fn end(which: u8, text: &str) -> Result<Term, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hashbrown::HashMap;
+    use pointsman_dataplane::service::DestId;
 
     fn parsed(text: &str) -> Result<Vec<Term>, String> {
         let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
         let vip = "10.1.0.100".parse::<IpAddr>().unwrap().into();
         let services = HashMap::from([((Proto::Udp, vip, 53), "dns".to_owned())]);
-        parse(&words, &services).map(|terms| terms.to_vec())
+        let rules = vec![("out".to_owned(), Arc::from([DestId(7)]))];
+        parse(&words, &Names { services, rules }).map(|terms| terms.to_vec())
     }
 
     fn prefix(text: &str, len: u8) -> Option<Prefix> {
@@ -175,6 +176,8 @@ mod tests {
             ("10.1.0.1", Term::End(any, prefix("10.1.0.1", 32), None)),
             ("10.1.0.1:80", Term::End(any, prefix("10.1.0.1", 32), Some(80))),
             ("proto=UDP", Term::Proto(Proto::Udp)),
+            ("proto=icmp", Term::Proto(Proto::Icmp)),
+            ("service=out", Term::Dests(Arc::from([DestId(7)]))),
             ("state=time_wait", Term::State(State::TimeWait)),
             ("forward=dr", Term::Forward(Forward::Dr)),
         ];
@@ -182,7 +185,7 @@ mod tests {
             assert_eq!(parsed(text), Ok(vec![term]), "{text}");
         }
         let virtual_ = Term::End(VIRTUAL, prefix("10.1.0.100", 32), Some(53));
-        assert_eq!(parsed("service=dns"), Ok(vec![Term::Proto(Proto::Udp), virtual_]));
+        assert_eq!(parsed("service=dns"), Ok(vec![Term::Proto(Proto::Udp), virtual_.clone()]));
         assert_eq!(parsed("service=10.1.0.100:53"), Ok(vec![virtual_]));
         assert_eq!(parsed("10.1.0.1 proto=tcp").unwrap().len(), 2);
     }
@@ -192,12 +195,12 @@ mod tests {
         for (text, said) in [
             ("cadr=10.1.0.1", "\"cadr=10.1.0.1\": no such key; there are: caddr, vaddr"),
             ("state=ESTAB", "no state: there are NONE, ESTABLISHED, SYN_SENT"),
-            ("proto=icmp", "there are tcp and udp"),
+            ("proto=sctp", "there are tcp, udp, icmp and icmpv6"),
             ("forward=masq", "there are fullnat, nat, dr, tunnel"),
             ("lport=65536", "expected 0 to 65535"),
             ("caddr=10.1.0.0/33", "expected 0 to 32"),
             ("10.1.0", "\"10.1.0\": no address; there are: caddr"),
-            ("service=dsn", "no such service; there are \"dns\"; or say VIP:PORT"),
+            ("service=dsn", "no such service; there are \"dns\", \"out\"; or say VIP:PORT"),
         ] {
             let why = parsed(text).unwrap_err();
             assert!(why.contains(said), "{text}: {why}");

@@ -7,9 +7,12 @@ use super::Control;
 use crate::io::Driver;
 use crate::worker::desk::Desk;
 use hashbrown::HashMap;
+use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::conn::list::Filter;
 use pointsman_dataplane::conn::list::Row;
 use pointsman_dataplane::conn::list::Sheet;
+use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Service;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
 use serde::Deserialize;
@@ -23,7 +26,7 @@ pub const LIMIT: u64 = 100;
 /// A conn. Field names are stable; further ones may come.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ConnStatus {
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp`, `icmp` or `icmpv6`.
     pub protocol: String,
     /// caddr and cport.
     pub client: String,
@@ -44,7 +47,7 @@ pub struct ConnStatus {
     pub lent: bool,
     /// The worker that holds it.
     pub worker: usize,
-    /// Its service's name; none when the service is gone.
+    /// The name of its service or rule; none when that is gone.
     pub service: Option<String>,
 }
 
@@ -68,7 +71,23 @@ pub struct Listing {
     desks: Arc<[Desk]>,
     filter: Filter,
     limit: u64,
-    names: HashMap<(Proto, Addr, u16), String>,
+    names: Names,
+}
+
+/// What conns belong to, by name.
+#[derive(Default)]
+struct Names {
+    services: HashMap<(Proto, Addr, u16), String>,
+    /// Rules, each with its dests.
+    rules: Vec<(String, Arc<[DestId]>)>,
+}
+
+impl Names {
+    fn of(&self, row: &Row) -> Option<&String> {
+        let Ends { proto, vaddr, vport, .. } = row.ends;
+        let rule = || self.rules.iter().find(|(_, dests)| dests.contains(&row.dest));
+        self.services.get(&(proto, vaddr, vport)).or_else(|| rule().map(|(name, _)| name))
+    }
 }
 
 impl<D: Driver> Control<D> {
@@ -78,8 +97,14 @@ impl<D: Driver> Control<D> {
     /// What is wrong with the filter, and what there is.
     pub(super) fn listing(&self, words: &[String], limit: u64) -> Result<Listing, String> {
         let services = self.current.services.iter().zip(&self.parts.config.services);
-        let names: HashMap<_, _> =
-            services.map(|(s, config)| ((s.proto, s.addr, s.port), config.name.clone())).collect();
+        let rules = self.current.snats.iter().zip(&self.parts.config.snats);
+        let dests = |s: &Service| s.dests.iter().map(|c| c.id).collect();
+        let names = Names {
+            services: services
+                .map(|(s, config)| ((s.proto, s.addr, s.port), config.name.clone()))
+                .collect(),
+            rules: rules.map(|(r, config)| (config.name.clone(), dests(&r.service))).collect(),
+        };
         let filter = filter::parse(words, &names)?;
         let limit = if limit == 0 { u64::MAX } else { limit };
         Ok(Listing { desks: Arc::clone(&self.parts.links.desks), filter, limit, names })
@@ -125,7 +150,7 @@ impl Listing {
             forward: row.forward.name().into(),
             lent: row.lent,
             worker,
-            service: self.names.get(&(e.proto, e.vaddr, e.vport)).cloned(),
+            service: self.names.of(row).cloned(),
         }
     }
 }
