@@ -6,7 +6,9 @@
 
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Family::V6;
@@ -403,6 +405,41 @@ fn a_packet_that_cannot_be_cut_for_want_of_frames_is_dropped_whole() {
     assert_eq!(together(&out.sent).2, [7; 1400]);
     assert!(out.sent.iter().all(|s| see::see(&s.bytes).ip.len() <= 1280));
     assert_eq!(rig.made(Made::Fragment), 1);
+}
+
+/// A PROXY header is part of what has to fit.
+#[test]
+fn datagrams_that_get_a_header_are_cut_where_they_would_outgrow_the_least_mtu() {
+    let telling = |s: &mut Snapshot| {
+        net::cross(s);
+        for dest in &mut s.dests {
+            dest.traits.client_address = ClientAddress::ProxyV2;
+        }
+    };
+    // v4 without DF, and 32 bytes of header: 1,228 bytes are the most that stay whole.
+    let mut rig = Rig::with(|s| {
+        telling(s);
+        s.dests.iter_mut().for_each(|d| d.mtu -= 32);
+    });
+    let talk = Talk::open(&mut rig, 0, udp(V4), (1, 700));
+    for (total, pieces) in [(1228, 1), (1229, 2), (1260, 2), (1261, 2)] {
+        let whole = talk.original(0).payload(&vec![7; total - 28]).may_fragment();
+        let out = rig.feed(WAN, &whole.bytes());
+        assert_eq!(out.sent.len(), pieces, "{total}: {:?}", rig.drops());
+        assert!(out.sent.iter().all(|s| see::see(&s.bytes).ip.len() <= 1280), "{total}");
+        let (_, _, data) = together(&out.sent);
+        assert_eq!(data[32..], vec![7; total - 28]);
+    }
+    // v6, whose sender can go no lower than 1,280, and 56 bytes of header: the way carries less.
+    let mut rig = Rig::with(|s| {
+        telling(s);
+        net::set_mtu(s, LAN, 1300);
+        s.dests.iter_mut().for_each(|d| d.mtu -= 56);
+    });
+    let talk = Talk::open(&mut rig, 0, udp(V6), (1, 700));
+    let out = rig.feed(WAN, &talk.original(0).payload(&[7; 1232]).bytes());
+    assert_eq!(out.sent.len(), 2, "{:?}", rig.drops());
+    assert_eq!(together(&out.sent).2[56..], [7; 1232]);
 }
 
 #[test]

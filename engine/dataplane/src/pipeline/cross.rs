@@ -55,7 +55,8 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         (next, mtu): (Next, u16),
     ) {
-        let Some((frame, fit)) = self.cross_fits(t, frame, p, mtu) else { return };
+        let by = self.introduced_by(id, way);
+        let Some((frame, fit)) = self.cross_fits(t, frame, p, (mtu, by)) else { return };
         // What this makes of the old header's addresses goes with that header.
         let Some(mut frame) = self.transform(t, frame, p, id, way) else { return };
         let r = self.conns.rewrite(id, way);
@@ -69,7 +70,7 @@ impl<F: Frame> Core<F> {
             }
             cross::give_checksum(segment, (r.src, r.dst));
         }
-        self.cross_over(t, frame, p, (r.src, r.dst), (next, fit));
+        self.cross_over(t, frame, p, (r.src, r.dst), (next, fit), by);
     }
 
     /// The same for a later fragment, which only its addresses tell from others.
@@ -82,7 +83,7 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         mtu: u16,
     ) {
-        let Some((mut frame, fit)) = self.cross_fits(t, frame, p, mtu) else { return };
+        let Some((mut frame, fit)) = self.cross_fits(t, frame, p, (mtu, 0)) else { return };
         if let Some(known) = self.fragments.known(&key) {
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
         }
@@ -100,23 +101,24 @@ impl<F: Frame> Core<F> {
                 None => return t.stats.drop(DropReason::NoRoute),
             },
         };
-        self.cross_over(t, frame, p, (r.src, r.dst), (next, fit));
+        self.cross_over(t, frame, p, (r.src, r.dst), (next, fit), 0);
     }
 
-    /// Gives the frame back where it may go on, with how it fits a way of this MTU.
+    /// Gives the frame back where it may go on, with how it fits a way of this MTU, when it has
+    /// grown by so much.
     fn cross_fits<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
-        mtu: u16,
+        (mtu, by): (u16, u16),
     ) -> Option<(F, Fit)> {
         if p.ttl <= 1 {
             self.refuse(t, frame, p, DropReason::TtlExceeded, Answer::TimeExceeded);
             return None;
         }
         let header_len = usize::from(p.l4 - p.l3);
-        let fit = Header::of(frame.data(), p).fit(header_len, mtu.into());
+        let fit = Header::of(frame.data(), p).fit(header_len, mtu.into(), by.into());
         if let Fit::TooBig(mtu) = fit {
             self.refuse(t, frame, p, DropReason::TooBig, Answer::TooBig(mtu));
             return None;
@@ -132,6 +134,7 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         ends: (Addr, Addr),
         (next, fit): (Next, Fit),
+        by: u16,
     ) {
         let id = self.next_id() as u16;
         let l3 = usize::from(p.l3);
@@ -157,7 +160,7 @@ impl<F: Frame> Core<F> {
             let header = Header::of(frame.data(), p);
             // The rest is Ethernet padding, of which a longer header needs none.
             frame.set_len(usize::from(p.l4) + header.payload);
-            match header.write(&mut frame, p.l4.into(), ends, id) {
+            match header.write(&mut frame, p.l4.into(), ends, (id, by)) {
                 Some(l3) => self.cross_emit(t, frame, l3, next),
                 None => t.stats.drop(DropReason::NoHeadroom),
             }

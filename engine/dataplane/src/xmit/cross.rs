@@ -121,8 +121,8 @@ impl Header {
     }
 
     /// Whether its packet, with an IP header of `header_len`, fits a way of `mtu` in the other
-    /// family.
-    pub fn fit(&self, header_len: usize, mtu: usize) -> Fit {
+    /// family. It will grow by `by` on its way, of which the MTU knows already.
+    pub fn fit(&self, header_len: usize, mtu: usize, by: usize) -> Fit {
         let len = self.other_len() + self.payload;
         let told = |mtu: usize| Fit::TooBig(mtu.min(u16::MAX.into()) as u16);
         match (self.family, self.whole) {
@@ -131,7 +131,7 @@ impl Header {
             }
             // What a sender lets be cut he will not learn an MTU for, and v6 routers do not cut
             // (RFC 7915 section 4).
-            (Family::V4, false) if len > ipv6::MIN_MTU => Fit::Cut(header_len + CUT),
+            (Family::V4, false) if len + by > ipv6::MIN_MTU => Fit::Cut(header_len + CUT),
             // Smaller ones are cut on their way out.
             (Family::V6, _) if len > mtu && len > MAY_CUT && self.place.is_none() => {
                 told((mtu + ipv6::LEN - ipv4::LEN).max(ipv6::MIN_MTU))
@@ -141,20 +141,20 @@ impl Header {
     }
 
     /// Writes it as a header of the other family before the transport at `l4`, and gives the place
-    /// where it begins. `id` serves what is no fragment yet. None where the headroom does not
-    /// suffice.
+    /// where it begins. `id` serves what is no fragment yet; `by` is what the packet has grown by.
+    /// None where the headroom does not suffice.
     pub fn write<F: Frame>(
         &self,
         frame: &mut F,
         l4: usize,
         (src, dst): (Addr, Addr),
-        id: u16,
+        (id, by): (u16, u16),
     ) -> Option<usize> {
         let l4 = room(frame, l4, self.other_len())?;
         let l3 = l4 - self.other_len();
         let ip = &mut frame.data_mut()[l3..];
         match self.family {
-            Family::V6 => self.as_v4((src, dst), id).write(ip),
+            Family::V6 => self.as_v4((src, dst), (id, by)).write(ip),
             Family::V4 => {
                 self.as_v6((src, dst)).write(ip);
                 if let Some(place) = self.place {
@@ -168,11 +168,11 @@ impl Header {
         Some(l3)
     }
 
-    fn as_v4(&self, (src, dst): (Addr, Addr), id: u16) -> ipv4::Header {
+    fn as_v4(&self, (src, dst): (Addr, Addr), (id, by): (u16, u16)) -> ipv4::Header {
         let total = ipv4::LEN + self.payload;
         let (id, fragment) = match self.place {
             Some(p) => (p.id as u16, (p.from / 8) | if p.more { ipv4::MF } else { 0 }),
-            None => (id, if total > MAY_CUT { ipv4::DF } else { 0 }),
+            None => (id, if total > MAY_CUT + usize::from(by) { ipv4::DF } else { 0 }),
         };
         let (total, protocol) = (total as u16, other_number(self.number));
         ipv4::Header { tos: self.tos, total, id, fragment, ttl: self.ttl, protocol, src, dst }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn v4_with_df_learns_an_mtu_less_what_the_header_grows_by() {
-        let fits = |payload, piece| header(Family::V4, true, payload, piece).fit(20, 1400);
+        let fits = |payload, piece| header(Family::V4, true, payload, piece).fit(20, 1400, 0);
         assert_eq!(fits(1360, false), Fit::Whole);
         assert_eq!(fits(1361, false), Fit::TooBig(1380));
         assert_eq!(fits(1352, true), Fit::Whole);
@@ -237,27 +237,32 @@ mod tests {
 
     #[test]
     fn v4_without_df_is_cut_to_what_every_v6_link_carries() {
-        let fits = |payload, piece| header(Family::V4, false, payload, piece).fit(24, 1500);
+        let fits = |payload, piece| header(Family::V4, false, payload, piece).fit(24, 1500, 0);
         assert_eq!(fits(1240, false), Fit::Whole);
         assert_eq!(fits(1241, false), Fit::Cut(24 + 1232));
         assert_eq!(fits(1232, true), Fit::Whole);
         assert_eq!(fits(1240, true), Fit::Cut(24 + 1232));
+        // With a PROXY header to come.
+        let grows = |payload| header(Family::V4, false, payload, false).fit(24, 1472, 28);
+        assert_eq!((grows(1212), grows(1213)), (Fit::Whole, Fit::Cut(24 + 1232)));
     }
 
     #[test]
     fn v6_learns_an_mtu_of_at_least_1280_and_smaller_ones_may_be_cut() {
-        let fits = |payload, mtu| header(Family::V6, true, payload, false).fit(40, mtu);
+        let fits = |payload, mtu| header(Family::V6, true, payload, false).fit(40, mtu, 0);
         assert_eq!(fits(1380, 1400), Fit::Whole);
         assert_eq!(fits(1381, 1400), Fit::TooBig(1420));
         assert_eq!(fits(1240, 600), Fit::Whole);
         assert_eq!(fits(1241, 600), Fit::TooBig(1280));
-        assert_eq!(header(Family::V6, true, 1400, true).fit(48, 600), Fit::Whole);
+        assert_eq!(header(Family::V6, true, 1400, true).fit(48, 600, 0), Fit::Whole);
     }
 
     #[test]
     fn df_is_for_what_is_larger_than_1260() {
         let ends = (Addr::v4(1), Addr::v4(2));
-        let fragment = |payload| header(Family::V6, true, payload, false).as_v4(ends, 5).fragment;
-        assert_eq!((fragment(1240), fragment(1241)), (0, ipv4::DF));
+        let fragment =
+            |payload, by| header(Family::V6, true, payload, false).as_v4(ends, (5, by)).fragment;
+        assert_eq!((fragment(1240, 0), fragment(1241, 0)), (0, ipv4::DF));
+        assert_eq!((fragment(1296, 56), fragment(1297, 56)), (0, ipv4::DF));
     }
 }

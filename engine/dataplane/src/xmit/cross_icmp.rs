@@ -66,7 +66,7 @@ pub fn translate<F: Frame>(
     frame.set_len(q.l4 + quoted);
     let segment = room(frame, q.l4, headers).ok_or(DropReason::NoHeadroom)?;
     // The quoted packet travelled the other way.
-    inner.write(frame, segment, (r.dst, r.src), 0).ok_or(DropReason::NoHeadroom)?;
+    inner.write(frame, segment, (r.dst, r.src), (0, 0)).ok_or(DropReason::NoHeadroom)?;
     let at = segment - inner.other_len() - icmp::LEN;
     let ends = (t.new_src.unwrap_or(r.src), r.dst);
     let message = &mut frame.data_mut()[at..];
@@ -79,7 +79,7 @@ pub fn translate<F: Frame>(
     };
     let sum = checksum::finish(checksum::sum(message, start));
     put16(message, icmp::CHECKSUM, sum);
-    outer.write(frame, at, ends, id).ok_or(DropReason::NoHeadroom)
+    outer.write(frame, at, ends, (id, 0)).ok_or(DropReason::NoHeadroom)
 }
 
 /// Where the quoted packet ends. Behind it there may be extensions (RFC 4884), which the message
