@@ -4,6 +4,7 @@
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::OnIdle;
 use pointsman_dataplane::snapshot::Route;
 use pointsman_dataplane::snapshot::Routes;
@@ -274,6 +275,31 @@ fn with_last_hop_resets_of_idle_conns_and_errors_out_of_tunnels_go_the_same_way(
         let error = Packet::icmp(hop, outer.src.ip(), unreachable, [0; 4], &outer.ip);
         let told = rig.feed(LAN, &error.from_lan(net::dest_mac(2)).bytes()).seen();
         assert_eq!((told.dst.ip(), told.eth.0), (talk.client.ip(), THIRD_MAC));
+    }
+}
+
+/// Its service is gone, but the conn knows where its client is.
+#[test]
+fn a_conns_last_hop_outlives_its_service() {
+    for family in net::FAMILIES {
+        let mut rig = rig(1, |s| {
+            last_hop(s);
+            s.dests.iter_mut().for_each(|d| d.traits.on_dead = OnDead::Reset);
+        });
+        let talk = Talk::tcp(&mut rig, family, Forward::FullNat);
+        talk.answer(&mut rig, flag::SYN | flag::ACK);
+        rig.feed(LAN, &by_third(talk.original(flag::ACK)).bytes());
+        rig.reload(|s| {
+            let gone = s.services.remove(net::service_index(family, Proto::Tcp, Forward::FullNat));
+            gone.dests.iter().for_each(|d| s.dests[d.id.0 as usize].removed = true);
+        });
+        let told = rig.pass(Duration::from_secs(1)).sent;
+        let told = told.iter().map(|s| see::see(&s.bytes)).find(|s| s.dst == talk.client);
+        assert_eq!(told.expect("the client is told").eth.0, THIRD_MAC);
+        // It has missed that, and is told again.
+        let again = rig.feed(LAN, &by_third(talk.original(flag::ACK)).bytes()).seen();
+        assert_eq!((again.dst, again.tcp.map(|t| t.0)), (talk.client, Some(flag::RST)));
+        assert_eq!(again.eth.0, THIRD_MAC);
     }
 }
 

@@ -71,10 +71,21 @@ impl<F: Frame> Core<F> {
         let l3 = p.l3 as usize;
         if t.snap.is_vip(p.tuple.src) {
             self.tell_dest(t, frame, p, src);
-        } else if t.snap.is_last_hop(&p.tuple) {
+        } else if self.goes_back(t, p) {
             out::send_fitting(t, frame, l3, t.port, sender);
         } else {
             self.send_toward(t, frame, l3, p.tuple.src);
+        }
+    }
+
+    /// Whether answers to a packet go where it came from: as its conn does, whose service may be
+    /// gone, else as its service says.
+    fn goes_back<P>(&self, t: &Turn<'_, F, P>, p: &Parsed) -> bool {
+        match self.conns.find(self.conns.hash(&p.tuple), &p.tuple) {
+            Some((id, Direction::Original)) if self.conns.get(id).elsewhere().is_none() => {
+                self.conns.get(id).has_last_hop()
+            }
+            _ => t.snap.is_last_hop(&p.tuple),
         }
     }
 
