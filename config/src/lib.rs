@@ -47,6 +47,7 @@ pub use model::Idle;
 pub use model::LeaveWith;
 pub use model::OnDead;
 pub use model::OnIdle;
+pub use model::Oversize;
 pub use model::Port;
 pub use model::Protocol;
 pub use model::Route;

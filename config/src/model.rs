@@ -233,6 +233,8 @@ pub struct Service {
     pub on_idle: OnIdle,
     /// What clients get for whose conns no local port or no room is left.
     pub exhausted: Exhausted,
+    /// What becomes of packets that with a tunnel's header are larger than their way.
+    pub oversize: Oversize,
     /// How dests learn of their clients; not off only for full-NAT.
     pub client_address: ClientAddress,
     /// Clients that tell the dest by themselves; host bits are zero.
@@ -505,6 +507,16 @@ words! {
 
 words! {
     /// What clients get for whose conns no local port or no room is left.
+words! {
+    /// What becomes of packets that with a tunnel's header are larger than their way.
+    Oversize "oversize setting" {
+        /// Their sender learns the MTU; those that may be fragmented are.
+        TooBig "too-big" "toobig" "icmp" "pmtu",
+        /// The tunnel's packet goes in fragments, whatever its sender says.
+        Fragment "fragment" "fragments" "cut",
+    }
+}
+
     Exhausted "exhausted setting" {
         /// Nothing: they try again.
         Drop "drop" "ignore" "silent",

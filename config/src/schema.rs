@@ -129,6 +129,7 @@ pub(crate) const SERVICE: Schema = Schema {
         ("on_dead", "\"reset\""),
         ("on_idle", "\"reset\""),
         ("exhausted", "\"drop\""),
+        ("oversize", "\"too-big\""),
         ("client_address", "\"proxy-v2\""),
         ("proxy_in", "[\"10.1.0.0/24\"]"),
         ("dest", "[[service.dest]]"),

@@ -12,6 +12,7 @@ use crate::model::Dest;
 use crate::model::Forward;
 use crate::model::OnDead;
 use crate::model::OnIdle;
+use crate::model::Oversize;
 use crate::model::Port;
 use crate::model::Protocol;
 use crate::model::Scheduler;
@@ -131,6 +132,7 @@ pub(super) fn check(
         let Some(forward) = service.forward else { continue };
         let pool = check_pool(report, service, address.value, forward, &around);
         endings::check(report, service);
+        check_oversize(report, service, forward.value);
         check_own_vip(report, address, forward.value, ways);
         let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
@@ -165,6 +167,7 @@ pub(super) fn check(
             on_dead: service.on_dead.map_or(OnDead::Keep, |at| at.value),
             on_idle: service.on_idle.map_or(OnIdle::Forget, |at| at.value),
             exhausted: service.exhausted,
+            oversize: service.oversize.map_or(Oversize::TooBig, |at| at.value),
             client_address,
             proxy_in: service.proxy_in.iter().map(|prefix| prefix.value).collect(),
             vip,
@@ -173,6 +176,14 @@ pub(super) fn check(
     }
     pairs.compare(report, raw, &services);
     services
+}
+
+/// Only a tunnel makes packets larger than their senders know.
+fn check_oversize(report: &mut Report<'_>, service: &RawService, forward: Forward) {
+    if let Some(at) = service.oversize.filter(|_| forward != Forward::Tunnel) {
+        let help = "leave it out: it is for forward = \"tunnel\"";
+        report.error(at.span, format!("{forward} makes no packet larger"), help);
+    }
 }
 
 /// What belongs to the scheduler: its flags, and the buckets of mh, which this gives.

@@ -11,6 +11,7 @@ use crate::model::Forward;
 use crate::model::IcmpSource;
 use crate::model::OnDead;
 use crate::model::OnIdle;
+use crate::model::Oversize;
 use crate::model::Protocol;
 use crate::model::Scheduler;
 use crate::model::SchedulerFlag;
@@ -66,6 +67,7 @@ pub(crate) struct RawService {
     pub(crate) on_dead: Option<At<OnDead>>,
     pub(crate) on_idle: Option<At<OnIdle>>,
     pub(crate) exhausted: Exhausted,
+    pub(crate) oversize: Option<At<Oversize>>,
     pub(crate) client_address: Option<At<ClientAddress>>,
     pub(crate) proxy_in: Vec<At<Prefix>>,
     /// Where `proxy_in` is given.
@@ -159,6 +161,7 @@ impl RawService {
             on_dead: table.word(report, "on_dead"),
             on_idle: table.word(report, "on_idle"),
             exhausted: or(table.word(report, "exhausted"), Exhausted::Drop),
+            oversize: table.word(report, "oversize"),
             client_address: table.word(report, "client_address"),
             proxy_in: table.parsed_list(report, "proxy_in", address::parse_destination),
             proxy_in_at: table.has("proxy_in").then(|| table.span_of("proxy_in")),

@@ -978,6 +978,36 @@ address = "10.2.0.2"
 }
 
 refuses! {
+    refuses_oversize_where_no_tunnel_is, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "dr"
+oversize = "fragment"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.101:80"
+forward = "tunnel"
+oversize = "cut"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.102:80"
+forward = "tunnel"
+oversize = "fragment"
+[[service.dest]]
+address = "10.2.0.2""##,
+r##"
+pm.toml:4:12: error: dr makes no packet larger
+    4 | oversize = "fragment"
+      |            ^^^^^^^^^^ leave it out: it is for forward = "tunnel"
+pm.toml:10:12: error: unknown oversize setting "cut"
+   10 | oversize = "cut"
+      |            ^^^^^ expected one of too-big, fragment; did you mean "fragment"?"##
+}
+
+refuses! {
     refuses_an_unknown_exhausted_setting, PORTS,
 r##"
 [[service]]

@@ -150,6 +150,8 @@ pub struct Traits {
     pub on_idle: OnIdle,
     /// What a client is told for whose conn ports or room have run out.
     pub exhausted: Closed,
+    /// Whether a tunnel's packets that are larger than their way go in fragments.
+    pub cuts_outer: bool,
     /// Where packets go.
     pub target: Target,
     /// Whether and how dests are told who their clients are; full-NAT only.
@@ -170,6 +172,7 @@ impl Default for Traits {
             on_dead: OnDead::Keep,
             on_idle: OnIdle::Forget,
             exhausted: Closed::Drop,
+            cuts_outer: false,
             target: Target::Dest,
             client_address: ClientAddress::Off,
         }

@@ -292,7 +292,8 @@ impl<F: Frame> Core<F> {
         if conn.forward() == Forward::Tunnel {
             let p = reset::parsed(&frame, ethernet::LEN, &tuple);
             self.ip_id = self.ip_id.wrapping_add(1);
-            if !tunnel::encapsulate(&mut frame, &p, dest.tunnel_source, dest.addr, self.ip_id) {
+            let ends = (dest.tunnel_source, dest.addr);
+            if !tunnel::encapsulate(&mut frame, &p, ends, self.ip_id, dest.traits.cuts_outer) {
                 return t.stats.drop(DropReason::NoHeadroom);
             }
         }

@@ -33,6 +33,7 @@ mod refuse;
 mod route;
 mod seek;
 mod snat;
+mod tunnels;
 mod upkeep;
 mod way;
 
@@ -175,9 +176,9 @@ struct Core<F> {
     fragments: Fragments<F>,
     limit: Limit,
     introductions: proxy::Introductions,
-    /// Counts opens under full-NAT, so that pools' addresses take turns.
     /// While a conn is exchanged for another one: the worker that sent it here.
     sender: Option<usize>,
+    /// Counts opens under full-NAT, so that pools' addresses take turns.
     turn: usize,
     /// Identification of tunnel packets without DF.
     ip_id: u16,
@@ -243,8 +244,8 @@ impl<F: Frame> Pipeline<F> {
             fragments: Fragments::new(),
             limit: Limit::new(),
             introductions: proxy::Introductions::new(),
-            turn: 0,
             sender: None,
+            turn: 0,
             // Apart from each other, so that their packets to one dest are.
             ip_id: (setup.secret[0] as usize + setup.worker * 65_536 / setup.workers) as u16,
             upkeep: upkeep::Upkeep::default(),
@@ -506,9 +507,9 @@ impl<F: Frame> Core<F> {
             Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
             Forward::Tunnel => {
                 let dest = t.snap.dest(conn.dest());
-                let (src, dst) = (dest.tunnel_source, dest.addr);
+                let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
                 self.ip_id = self.ip_id.wrapping_add(1);
-                if !tunnel::encapsulate(&mut frame, p, src, dst, self.ip_id) {
+                if !tunnel::encapsulate(&mut frame, p, ends, self.ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 }

@@ -21,7 +21,7 @@ use crate::xmit::fragment;
 use arrayvec::ArrayVec;
 
 /// Pieces of one packet: 65,535 bytes over the smallest MTU (576) are 119.
-const MAX_FRAGMENTS: usize = 128;
+pub(super) const MAX_FRAGMENTS: usize = 128;
 
 /// Writes the Ethernet header before the IP packet at `l3` and gives the frame to its port.
 #[inline(always)]

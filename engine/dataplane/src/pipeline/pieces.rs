@@ -248,7 +248,8 @@ impl<F: Frame> Core<F> {
         if self.conns.get(id).is_crossed() {
             return self.cross_piece(t, frame, p, key, (id, way), mtu);
         }
-        let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let largest = self.largest(t, (id, way), mtu);
+        let Some(mut frame) = self.check_limits(t, frame, p, largest) else { return };
         if source_changes(forward, way)
             && let Some(known) = self.fragments.known(&key)
         {
@@ -268,7 +269,7 @@ impl<F: Frame> Core<F> {
             },
         }
         match to.filter(|_| by_route) {
-            None => self.emit_fitting(t, frame, p.l3 as usize, dest.hop),
+            None => self.emit_outer(t, frame, p.l3 as usize, id, dest.hop),
             Some(to) => self.send_by(t, frame, p.l3 as usize, to),
         }
     }
@@ -285,7 +286,6 @@ impl<F: Frame> Core<F> {
         if let Ok((key, _)) = read(frame.data(), p) {
             let known = Known { tuple: *tuple, id: self.next_id() };
             self.fragments.learn(key, known, t.stamp);
-        }
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
         }
     }
@@ -296,6 +296,7 @@ impl<F: Frame> Core<F> {
         let place = Header::of(frame.data(), p).place;
         if let Some(key) = place.and_then(|place| self.fragments.numbered(&p.tuple, place.id)) {
             rewrite::set_fragment_id(frame.data_mut(), p, key.id);
+        }
     }
 
     /// The datagram after which a conn ends (`Traits::replies`): it ends at once, or when the

@@ -109,9 +109,9 @@ impl<F: Frame> Core<F> {
             }
             Forward::Dr => rewrite::decrement_ttl(data, p),
             Forward::Tunnel => {
-                let (src, dst) = (dest.tunnel_source, dest.addr);
+                let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
                 self.ip_id = self.ip_id.wrapping_add(1);
-                if !tunnel::encapsulate(&mut frame, p, src, dst, self.ip_id) {
+                if !tunnel::encapsulate(&mut frame, p, ends, self.ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 }

@@ -354,10 +354,14 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         (hop, mtu): (Hop, u16),
     ) {
-        let Some(mut frame) = self.check_limits(t, frame, p, mtu) else { return };
+        let largest = self.largest(t, (id, way), mtu);
+        let Some(mut frame) = self.check_limits(t, frame, p, largest) else { return };
         self.renumber(&mut frame, p, (id, way), mtu);
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
-        self.emit_fitting(t, frame, p.l3 as usize, hop);
+        match way {
+            Direction::Original => self.emit_outer(t, frame, p.l3 as usize, id, hop),
+            Direction::Reply => self.emit_fitting(t, frame, p.l3 as usize, hop),
+        }
     }
 
     /// Gives the frame back where it may go on, be it in fragments.

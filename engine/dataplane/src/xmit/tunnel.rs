@@ -20,9 +20,15 @@ pub const fn overhead(family: Family) -> usize {
 }
 
 /// Puts a packet into a packet from `src` to `dst`, which are of its own family. The outer header
-/// then lies where the inner one was. `id` serves packets without DF. False, and unchanged, where
-/// the headroom does not suffice.
-pub fn encapsulate<F: Frame>(frame: &mut F, p: &Parsed, src: Addr, dst: Addr, id: u16) -> bool {
+/// then lies where the inner one was. `id` serves packets without DF: where `may_cut`, all of them.
+/// False, and unchanged, where the headroom does not suffice.
+pub fn encapsulate<F: Frame>(
+    frame: &mut F,
+    p: &Parsed,
+    (src, dst): (Addr, Addr),
+    id: u16,
+    may_cut: bool,
+) -> bool {
     let (l3, family) = (p.l3 as usize, p.family);
     // Ethernet padding must not become payload of the outer packet.
     if !frame.set_len(p.end as usize) || !frame.prepend(overhead(family)) {
@@ -35,7 +41,7 @@ pub fn encapsulate<F: Frame>(frame: &mut F, p: &Parsed, src: Addr, dst: Addr, id
     match family {
         Family::V4 => {
             let inner = &ip[ipv4::LEN..];
-            let df = get16(inner, ipv4::FRAGMENT) & ipv4::DF;
+            let df = if may_cut { 0 } else { get16(inner, ipv4::FRAGMENT) & ipv4::DF };
             let header = ipv4::Header {
                 tos: outer_class(inner[ipv4::TOS]),
                 total: payload + ipv4::LEN as u16,

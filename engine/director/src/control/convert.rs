@@ -278,6 +278,13 @@ pub(super) fn on_idle(on_idle: pointsman_config::OnIdle) -> OnIdle {
     }
 }
 
+pub(super) fn exhausted(exhausted: pointsman_config::Exhausted) -> Closed {
+    match exhausted {
+        pointsman_config::Exhausted::Drop => Closed::Drop,
+        pointsman_config::Exhausted::Reject => Closed::Reject,
+    }
+}
+
 /// What a service says of its conns. Without `mss` SYNs are clamped to what the smallest port
 /// carries; UDP conns under full-NAT hold a port and so live shorter than elsewhere (RFC 4787
 /// section 4.3).
@@ -304,10 +311,8 @@ pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Tr
         shows_routers: service.icmp_source == pointsman_config::IcmpSource::Router,
         on_dead: on_dead(service.on_dead),
         on_idle: on_idle(service.on_idle),
-        exhausted: match service.exhausted {
-            pointsman_config::Exhausted::Drop => Closed::Drop,
-            pointsman_config::Exhausted::Reject => Closed::Reject,
-        },
+        exhausted: exhausted(service.exhausted),
+        cuts_outer: service.oversize == pointsman_config::Oversize::Fragment,
         target: Target::Dest,
         client_address: client_address(service.client_address),
     }
