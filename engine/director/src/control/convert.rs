@@ -287,16 +287,15 @@ pub(super) fn exhausted(exhausted: pointsman_config::Exhausted) -> Closed {
 
 /// What a service says of its conns. Without `mss` SYNs are clamped to what the smallest port
 /// carries; UDP conns under full-NAT hold a port and so live shorter than elsewhere (RFC 4787
-/// section 4.3).
-pub(super) fn traits(service: &pointsman_config::Service, next: &Snapshot) -> Traits {
+/// section 4.3), unless it is to a well-known one, `dport`.
+pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Snapshot) -> Traits {
     use pointsman_config::Forward;
     // Between families the larger header counts, whichever side it is on.
     let v4 = service.address.is_ipv4() && service.dests.iter().all(|d| d.address.is_ipv4());
     let headers = if v4 { 40 } else { 60 };
     let smallest = next.ports.iter().map(|p| p.mtu).min().unwrap_or(u16::MAX);
-    let well_known = service.address.port() < 1024;
     let udp = match service.forward {
-        Forward::FullNat if well_known => 30,
+        Forward::FullNat if dport < 1024 => 30,
         Forward::FullNat => 120,
         _ => 0,
     };

@@ -222,7 +222,7 @@ impl Builder {
             let weight = u32::from(dest.weight);
             let source = source(next, service.pool, dest.address.ip().into());
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
-            built.traits = convert::traits(service, next);
+            built.traits = convert::traits(service, built.port, next);
             built.mtu -= convert::overhead(&built.traits, &key);
             listed.push(self.plan_dest(key, built, inputs, plan, fresh)?);
         }

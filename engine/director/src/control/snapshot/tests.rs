@@ -632,3 +632,44 @@ fn dests_that_are_told_of_their_clients_keep_room_for_it_in_datagrams() {
     let mtus: Vec<_> = world.current.dests.iter().map(|d| (d.removed, d.mtu)).collect();
     assert_eq!(mtus, [(true, 1368), (false, 1400)]);
 }
+
+/// RFC 4787 section 4.3: at least two minutes, less only for well-known ports. What counts is the
+/// dest's port, not the VIP's.
+#[test]
+fn udp_conns_under_full_nat_live_120_s_by_default_and_30_s_to_a_well_known_dport() {
+    let mut world = World::new(16);
+    let with = |vport, forward: &str, dport, more: &str| {
+        format!(
+            "{PORTS}[[service]]\naddress = '10.1.0.100:{vport}'\nprotocol = 'udp'\n\
+             forward = '{forward}'\n{more}\n[[service.dest]]\naddress='10.2.0.2:{dport}'\n"
+        )
+    };
+    for (vport, forward, dport, more, seconds) in [
+        (53, "fullnat", 5353, "pool = 'l'", 120),
+        (5353, "fullnat", 53, "pool = 'l'", 30),
+        (53, "fullnat", 1023, "pool = 'l'", 30),
+        (53, "fullnat", 1024, "pool = 'l'", 120),
+        (53, "fullnat", 1024, "pool = 'l'\nudp_timeout = 7", 7),
+        (53, "nat", 53, "", 300),
+    ] {
+        world.load(&with(vport, forward, dport, more));
+        let dest = world.current.services[0].dests[0].id;
+        let timeout = world.current.dest(dest).traits.udp_timeout;
+        assert_eq!(timeout, seconds * 1000, "{forward} {vport} to {dport} {more}");
+    }
+}
+
+#[test]
+fn oversize_reaches_the_dests_of_a_tunnel() {
+    let mut world = World::new(16);
+    for (more, cuts_outer) in
+        [("", false), ("oversize = 'too-big'", false), ("oversize = 'fragment'", true)]
+    {
+        world.load(&format!(
+            "{PORTS}[[service]]\naddress = '10.1.0.100:80'\nforward = 'tunnel'\n{more}\n\
+             [[service.dest]]\naddress='10.2.0.2'\n"
+        ));
+        let dest = world.current.services[0].dests[0].id;
+        assert_eq!(world.current.dest(dest).traits.cuts_outer, cuts_outer, "{more}");
+    }
+}
