@@ -277,6 +277,8 @@ pub struct Snat {
     pub mss: Option<u16>,
     /// Seconds a UDP conn lives without a packet; none: 120.
     pub udp_timeout: Option<u32>,
+    /// What servers get for whose conns no local port or no room is left.
+    pub exhausted: Exhausted,
     /// Routers, with port 0, all of the family of all sources; empty: by route.
     pub dests: Vec<Dest>,
 }
@@ -506,8 +508,6 @@ words! {
 }
 
 words! {
-    /// What clients get for whose conns no local port or no room is left.
-words! {
     /// What becomes of packets that with a tunnel's header are larger than their way.
     Oversize "oversize setting" {
         /// Their sender learns the MTU; those that may be fragmented are.
@@ -517,6 +517,8 @@ words! {
     }
 }
 
+words! {
+    /// What clients get for whose conns no local port or no room is left.
     Exhausted "exhausted setting" {
         /// Nothing: they try again.
         Drop "drop" "ignore" "silent",

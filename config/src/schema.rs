@@ -153,6 +153,7 @@ pub(crate) const SNAT: Schema = Schema {
         ("retries", "1"),
         ("mss", "1360"),
         ("udp_timeout", "120"),
+        ("exhausted", "\"drop\""),
         ("dest", "[[snat.dest]]"),
     ],
 };

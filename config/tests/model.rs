@@ -7,6 +7,7 @@ use pointsman_config::Closed;
 use pointsman_config::Config;
 use pointsman_config::Dest;
 use pointsman_config::Device;
+use pointsman_config::Exhausted;
 use pointsman_config::Forward;
 use pointsman_config::Hugepages;
 use pointsman_config::IcmpSource;
@@ -421,6 +422,7 @@ scheduler = "wrr"
 retries = 3
 mss = 1200
 udp_timeout = 7
+exhausted = "reject"
 [[snat.dest]]
 address = "10.1.0.2"
 weight = 0
@@ -449,6 +451,7 @@ address = "10.1.0.254"
         retries: 0,
         mss: None,
         udp_timeout: None,
+        exhausted: Exhausted::Drop,
         dests: vec![],
     };
     assert_eq!(*first, expected);
@@ -464,6 +467,7 @@ address = "10.1.0.254"
         retries: 3,
         mss: Some(1200),
         udp_timeout: Some(7),
+        exhausted: Exhausted::Reject,
         dests: vec![router(2, 0), router(3, 1)],
     };
     assert_eq!(*second, expected);

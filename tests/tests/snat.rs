@@ -3,9 +3,12 @@
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::laddr::FIRST_PORT;
 use pointsman_dataplane::laddr::PORTS;
+use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::sched::Sched;
+use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Family::V4;
@@ -478,6 +481,72 @@ fn fragments_of_a_servers_datagram_pass_in_any_order() {
     }
 }
 
+/// What comes out of fragments that arrive one by one, put together: ends, and the checksum's worth.
+fn together(rig: &mut Rig, from: PortId, pieces: &[Packet]) -> Option<(Seen, Sum)> {
+    let mut sent = Vec::new();
+    for (n, piece) in pieces.iter().enumerate() {
+        sent.extend(rig.feed_at(n % rig.worker_count(), from, &[&piece.bytes()]).sent);
+    }
+    assert!(sent.is_empty() || sent.len() == pieces.len(), "{:?}", rig.drops());
+    let frames: Vec<_> = sent.into_iter().map(|s| s.bytes).collect();
+    let ids: BTreeSet<_> = frames.iter().map(|f| see::see(f).id).collect();
+    assert!(ids.len() < 2, "{ids:?}");
+    let first = frames.iter().map(|f| see::see(f)).find(|s| s.fragment.1 == 0)?;
+    Some((first, see::sums(&frames).unwrap()[0]))
+}
+
+#[test]
+fn echoes_in_fragments_pass_both_ways_in_any_order() {
+    for workers in WORKERS {
+        for family in net::FAMILIES {
+            for routing in [false, true] {
+                let mut rig = snat::rig(workers, |s| s.routing = routing);
+                for (n, order) in [[0, 1, 2], [2, 1, 0], [1, 0, 2]].into_iter().enumerate() {
+                    let (server, host) = Conn::ends(family, icmp(family), n as u8, 5000);
+                    let echo = snat::echo(server.ip(), host.ip(), true, server.port());
+                    let whole = echo.payload(&[7; 64]).from_lan(net::dest_mac(0)).cut(3, &[16, 40]);
+                    let pieces = order.map(|i| whole[i].clone());
+                    let (seen, sum) = together(&mut rig, LAN, &pieces).expect("it passes");
+                    assert_eq!((seen.src.ip(), seen.dst.ip()), (snat::laddr(family), host.ip()));
+                    assert_eq!(sum, Sum::Right);
+                    let outside = u16::from_be_bytes([seen.segment[4], seen.segment[5]]);
+                    let reply = snat::echo(host.ip(), snat::laddr(family), false, outside);
+                    let whole = reply.payload(&[7; 64]).cut(9, &[16, 40]);
+                    let pieces = order.map(|i| whole[i].clone());
+                    let (seen, sum) = together(&mut rig, WAN, &pieces).expect("it passes");
+                    assert_eq!((seen.src.ip(), seen.dst.ip()), (host.ip(), server.ip()));
+                    assert_eq!(
+                        (sum, &seen.segment[4..6]),
+                        (Sum::Right, &5000u16.to_be_bytes()[..])
+                    );
+                }
+                assert_eq!(rig.conns().len(), 3);
+                assert!(rig.drops().is_empty(), "{:?}", rig.drops());
+            }
+        }
+    }
+}
+
+/// Fragments of ICMP that no rule translates do not pass with a server's own source, nor is an
+/// echo answered that would have to be put together.
+#[test]
+fn what_cannot_be_translated_of_icmp_in_fragments_is_dropped_by_name() {
+    for family in net::FAMILIES {
+        let (server, host) = Conn::ends(family, icmp(family), 1, 5000);
+        for (to, kind, reason) in [
+            (host.ip(), net::of(family, 13, 139), DropReason::IcmpType),
+            (net::vip(family), net::of(family, 8, 128), DropReason::Protocol),
+        ] {
+            let mut rig = snat::rig(1, |s| s.routing = true);
+            let mut echo = snat::echo(server.ip(), to, true, 7);
+            echo.body = pointsman_tests::craft::Body::Icmp { kind: [kind, 0], rest: [0; 4] };
+            let pieces = echo.payload(&[7; 64]).from_lan(net::dest_mac(0)).cut(3, &[16, 40]);
+            assert!(together(&mut rig, LAN, &pieces).is_none());
+            assert_eq!(rig.drops(), [(DropReason::FragmentOverlap, 2), (reason, 1)]);
+        }
+    }
+}
+
 #[test]
 fn conns_of_a_rule_that_a_reload_took_out_run_to_their_end() {
     for workers in WORKERS {
@@ -600,4 +669,31 @@ fn a_servers_conns_take_the_uplink_of_its_own_address() {
             }
         }
     }
+}
+
+#[test]
+fn a_rule_without_a_port_left_is_counted_and_answered_as_it_says() {
+    for exhausted in [Closed::Drop, Closed::Reject] {
+        let mut rig = snat::rig(1, |s| {
+            s.pools.iter_mut().for_each(|pool| *pool = LocalPool::default());
+            s.dests.iter_mut().for_each(|d| d.traits.exhausted = exhausted);
+        });
+        let mut refused = 0;
+        for (family, proto) in kinds() {
+            let (server, host) = Conn::ends(family, proto, 1, 5000);
+            let out = rig.feed(LAN, &snat::packet(proto, server, host, flag::SYN).bytes());
+            refused += 1;
+            let is_told = exhausted == Closed::Reject && proto != icmp(family);
+            assert_eq!(out.sent.len(), usize::from(is_told), "{family:?} {proto}");
+            assert!(out.sent.iter().all(|s| see::see(&s.bytes).dst.ip() == server.ip()));
+        }
+        assert_eq!(rig.drops(), [(DropReason::NoLease, refused)]);
+        let rule = rig.shared.services.sum(rule_number(), |s| &s.no_lease);
+        assert_eq!(rule, refused, "counted for the rule");
+    }
+}
+
+/// The number of the only rule: after all services.
+fn rule_number() -> usize {
+    net::METHODS.len() * net::PROTOS.len() * net::FAMILIES.len()
 }

@@ -66,6 +66,7 @@ pub(super) fn check(
             retries: rule.retries.unwrap_or(by_default),
             mss: rule.mss,
             udp_timeout: rule.udp_timeout,
+            exhausted: rule.exhausted,
             dests,
         });
     }

@@ -5,6 +5,7 @@ use super::or;
 use super::parse_name;
 use super::reference;
 use crate::address;
+use crate::model::Exhausted;
 use crate::model::Scheduler;
 use crate::model::SnatProtocol;
 use crate::prefix::Prefix;
@@ -33,6 +34,7 @@ pub(crate) struct RawSnat {
     pub(crate) retries: Option<u8>,
     pub(crate) mss: Option<u16>,
     pub(crate) udp_timeout: Option<u32>,
+    pub(crate) exhausted: Exhausted,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -57,6 +59,7 @@ impl RawSnat {
             retries: table.number(report, "retries", 0..=8, "").map(|at| at.value),
             mss: table.number(report, "mss", 88..=8960, "bytes").map(|at| at.value),
             udp_timeout: table.number(report, "udp_timeout", 1..=1_987_200, "s").map(|at| at.value),
+            exhausted: or(table.word(report, "exhausted"), Exhausted::Drop),
             dests: dests.iter().map(|table| read_router(report, table)).collect(),
             whole: false,
         };

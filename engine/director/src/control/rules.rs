@@ -138,6 +138,7 @@ fn traits(snat: &pointsman_config::Snat, target: Target, next: &Snapshot) -> Tra
         mss: snat.mss.unwrap_or(smallest.saturating_sub(headers)),
         udp_timeout: snat.udp_timeout.unwrap_or(UDP_TIMEOUT) * 1000,
         retries: snat.retries,
+        exhausted: convert::exhausted(snat.exhausted),
         target,
         ..Traits::default()
     }
