@@ -277,6 +277,57 @@ fn dr_and_tunnel_leave_mss_and_fast_open_alone() {
     }
 }
 
+/// "TCP-MD5 and TCP-AO: passed untouched under dr and tunnel."
+#[test]
+fn signed_segments_pass_untouched_under_dr_and_tunnel() {
+    let (mut md5, mut ao) = (vec![19, 18], vec![29, 16, 1, 2]);
+    md5.resize(18, 0xaa);
+    md5.extend([1, 1]);
+    ao.resize(16, 0xbb);
+    for family in net::FAMILIES {
+        for forward in [Forward::Dr, Forward::Tunnel] {
+            for options in [&md5, &ao] {
+                let mut rig = rig(|_| {});
+                let (client, vip) =
+                    (net::client(family, 1, 5000), net::service_addr(family, forward));
+                for flags in [flag::SYN, flag::ACK] {
+                    let p = Packet::tcp(client, vip, flags).tcp_options(options);
+                    let seen = rig.feed(WAN, &p.bytes()).seen();
+                    let inner =
+                        if forward == Forward::Tunnel { see::see_ip(&seen.segment) } else { seen };
+                    // Signed are addresses, ports, numbers and data: all but TTL and its checksum.
+                    let (mut got, mut said) = (inner.ip.clone(), p.ip());
+                    for ip in [&mut got, &mut said] {
+                        for i in net::of(family, vec![8, 10, 11], vec![7]) {
+                            ip[i] = 0;
+                        }
+                    }
+                    assert_eq!(got, said);
+                }
+            }
+        }
+    }
+}
+
+/// "MPTCP: capable passes, join needs persistence": without it a join is a conn like any other.
+#[test]
+fn multipath_options_pass_under_plain_nat_and_full_nat() {
+    let capable = [30, 12, 1, 0x81, 1, 2, 3, 4, 5, 6, 7, 8];
+    let join = [30, 12, 0x10, 3, 9, 8, 7, 6, 5, 4, 3, 2];
+    for family in net::FAMILIES {
+        for forward in REWRITTEN {
+            for options in [capable, join] {
+                let mut rig = rig(|_| {});
+                let talk = Talk::tcp(&mut rig, family, forward);
+                for (flags, way) in [(flag::SYN, true), (SYN_ACK, false), (flag::ACK, true)] {
+                    let seen = with_options(&mut rig, &talk, flags, way, &options);
+                    assert_eq!(seen.segment[20..], options);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_fast_open_cookie_becomes_no_operations_under_full_nat_only() {
     for family in net::FAMILIES {

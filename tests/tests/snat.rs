@@ -492,7 +492,7 @@ fn together(rig: &mut Rig, from: PortId, pieces: &[Packet]) -> Option<(Seen, Sum
     let ids: BTreeSet<_> = frames.iter().map(|f| see::see(f).id).collect();
     assert!(ids.len() < 2, "{ids:?}");
     let first = frames.iter().map(|f| see::see(f)).find(|s| s.fragment.1 == 0)?;
-    Some((first, see::sums(&frames).unwrap()[0]))
+    Some((first, see::sums(&frames).expect("whole datagrams")[0]))
 }
 
 #[test]

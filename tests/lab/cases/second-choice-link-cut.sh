@@ -19,10 +19,10 @@ times=
 for n in 1 2 3 4 5 6; do times+="$(connect_time) " || fail "a conn failed: $times"; done
 wait "$BENCH_PID" || fail "wrk failed: $(tail -n 1 "$LAB_DIR/wrk.out")"
 bench_read "$LAB_DIR/wrk.out"
-read -r connect read timeout < <(awk '/Socket errors:/ {gsub(",", ""); print $4, $6, $10; n = 1} END {if (!n) print 0, 0, 0}' "$LAB_DIR/wrk.out")
+read -r connect read write timeout < <(awk '/Socket errors:/ {gsub(",", ""); print $4, $6, $8, $10; n = 1}
+    END {if (!n) print 0, 0, 0, 0}' "$LAB_DIR/wrk.out")
 same "connects that failed" 0 "$connect"
-between "requests that failed: read" 0 64 "$read"
-between "requests that failed: timeout" 0 64 "$timeout"
+between "requests that failed: read, write and timeout, of 64 conns" 0 64 "$((read + write + timeout))"
 between "requests" 1000 10000000 "$BENCH_REQUESTS"
 over=$(status_json | jq '[.services[].dests[] | select(.address == "10.2.0.13:80").passed_over] | add')
 between "SYNs that fn3 left unanswered and another dest got" 10 1000000 "$over"
