@@ -9,7 +9,8 @@
 //!    returns is the model in [`Config`], in which nothing is left to doubt: names have become
 //!    indices, defaults are filled in.
 //!
-//! Nothing here opens a port, a socket or any file but the one that is read.
+//! Nothing here opens a port, a socket or any file but the one that is read and the access lists that
+//! it names.
 
 #![forbid(unsafe_code)]
 
@@ -33,9 +34,11 @@ pub use diagnostic::Severity;
 pub use diagnostic::Underline;
 pub use load::load;
 pub use load::parse;
+pub use model::AccessList;
 pub use model::ClientAddress;
 pub use model::Closed;
 pub use model::Config;
+pub use model::Denied;
 pub use model::Dest;
 pub use model::Device;
 pub use model::Director;

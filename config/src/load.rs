@@ -20,6 +20,8 @@ use toml::de::DeTable;
 
 /// Larger files are refused: no configuration is, and a device file would never end.
 const MAX_BYTES: u64 = 64 << 20;
+/// Of an access list: ten million prefixes and more.
+const MAX_LIST_BYTES: u64 = 512 << 20;
 
 /// Reads and validates a file.
 ///
@@ -30,11 +32,28 @@ const MAX_BYTES: u64 = 64 << 20;
 /// All that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<(Config, Vec<Diagnostic>), Errors> {
     let name = path.display().to_string();
-    let bytes = read(path).map_err(|error| unreadable(&name, &error))?;
+    let bytes = read(path, MAX_BYTES).map_err(|error| unreadable(&name, &error))?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => parse(&name, text),
         Err(error) => Err(not_text(&name, &bytes, error.valid_up_to())),
     }
+}
+
+/// The text of an access list. Other files than regular ones are refused: whoever reloads would
+/// wait for a pipe.
+///
+/// # Errors
+/// Why it cannot be read; with a place where it is no text.
+pub(crate) fn read_list(path: &Path, name: &str) -> Result<String, Errors> {
+    let is_file = std::fs::metadata(path).map(|data| data.is_file() || data.is_dir());
+    let bytes = match is_file {
+        Ok(true) => read(path, MAX_LIST_BYTES),
+        Ok(false) => Err(io::Error::other("not a regular file")),
+        Err(error) => Err(error),
+    };
+    let bytes = bytes.map_err(|error| unreadable_list(name, &error))?;
+    String::from_utf8(bytes)
+        .map_err(|error| not_text(name, error.as_bytes(), error.utf8_error().valid_up_to()))
 }
 
 /// Validates a text; `name` is what messages call the file. A byte order mark and CRLF line ends
@@ -60,17 +79,26 @@ pub fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Errors
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
+}
+
+fn unreadable_list(name: &str, error: &io::Error) -> Errors {
+    let (what, help) = match error.kind() {
+        io::ErrorKind::NotFound => ("no such file", "paths are relative to the configuration file"),
+        io::ErrorKind::FileTooLarge => ("more than 512 MiB", "name a file of prefixes, one a line"),
+        _ => return unreadable(name, error),
+    };
+    whole_file(name, what.to_owned(), help)
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Errors {
@@ -86,6 +114,10 @@ fn unreadable(name: &str, error: &io::Error) -> Errors {
         _ => ("cannot be read", ""),
     };
     let message = if help.is_empty() { format!("{what}: {error}") } else { what.to_owned() };
+    whole_file(name, message, help)
+}
+
+fn whole_file(name: &str, message: String, help: &str) -> Errors {
     let diagnostic = Diagnostic {
         file: name.to_owned(),
         line: 0,

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A whole configuration. Equal if and only if nothing that matters differs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +74,19 @@ pub struct Director {
     pub memory: u32,
     /// Frames in the mempool; `None`: to be derived from the queues.
     pub mbufs: Option<u32>,
+    /// Who may open conns with any service; none: everybody.
+    pub access: Option<Arc<AccessList>>,
+}
+
+/// Who may open conns: the longest prefix decides that holds the client's address.
+#[derive(Debug, Eq, PartialEq)]
+pub struct AccessList {
+    /// Those that may; host bits are zero.
+    pub allow: Vec<Prefix>,
+    /// Those that may not; host bits are zero, and none is in `allow` too.
+    pub deny: Vec<Prefix>,
+    /// Whether those may that no prefix holds.
+    pub others: bool,
 }
 
 impl Director {
@@ -235,6 +249,10 @@ pub struct Service {
     pub exhausted: Exhausted,
     /// What becomes of packets that with a tunnel's header are larger than their way.
     pub oversize: Oversize,
+    /// Who may open conns with it, of those that may at all; none: everybody.
+    pub access: Option<Arc<AccessList>>,
+    /// What clients get that may not.
+    pub denied: Denied,
     /// How dests learn of their clients; not off only for full-NAT.
     pub client_address: ClientAddress,
     /// Clients that tell the dest by themselves; host bits are zero.
@@ -523,6 +541,16 @@ words! {
         /// Nothing: they try again.
         Drop "drop" "ignore" "silent",
         /// RST or port unreachable: they know at once.
+        Reject "reject" "rst" "reset",
+    }
+}
+
+words! {
+    /// What clients get that an access list denies.
+    Denied "denied setting" {
+        /// Nothing.
+        Drop "drop" "ignore" "silent",
+        /// RST or port unreachable.
         Reject "reject" "rst" "reset",
     }
 }

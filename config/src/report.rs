@@ -45,6 +45,8 @@ pub(crate) struct Report<'t> {
     source: Source<'t>,
     findings: Vec<Finding>,
     errors: usize,
+    /// What was found in files that this one names.
+    others: Vec<Errors>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,17 @@ const SHOWN: usize = 100;
 impl<'t> Report<'t> {
     /// Nothing found yet in `text`, the file called `name`.
     pub(crate) fn new(name: &'t str, text: &'t str) -> Self {
-        Self { source: Source::new(name, text), findings: Vec::new(), errors: 0 }
+        Self {
+            source: Source::new(name, text),
+            findings: Vec::new(),
+            errors: 0,
+            others: Vec::new(),
+        }
+    }
+
+    /// What the file is called.
+    pub(crate) fn name(&self) -> &'t str {
+        self.source.name
     }
 
     /// The line of `span`, from 1.
@@ -83,6 +95,12 @@ impl<'t> Report<'t> {
         self.fault(span, Fault::new(message, help));
     }
 
+    /// Reports what was found in a file that this one names, errors among them.
+    pub(crate) fn adopt(&mut self, found: Errors) {
+        self.errors += found.diagnostics.len() + found.left_out;
+        self.others.push(found);
+    }
+
     /// Reports a fault of the value at `span` as an error.
     pub(crate) fn fault(&mut self, span: Span, fault: Fault) {
         self.errors += 1;
@@ -103,7 +121,7 @@ impl<'t> Report<'t> {
         });
     }
 
-    /// All findings in the order of the file.
+    /// All findings in the order of the file, then those of files that it names.
     pub(crate) fn finish(mut self) -> Errors {
         self.findings.sort_by_key(|finding| finding.span);
         if self.findings.len() > SHOWN {
@@ -111,10 +129,15 @@ impl<'t> Report<'t> {
             // reason.
             self.findings.sort_by_key(|finding| finding.severity == Severity::Warning);
         }
-        let left_out = self.findings.len().saturating_sub(SHOWN);
+        let mut left_out = self.findings.len().saturating_sub(SHOWN);
         self.findings.truncate(SHOWN);
-        let diagnostics =
+        let mut diagnostics: Vec<_> =
             self.findings.into_iter().map(|finding| self.source.diagnostic(finding)).collect();
+        for other in self.others {
+            let room = SHOWN - diagnostics.len();
+            left_out += other.left_out + other.diagnostics.len().saturating_sub(room);
+            diagnostics.extend(other.diagnostics.into_iter().take(room));
+        }
         Errors { diagnostics, left_out }
     }
 }

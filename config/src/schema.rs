@@ -53,6 +53,10 @@ pub(crate) const DIRECTOR: Schema = Schema {
         ("hugepages", "\"auto\""),
         ("memory", "512"),
         ("mbufs", "16384"),
+        ("allow", "[\"10.0.0.0/8\"]"),
+        ("deny", "[\"192.0.2.0/24\"]"),
+        ("allow_file", "\"allow.txt\""),
+        ("deny_file", "\"deny.txt\""),
     ],
 };
 
@@ -130,6 +134,11 @@ pub(crate) const SERVICE: Schema = Schema {
         ("on_idle", "\"reset\""),
         ("exhausted", "\"drop\""),
         ("oversize", "\"too-big\""),
+        ("allow", "[\"10.0.0.0/8\"]"),
+        ("deny", "[\"192.0.2.0/24\"]"),
+        ("allow_file", "\"allow.txt\""),
+        ("deny_file", "\"deny.txt\""),
+        ("denied", "\"drop\""),
         ("client_address", "\"proxy-v2\""),
         ("proxy_in", "[\"10.1.0.0/24\"]"),
         ("dest", "[[service.dest]]"),

@@ -140,9 +140,20 @@ fn the_example_parses_with_what_is_commented_out() {
         _ => line,
     });
     let text = lines.collect::<Vec<_>>().join("\n");
-    let (config, warnings) = parse("pm.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    // The files that it names.
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("example");
+    std::fs::create_dir_all(&home).unwrap();
+    for (file, prefix) in [("allow.txt", "10.0.0.0/9"), ("deny.txt", "203.0.113.0/24")] {
+        for file in [file.to_owned(), format!("web-{file}")] {
+            std::fs::write(home.join(file), prefix).unwrap();
+        }
+    }
+    let name = home.join("pm.toml").display().to_string();
+    let (config, warnings) = parse(&name, &text).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(warnings, []);
     assert_eq!((config.director.mbufs, config.ports[0].vlan), (Some(16384), Some(100)));
+    let access = config.director.access.unwrap();
+    assert_eq!((access.allow.len(), access.deny.len(), access.others), (2, 3, false));
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 use arrayvec::ArrayVec;
 use pointsman::io::mem::MemFrame;
+use pointsman_dataplane::acl::Access;
+use pointsman_dataplane::acl::Acl;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::frame::Frame as _;
@@ -82,6 +84,7 @@ cases!(DROPS, DropReason, dropped, [
     ConnReset conn_reset
     DeadDest dead_dest
     SecondChoice second_choice
+    Denied denied
     NoDest no_dest
     NoLease no_lease
     LateSegment late_segment
@@ -461,6 +464,16 @@ mod case {
         let seen = rig.feed(WAN, &syn(Forward::Nat).bytes()).seen();
         assert_eq!(seen.icmp.map(|i| i.0), Some([3, 3]));
         assert_eq!(rig.drops(), [(DropReason::NoDest, 1)]);
+        rig
+    }
+
+    pub(super) fn denied() -> Rig {
+        let mut rig = Rig::with(|s| {
+            let nobody = Some(std::sync::Arc::new(Acl::new([], false)));
+            s.access = Access { everywhere: nobody, ..Access::default() }.into();
+        });
+        assert!(rig.feed(WAN, &syn(Forward::Nat).bytes()).sent.is_empty());
+        assert_eq!(rig.drops(), [(DropReason::Denied, 1)]);
         rig
     }
 

@@ -168,6 +168,8 @@ pub(super) fn check(
             on_idle: service.on_idle.map_or(OnIdle::Forget, |at| at.value),
             exhausted: service.exhausted,
             oversize: service.oversize.map_or(Oversize::TooBig, |at| at.value),
+            access: service.access.clone(),
+            denied: service.denied,
             client_address,
             proxy_in: service.proxy_in.iter().map(|prefix| prefix.value).collect(),
             vip,

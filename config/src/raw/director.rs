@@ -1,5 +1,6 @@
 //! `[director]` and `[timeouts]`.
 
+use super::access;
 use super::or;
 use crate::model::Director;
 use crate::model::Hugepages;
@@ -56,6 +57,7 @@ impl RawDirector {
             hugepages: or(table.word::<Hugepages>(report, "hugepages"), defaults.hugepages),
             memory: or(table.number(report, "memory", 64..=1 << 20, "MiB"), defaults.memory),
             mbufs: mbufs.map(|mbufs| mbufs.value),
+            access: access::read(report, table),
         };
         Self {
             settings,
@@ -93,6 +95,7 @@ fn defaults() -> Director {
         hugepages: Hugepages::Auto,
         memory: 512,
         mbufs: None,
+        access: None,
     }
 }
 

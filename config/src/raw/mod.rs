@@ -1,6 +1,7 @@
 //! The document taken apart: every value parsed and in its range, nothing compared with anything
 //! else yet. What was missing or malformed has been reported and is `None` here.
 
+mod access;
 mod director;
 mod port;
 mod service;

@@ -1,11 +1,14 @@
 //! `[[pool]]`, `[[vip]]`, `[[service]]` and `[[service.dest]]`.
 
+use super::access;
 use super::or;
 use super::parse_name;
 use super::reference;
 use crate::address;
+use crate::model::AccessList;
 use crate::model::ClientAddress;
 use crate::model::Closed;
+use crate::model::Denied;
 use crate::model::Exhausted;
 use crate::model::Forward;
 use crate::model::IcmpSource;
@@ -25,6 +28,7 @@ use crate::report::Span;
 use crate::schema;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// `[[pool]]`.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(crate) struct RawService {
     pub(crate) on_idle: Option<At<OnIdle>>,
     pub(crate) exhausted: Exhausted,
     pub(crate) oversize: Option<At<Oversize>>,
+    pub(crate) access: Option<Arc<AccessList>>,
+    pub(crate) denied: Denied,
     pub(crate) client_address: Option<At<ClientAddress>>,
     pub(crate) proxy_in: Vec<At<Prefix>>,
     /// Where `proxy_in` is given.
@@ -162,6 +168,8 @@ impl RawService {
             on_idle: table.word(report, "on_idle"),
             exhausted: or(table.word(report, "exhausted"), Exhausted::Drop),
             oversize: table.word(report, "oversize"),
+            access: access::read(report, table),
+            denied: or(table.word(report, "denied"), Denied::Drop),
             client_address: table.word(report, "client_address"),
             proxy_in: table.parsed_list(report, "proxy_in", address::parse_destination),
             proxy_in_at: table.has("proxy_in").then(|| table.span_of("proxy_in")),

@@ -1,5 +1,6 @@
 //! What is refused, word for word: one test per sentence. Each gives the text of a file and what is said of it.
 
+mod access;
 mod director;
 mod introduction;
 mod pools;

@@ -4,6 +4,7 @@
 //! `pipeline` first: it takes one burst through every step.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod conn;
 pub mod fragments;
 pub mod frame;

@@ -152,6 +152,8 @@ pub struct Traits {
     pub exhausted: Closed,
     /// Whether a tunnel's packets that are larger than their way go in fragments.
     pub cuts_outer: bool,
+    /// What a client is told that an access list denies.
+    pub denied: Closed,
     /// Where packets go.
     pub target: Target,
     /// Whether and how dests are told who their clients are; full-NAT only.
@@ -173,6 +175,7 @@ impl Default for Traits {
             on_idle: OnIdle::Forget,
             exhausted: Closed::Drop,
             cuts_outer: false,
+            denied: Closed::Drop,
             target: Target::Dest,
             client_address: ClientAddress::Off,
         }

@@ -1,6 +1,7 @@
 //! The configuration as the workers see it: immutable, built and validated by the control thread,
 //! taken by each worker in one step.
 
+use crate::acl::Access;
 use crate::conn::Timeouts;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
@@ -18,6 +19,7 @@ use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use hashbrown::HashMap;
 use hashbrown::HashSet;
+use std::sync::Arc;
 
 /// A port as the data plane sees it.
 #[derive(Clone, PartialEq, Debug)]
@@ -149,6 +151,9 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// Rules for conns that servers open, in the order of the configuration.
     pub snats: Vec<Snat>,
+    /// Whose conns services take. The same one as before where nothing of it has changed: by that
+    /// workers know that no conn has to be asked again.
+    pub access: Arc<Access>,
     /// Dests by stable number; numbers not in use hold a removed dest.
     pub dests: Vec<Dest>,
     /// Pools, in the order of the configuration; then those of `snats` that name addresses.
@@ -224,6 +229,12 @@ impl Snapshot {
     /// The service or, after all services, the rule that takes what a packet begins.
     pub fn taker(&self, t: &Tuple) -> Option<&Service> {
         self.service(t.proto, t.dst, t.dport).or_else(|| self.snat(t))
+    }
+
+    /// Whether an access list denies a client what a service would open for it. A rule for servers'
+    /// conns says itself whose they are.
+    pub fn denies(&self, service: &Service, client: Addr) -> bool {
+        !service.is_rule() && !self.access.admits(Some(service.id), client)
     }
 
     /// All that may take conns: the services, then the rules.

@@ -162,6 +162,11 @@ impl Prefix {
         addr.is_v4() == self.addr.is_v4() && addr.0 & mask(self.len) == self.addr.0
     }
 
+    /// Its first and its last address.
+    pub fn range(self) -> (Addr, Addr) {
+        (self.addr, Addr(self.addr.0 | !mask(self.len)))
+    }
+
     /// Length counted in the prefix's own family.
     pub fn len(self) -> u8 {
         if self.addr.is_v4() { self.len - 96 } else { self.len }

@@ -93,6 +93,8 @@ DropReason {
     DeadDest = "dead-dest",
     /// A dest's refusal of a SYN, kept from the client, whose next SYN goes to another dest.
     SecondChoice = "second-choice",
+    /// Of a client that an access list denies, and of no conn.
+    Denied = "denied",
     /// The service has no dest that may take a new conn.
     NoDest = "no-dest",
     /// Every local address and port toward the dest is in use.

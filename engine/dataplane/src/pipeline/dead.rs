@@ -1,5 +1,6 @@
 //! Cold: conns whose dest was removed or is dead, and conns that were silent for too long, as their
-//! services want it (`Traits::on_dead`, `Traits::on_idle`).
+//! services want it (`Traits::on_dead`, `Traits::on_idle`); and the walk that finds those whose
+//! client is denied by now (`denied`).
 //!
 //! The packet path does not ask whether a dest is dead. While there is such a dest, housekeeping
 //! walks the table, a bounded number of lines at a time: it resets conns, or marks them, and marked
@@ -31,6 +32,7 @@ use crate::wire::tcp;
 use crate::xmit::reset;
 use crate::xmit::tunnel;
 use arrayvec::ArrayVec;
+use std::sync::Arc;
 
 /// Milliseconds between two looks at the dests.
 const LOOK: u32 = 100;
@@ -39,6 +41,8 @@ const LOOK: u32 = 100;
 const AGAIN: u32 = 1000;
 /// Lines looked at per call at most: about 20 us.
 const MAX_WALKED: u32 = 4096;
+/// Lines that could be looked at while a conn's access lists are asked.
+const ASKING: u32 = 16;
 /// Dests that a datagram is not given to because they are dead themselves.
 const MAX_DEAD: usize = 8;
 
@@ -50,6 +54,8 @@ pub(super) struct Watch {
     condemned: Vec<bool>,
     /// The snapshot is a new one.
     fresh: bool,
+    /// Its access lists are, which are asked of every conn in the walk to come or under way.
+    asks: bool,
     next_look: Stamp,
     next_walk: Stamp,
     /// Where the walk goes on.
@@ -59,8 +65,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn follow(&mut self, new: &Snapshot) {
+    pub(super) fn follow(&mut self, old: Option<&Snapshot>, new: &Snapshot) {
         self.fresh = true;
+        self.asks |= old.is_some_and(|old| !Arc::ptr_eq(&old.access, &new.access));
         if self.condemned.len() < new.dests.len() {
             self.condemned.resize(new.dests.len(), false);
         }
@@ -73,10 +80,11 @@ fn is_condemned<F, P>(t: &Turn<'_, F, P>, dest: &Dest) -> bool {
 }
 
 impl<F: Frame> Core<F> {
-    /// Looks for dests that were removed or died, and sees to their conns.
+    /// Looks for dests that were removed or died, and for access lists that are new, and sees to
+    /// their conns.
     #[inline]
-    pub(super) fn watch_dests<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>) {
-        if t.snap.lookup.strict().is_empty() {
+    pub(super) fn watch_conns<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>) {
+        if t.snap.lookup.strict().is_empty() && !self.watch.asks {
             return;
         }
         if self.watch.fresh || self.watch.next_look.is_due(t.stamp) {
@@ -85,6 +93,7 @@ impl<F: Frame> Core<F> {
         if self.watch.left > 0 {
             self.walk(t);
         }
+        self.watch.asks &= self.watch.left > 0;
     }
 
     #[cold]
@@ -100,7 +109,12 @@ impl<F: Frame> Core<F> {
             watch.condemned[n] = condemned;
             any |= condemned && t.dests[n].active.get() + t.dests[n].inactive.get() > 0;
         }
-        if more || any && (fresh || watch.next_walk.is_due(t.stamp)) {
+        let asks = fresh && watch.asks;
+        if asks {
+            // Lines that come meanwhile are the last ones: so those there are now are all met.
+            watch.cursor = 0;
+        }
+        if asks || more || any && (fresh || watch.next_walk.is_due(t.stamp)) {
             watch.left = self.conns.sweep_len() as u32;
             watch.next_walk = t.stamp.after(AGAIN);
         }
@@ -108,11 +122,13 @@ impl<F: Frame> Core<F> {
 
     #[cold]
     fn walk<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>) {
-        for _ in 0..self.watch.left.min(MAX_WALKED) {
+        let mut looks = 0;
+        while self.watch.left > 0 && looks < MAX_WALKED {
             if self.watch.cursor as usize >= self.conns.sweep_len() {
                 self.watch.cursor = 0;
             }
             let conn = self.conns.at(self.watch.cursor);
+            looks += if self.watch.asks && conn.is_some() { ASKING } else { 1 };
             let done = conn.is_none_or(|id| self.judge(t, id));
             // No room for resets: the next call goes on with the same conn.
             if !done {
@@ -123,12 +139,15 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// Does to a conn what its service wants if its dest is condemned. False where that takes room
-    /// that is not there now.
+    /// Does to a conn what its service wants if its dest is condemned, and ends it if its client is
+    /// denied. False where that takes room that is not there now.
     fn judge<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) -> bool {
         let conn = self.conns.get(id);
         if conn.elsewhere().is_some() || conn.is_lent() || conn.was_reset() {
             return true;
+        }
+        if self.watch.asks && self.is_denied(t, id) {
+            return self.end_denied(t, id);
         }
         let (dest, is_tcp, state) = (conn.dest(), conn.is_tcp(), conn.state());
         let on_dead = t.snap.dest(dest).traits.on_dead;
@@ -142,17 +161,23 @@ impl<F: Frame> Core<F> {
         }
         match on_dead {
             OnDead::Reset if is_tcp && !matches!(state, State::TimeWait | State::Close) => {
-                if t.out.is_crowded() || !self.reset_ends(t, id) {
-                    return false;
-                }
-                self.conns.get_mut(id).set_reset(t.stamp, &t.snap.timeouts);
-                self.end_introduction(id);
-                self.state_changed(t, id);
+                return self.reset(t, id);
             }
             OnDead::Drop => self.conns.get_mut(id).set_condemned(true),
             OnDead::Reselect if !is_tcp => self.conns.get_mut(id).set_condemned(true),
             _ => {}
         }
+        true
+    }
+
+    /// Resets a TCP conn at both ends. False where that takes room that is not there now.
+    pub(super) fn reset<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) -> bool {
+        if t.out.is_crowded() || !self.reset_ends(t, id) {
+            return false;
+        }
+        self.conns.get_mut(id).set_reset(t.stamp, &t.snap.timeouts);
+        self.end_introduction(id);
+        self.state_changed(t, id);
         true
     }
 

@@ -1,4 +1,4 @@
-//! Cold: packets that would open a conn for which something has run out.
+//! Cold: packets that would open a conn for which something has run out, or that is denied.
 
 use super::Core;
 use super::Turn;
@@ -14,8 +14,8 @@ use crate::verdict::DropReason;
 
 impl<F: Frame> Core<F> {
     /// Drops by name a packet that was to open a conn and did not. Where local ports, conns or
-    /// tuples have run out, that is counted for the service, and its client is told if the service
-    /// says so; without an answer it tries again.
+    /// tuples have run out, or an access list denies it, that is counted for the service, and its
+    /// client is told if the service says so; without an answer it tries again.
     #[cold]
     #[inline(never)]
     pub(super) fn unopened<P: Pool<Frame = F>>(
@@ -26,13 +26,17 @@ impl<F: Frame> Core<F> {
         reason: DropReason,
     ) {
         let service = t.snap.taker(&p.tuple);
-        let counter = |s: &Service| t.services[s.id.0 as usize].exhausted(reason);
+        let counter = |s: &Service| t.services[s.id.0 as usize].refused(reason);
         let Some((service, counter)) = service.and_then(|s| Some((s, counter(s)?))) else {
             return t.stats.drop(reason);
         };
         counter.add(1);
         let dest = service.dests.first().map(|c| t.snap.dest(c.id));
-        let answer = match (dest.map(|d| d.traits.exhausted), p.tuple.proto) {
+        let told = dest.map(|d| match reason {
+            DropReason::Denied => d.traits.denied,
+            _ => d.traits.exhausted,
+        });
+        let answer = match (told, p.tuple.proto) {
             (Some(Closed::Reject), Proto::Tcp) => Answer::Reset,
             (Some(Closed::Reject), Proto::Udp) => Answer::PortUnreachable,
             _ => Answer::Silence,

@@ -18,6 +18,7 @@
 
 mod cross;
 mod dead;
+mod denied;
 mod exhausted;
 mod held;
 mod limit;

@@ -82,6 +82,9 @@ impl<F: Frame> Core<F> {
         let Some(service) = t.snap.taker(&p.tuple) else {
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
         };
+        if t.snap.denies(service, src) {
+            return self.unopened(t, frame, p, DropReason::Denied);
+        }
         let opens = p.tuple.proto != Proto::Tcp || p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
         if !opens && service.is_rule() {
             return self.not_passed(t, frame, p, DropReason::NotSyn);
@@ -170,6 +173,10 @@ impl<F: Frame> Core<F> {
         offer: Offer,
     ) -> Result<ConnId, DropReason> {
         let Offer { dest: id, tries, may_lend } = offer;
+        // Asked before, but perhaps by a worker with an older list, or when another conn began.
+        if t.snap.denies(service, p.tuple.src) {
+            return Err(DropReason::Denied);
+        }
         let dest = t.snap.dest(id);
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
         let (laddr, lport) = (caddr, cport);
@@ -351,7 +358,7 @@ impl<F: Frame> Core<F> {
 
     /// Schedulers take up what changed between two snapshots.
     pub(super) fn follow(&mut self, old: Option<&Snapshot>, new: &Snapshot) {
-        self.watch.follow(new);
+        self.watch.follow(old, new);
         let highest = new.takers().map(|s| s.id.0 as usize + 1).max().unwrap_or(0);
         if self.positions.len() < highest {
             self.positions.resize_with(highest, Default::default);

@@ -43,7 +43,7 @@ impl<F: Frame> Core<F> {
         }
         self.introduce_again(t);
         self.expire(t);
-        self.watch_dests(t);
+        self.watch_conns(t);
         self.leases.give_up(t.stamp, MAX_PAIRS);
     }
 

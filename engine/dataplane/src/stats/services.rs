@@ -3,7 +3,8 @@
 use super::Counter;
 use crate::verdict::DropReason;
 
-/// Conns of one service that one worker could not open, by what there was too little of.
+/// Conns of one service that one worker could not open, by what there was too little of, and those
+/// that access lists denied.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct ServiceStats {
@@ -13,15 +14,21 @@ pub struct ServiceStats {
     pub table_full: Counter,
     /// Under nat, another conn of the client answers from each dest tried.
     pub reply_clash: Counter,
+    /// Packets of clients that an access list denies (`DropReason::Denied`).
+    pub denied: Counter,
+    /// Conns that ended because a new access list denies their client.
+    pub denied_conns: Counter,
 }
 
 impl ServiceStats {
-    /// The counter of a reason; none for reasons that are no exhaustion.
-    pub fn exhausted(&self, reason: DropReason) -> Option<&Counter> {
+    /// The counter of a reason why a conn was not opened; none for those that are not counted by
+    /// service.
+    pub fn refused(&self, reason: DropReason) -> Option<&Counter> {
         match reason {
             DropReason::NoLease => Some(&self.no_lease),
             DropReason::TableFull => Some(&self.table_full),
             DropReason::ReplyClash => Some(&self.reply_clash),
+            DropReason::Denied => Some(&self.denied),
             _ => None,
         }
     }

@@ -113,6 +113,9 @@ fn services(out: &mut String, s: &Status) {
         ];
         short.extend(counts.iter().filter(|c| c.1 > 0).map(|c| pair(c.0, c.1)));
         wrap(out, "  exhausted: ", &short);
+        let counts = [("packets", service.denied.packets), ("conns", service.denied.conns)];
+        let denied: Vec<_> = counts.iter().filter(|c| c.1 > 0).map(|c| pair(c.0, c.1)).collect();
+        wrap(out, "  denied: ", &denied);
         row(out, 22, "", &DEST_HEADS);
         service.dests.iter().for_each(|d| dest(out, d));
         if service.dests.is_empty() {
@@ -387,7 +390,8 @@ mod tests {
                   "scheduler": "wlc", "forward": "fullnat", "dests": [dest] },
                 { "name": "udp 10.1.0.100:53", "protocol": "udp", "address": "10.1.0.100:53",
                   "scheduler": "rr", "forward": "nat", "dests": [],
-                  "exhausted": { "no_lease": 5, "table_full": 0, "reply_clash": 6 } },
+                  "exhausted": { "no_lease": 5, "table_full": 0, "reply_clash": 6 },
+                  "denied": { "packets": 7, "conns": 8 } },
             ],
             "snat": [
                 { "name": "out", "sources": ["10.2.0.0/24", "2001:db8:2::/64"],
@@ -442,6 +446,7 @@ mod tests {
             "65535  18.4E  99999  18.4E  18.4E  18.4E      0  18.4E",
             "DEAD on lan",
             "  exhausted: no-lease 5, reply-clash 6\n",
+            "  denied: packets 7, conns 8\n",
             "  2001:db8:1111:2222:3333:4444:5555:6666       18.4E     12  64511      7\n",
             "     99999 toward tcp [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n",
             "of tcp 10.1.0.100:80",

@@ -312,6 +312,10 @@ pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Sna
         on_idle: on_idle(service.on_idle),
         exhausted: exhausted(service.exhausted),
         cuts_outer: service.oversize == pointsman_config::Oversize::Fragment,
+        denied: match service.denied {
+            pointsman_config::Denied::Drop => Closed::Drop,
+            pointsman_config::Denied::Reject => Closed::Reject,
+        },
         target: Target::Dest,
         client_address: client_address(service.client_address),
     }

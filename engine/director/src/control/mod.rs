@@ -3,6 +3,7 @@
 //! One thread, which never spins: it sleeps in the requests' channel for a millisecond at most,
 //! then looks at what the workers have for it. Nothing here is on a packet's way.
 
+mod access;
 mod convert;
 mod ended;
 mod ids;

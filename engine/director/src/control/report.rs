@@ -53,7 +53,7 @@ impl DestTotals {
 }
 
 /// A service, and what its counters of exhaustion stood at when the number became its own.
-pub(super) type ServiceBase = ((Proto, Addr, u16), [u64; 3]);
+pub(super) type ServiceBase = ((Proto, Addr, u16), [u64; 5]);
 
 /// How busy a worker was between the last two samples.
 #[derive(Clone, Copy, Default, Debug)]
@@ -206,26 +206,30 @@ impl<D: Driver> Control<D> {
             &pointsman_dataplane::service::Service,
             &pointsman_config::Service,
         )| {
+            let (exhausted, denied) = self.refused_status(service.id);
             status::ServiceStatus {
                 name: config.name.clone(),
                 protocol: service.proto.to_string(),
                 address: SocketAddr::new(service.addr.into(), service.port).to_string(),
                 scheduler: service.sched.name().into(),
                 forward: service.forward.name().into(),
-                exhausted: self.exhausted_status(service.id),
+                exhausted,
+                denied,
                 dests: service.dests.iter().map(|c| self.dest_status(c.id)).collect(),
             }
         };
         services.map(one).collect()
     }
 
-    fn exhausted_status(&self, id: ServiceId) -> status::ExhaustedStatus {
-        let now = exhausted(&self.parts.shared, id);
-        let [no_lease, table_full, reply_clash] = match self.service_bases.get(&id) {
+    fn refused_status(&self, id: ServiceId) -> (status::ExhaustedStatus, status::DeniedStatus) {
+        let now = refused(&self.parts.shared, id);
+        let [no_lease, table_full, reply_clash, packets, conns] = match self.service_bases.get(&id)
+        {
             Some((_, base)) => core::array::from_fn(|i| now[i].wrapping_sub(base[i])),
             None => now,
         };
-        status::ExhaustedStatus { no_lease, table_full, reply_clash }
+        let exhausted = status::ExhaustedStatus { no_lease, table_full, reply_clash };
+        (exhausted, status::DeniedStatus { packets, conns })
     }
 
     /// Notes what the counters of services' numbers stand at that serve another one now.
@@ -234,7 +238,7 @@ impl<D: Driver> Control<D> {
             let key = (service.proto, service.addr, service.port);
             let same = self.service_bases.get(&service.id).is_some_and(|(k, _)| *k == key);
             if !same {
-                let base = exhausted(&self.parts.shared, service.id);
+                let base = refused(&self.parts.shared, service.id);
                 self.service_bases.insert(service.id, (key, base));
             }
         }
@@ -318,10 +322,15 @@ impl<D: Driver> Control<D> {
     }
 }
 
-/// What ran out for a service: ports, room, tuples.
-fn exhausted(shared: &Shared, id: ServiceId) -> [u64; 3] {
-    let counters: [fn(&ServiceStats) -> &Counter; 3] =
-        [|s| &s.no_lease, |s| &s.table_full, |s| &s.reply_clash];
+/// What ran out for a service, ports, room and tuples; and what was denied, packets and conns.
+fn refused(shared: &Shared, id: ServiceId) -> [u64; 5] {
+    let counters: [fn(&ServiceStats) -> &Counter; 5] = [
+        |s| &s.no_lease,
+        |s| &s.table_full,
+        |s| &s.reply_clash,
+        |s| &s.denied,
+        |s| &s.denied_conns,
+    ];
     counters.map(|counter| shared.services.sum(id.0 as usize, counter))
 }
 

@@ -4,6 +4,7 @@
 //! first; a service's version changes when its scheduler or its dests do, and only then. Building
 //! from the same configuration gives an equal snapshot.
 
+use super::access::Lists;
 use super::convert;
 use super::ids::DestKey;
 use super::ids::Ids;
@@ -121,6 +122,7 @@ pub struct Builder {
     /// Names that SNAT rules have had; a rule's place here is its number.
     pub(super) rules: Vec<String>,
     linger: Linger,
+    lists: Lists,
 }
 
 impl Builder {
@@ -132,6 +134,7 @@ impl Builder {
             versions: 0,
             rules: Vec::new(),
             linger: Linger::default(),
+            lists: Lists::default(),
         }
     }
 
@@ -164,6 +167,7 @@ impl Builder {
             let built = self.service(service, previous, inputs, &next, &mut plan, &mut fresh)?;
             next.services.push(built);
         }
+        next.access = self.lists.access(config, &next.services, &previous.access);
         let mut pools = config.pools.len();
         for snat in &config.snats {
             let built =

@@ -172,6 +172,9 @@ pub struct ServiceStatus {
     /// Conns that could not be opened.
     #[serde(default)]
     pub exhausted: ExhaustedStatus,
+    /// What access lists denied.
+    #[serde(default)]
+    pub denied: DeniedStatus,
     /// Newest first, as the kernel lists them.
     pub dests: Vec<DestStatus>,
 }
@@ -185,6 +188,15 @@ pub struct ExhaustedStatus {
     pub table_full: u64,
     /// Under nat, tuples: another conn of the client answered from each dest tried.
     pub reply_clash: u64,
+}
+
+/// What access lists denied to clients of a service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeniedStatus {
+    /// Packets that would have opened a conn, or were of none.
+    pub packets: u64,
+    /// Open conns that ended because a new list denies their client.
+    pub conns: u64,
 }
 
 /// A local address, over all workers.

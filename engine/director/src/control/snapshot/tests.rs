@@ -1,7 +1,10 @@
 use super::*;
+use pointsman_dataplane::acl::Access;
+use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::tuple::Proto;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 const MACS: [Mac; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 
@@ -672,4 +675,34 @@ fn oversize_reaches_the_dests_of_a_tunnel() {
         let dest = world.current.services[0].dests[0].id;
         assert_eq!(world.current.dest(dest).traits.cuts_outer, cuts_outer, "{more}");
     }
+}
+
+/// By the `Arc` a worker knows whether open conns must be asked again; and a list that nobody touched
+/// is not built anew.
+#[test]
+fn access_lists_are_the_same_while_none_of_them_changes() {
+    let mut world = World::new(16);
+    let services = || config(&[service(80, "nat", &[(2, 1)])]);
+    let with = |lists: &str| format!("[director]\n{lists}\n") + &services();
+    let client = |n: u32| Addr::v4(0xc633_6400 + n);
+    world.load(&with("deny = ['198.51.100.0/24']\nallow = ['198.51.100.7']"));
+    let first = Arc::clone(&world.current.access);
+    let admitted = |access: &Access| [6, 7].map(|n| access.admits(None, client(n)));
+    assert_eq!(admitted(&first), [false, true]);
+    world.load(&with("deny = ['198.51.100.0/24']\nallow = ['198.51.100.7']\nroute = true"));
+    assert!(Arc::ptr_eq(&first, &world.current.access));
+    let own = "allow = ['198.51.100.0/25']\ndenied = 'reject'\n";
+    let text = with("deny = ['198.51.100.0/24']\nallow = ['198.51.100.7']");
+    world.load(&text.replace("[[service]]\n", &format!("[[service]]\n{own}")));
+    let second = Arc::clone(&world.current.access);
+    let same = |a: &Access, b: &Access| {
+        let (a, b) = (a.everywhere.as_ref().unwrap(), b.everywhere.as_ref().unwrap());
+        Arc::ptr_eq(a, b)
+    };
+    assert!(!Arc::ptr_eq(&first, &second) && same(&first, &second));
+    let id = Some(world.current.services[0].id);
+    assert_eq!([7, 200].map(|n| second.admits(id, client(n))), [true, false]);
+    assert!(world.current.dests[0].traits.denied == Closed::Reject);
+    world.load(&services());
+    assert_eq!(*world.current.access, Access::default());
 }
