@@ -1,8 +1,9 @@
 //! The pipeline alone: nanoseconds per established packet, by method and number of conns.
 //!
 //! `cargo bench -p pointsman-bench --bench pipeline [-- OPTIONS]`, OPTIONS being
-//! `--conns 1,100000,1000000`, `--rounds 15`, `--packets 1048576` (of a round, a multiple of 1,024) and
-//! `--methods dr,tunnel,nat,fullnat,rewriting` (full-NAT of sequence numbers and timestamps, too).
+//! `--conns 1,100000,1000000`, `--rounds 15`, `--packets 1048576` (of a round, a multiple of 1,024),
+//! `--deny 0` (entries of an access list) and `--methods dr,tunnel,nat,fullnat,rewriting` (full-NAT of sequence numbers
+//! and timestamps, too).
 //!
 //! TCP over IPv4, 64-byte frames, a uniformly random conn per frame, bursts of 32, both directions
 //! where both pass the director; state, timers and counters on; frames are filled outside the
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<u64, Box<dyn std::error::Error>> {
     let (mut conns, mut rounds, mut packets) = (vec![1, 100_000, 1_000_000], 15, 1 << 20);
-    let mut methods = Method::ALL.to_vec();
+    let (mut methods, mut denied) = (Method::ALL.to_vec(), 0);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} wants a value"));
@@ -50,6 +51,7 @@ fn run() -> Result<u64, Box<dyn std::error::Error>> {
                 conns = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--rounds" => rounds = value()?.parse()?,
+            "--deny" => denied = value()?.parse()?,
             "--packets" => packets = value()?.parse()?,
             "--methods" => {
                 let names = value()?;
@@ -58,7 +60,7 @@ fn run() -> Result<u64, Box<dyn std::error::Error>> {
             // What cargo adds by itself.
             "--bench" => {}
             _ => {
-                let known = "--conns N,N,.. --rounds N --packets N --methods M,M,..";
+                let known = "--conns N,N,.. --rounds N --packets N --deny N --methods M,M,..";
                 return Err(format!("unknown option {arg}; known are {known}").into());
             }
         }
@@ -68,7 +70,11 @@ fn run() -> Result<u64, Box<dyn std::error::Error>> {
     for method in methods {
         for &n in &conns {
             let rings = (packets / RING).max(1);
-            let (mut ns, count) = measure(Workload::new(method, n)?, rounds.max(1), rings);
+            let mut workload = Workload::new(method, n)?;
+            if denied > 0 {
+                workload.deny(denied);
+            }
+            let (mut ns, count) = measure(workload, rounds.max(1), rings);
             ns.sort_by(f64::total_cmp);
             let [min, median, max] = [ns[0], ns[ns.len() / 2], ns[ns.len() - 1]];
             println!("{:9} {n:>9} {min:>8.1} {median:>8.1} {max:>8.1}", method.name());

@@ -4,6 +4,8 @@ use crate::frame::BenchFrame;
 use crate::frame::NoFrames;
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
+use pointsman_dataplane::acl::Access;
+use pointsman_dataplane::acl::Acl;
 use pointsman_dataplane::conn::Timeouts;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
@@ -164,6 +166,18 @@ impl Workload {
             workload.open(n)?;
         }
         Ok(workload)
+    }
+
+    /// From now on there is an access list of so many entries, of which none is a client's.
+    pub fn deny(&mut self, entries: usize) {
+        let mut random = Random(7);
+        // Clients are in 11.0.0.0/8.
+        let mut entry = || Addr::v4(0x0c00_0000 + random.below(0xc000_0000) as u32);
+        let denied = (0..entries).map(|_| (Prefix::new(entry(), 32), false));
+        let everywhere = Some(Arc::new(Acl::new(denied, true)));
+        let access = Arc::new(Access { everywhere, ..Access::default() });
+        let snapshot = Snapshot { access, ..Snapshot::clone(self.pipeline.snapshot()) };
+        drop(self.pipeline.swap(Arc::new(snapshot)));
     }
 
     /// Opens the `n`-th conn by its handshake, and remembers what its packets look like.
