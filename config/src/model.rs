@@ -409,6 +409,10 @@ words! {
         Lc "lc" "leastconn" "least-conn" "least_conn" "least-connection",
         /// The dest with the fewest conns for its weight.
         Wlc "wlc" "weighted-least-connection",
+        /// The dest that the VIP had last, unless it is overloaded, else as wlc.
+        Lblc "lblc" "locality",
+        /// The least loaded of a set of dests that the VIP has.
+        Lblcr "lblcr",
         /// By a hash of the client's address.
         Sh "sh" "source" "ip_hash" "ip-hash" "source-hash",
         /// By a hash of the address that the client wants.

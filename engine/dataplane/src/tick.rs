@@ -71,6 +71,12 @@ impl Stamp {
         now.0.wrapping_sub(self.0) as i32 >= 0
     }
 
+    /// Whether `earlier` lies before this moment.
+    #[inline(always)]
+    pub const fn is_after(self, earlier: Self) -> bool {
+        (self.0.wrapping_sub(earlier.0) as i32) > 0
+    }
+
     /// Milliseconds from `now` until this moment; 0 when it is past.
     pub const fn left(self, now: Self) -> u32 {
         if self.is_due(now) { 0 } else { self.0.wrapping_sub(now.0) }

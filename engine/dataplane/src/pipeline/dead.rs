@@ -247,7 +247,8 @@ impl<F: Frame> Core<F> {
         let mut barred = ArrayVec::<DestId, MAX_DEAD>::new();
         barred.push(from);
         loop {
-            let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &barred };
+            let now = t.stamp;
+            let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &barred, now };
             let dest = sched::pick(service, position, &ask)?;
             if !is_condemned(t, t.snap.dest(dest)) {
                 return Some(dest);

@@ -131,7 +131,7 @@ impl<F: Frame> Core<F> {
         }
         let service = t.snap.taker(&p.tuple)?;
         let (from, tries) = (self.conns.get(id).dest(), self.conns.get(id).tries());
-        let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &[from] };
+        let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &[from], now: t.stamp };
         let position = &mut self.positions[service.id.0 as usize];
         let dest = sched::pick(service, position, &ask)?;
         t.dests[from.0 as usize].passed_over.add(1);

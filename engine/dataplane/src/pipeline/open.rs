@@ -145,7 +145,8 @@ impl<F: Frame> Core<F> {
     ) -> Result<Opened, DropReason> {
         let mut barred = ArrayVec::<DestId, MAX_TRIES>::new();
         loop {
-            let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &barred };
+            let now = t.stamp;
+            let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &barred, now };
             let position = &mut self.positions[service.id.0 as usize];
             let Some(dest) = sched::pick(service, position, &ask) else {
                 return Err(if barred.is_empty() {

@@ -6,6 +6,7 @@
 mod chance;
 mod hashed;
 mod least;
+mod local;
 mod maglev;
 mod ranked;
 mod round;
@@ -14,6 +15,7 @@ use crate::service::Candidate;
 use crate::service::DestId;
 use crate::service::Service;
 use crate::stats::DestBlocks;
+use crate::tick::Stamp;
 use crate::tuple::Tuple;
 pub use hashed::Flags;
 pub use hashed::Hashed;
@@ -32,6 +34,10 @@ pub enum Sched {
     Lc,
     /// Fewest conns by weight.
     Wlc,
+    /// Locality-based: the VIP's dest, or as wlc.
+    Lblc,
+    /// The same with a set of dests.
+    Lblcr,
     /// Shortest expected delay.
     Sed,
     /// Never queue: an idle dest, or the shortest expected delay.
@@ -54,6 +60,8 @@ impl Sched {
             Self::Wrr => "wrr",
             Self::Lc => "lc",
             Self::Wlc => "wlc",
+            Self::Lblc => "lblc",
+            Self::Lblcr => "lblcr",
             Self::Sed => "sed",
             Self::Nq => "nq",
             Self::Fo => "fo",
@@ -72,6 +80,8 @@ pub struct Ask<'a> {
     pub loads: &'a DestBlocks,
     /// Dests that cannot serve this conn (tried already).
     pub barred: &'a [DestId],
+    /// When.
+    pub now: Stamp,
 }
 
 impl Ask<'_> {
@@ -100,6 +110,7 @@ pub fn pick(service: &Service, position: &mut Position, ask: &Ask<'_>) -> Option
         Sched::Wrr => position.weighted(dests, ask),
         Sched::Lc => least::connections(dests, ask),
         Sched::Wlc => least::weighted(dests, ask),
+        Sched::Lblc | Sched::Lblcr => position.local(&service.sched, dests, ask),
         Sched::Sed => least::expected_delay(dests, ask),
         Sched::Nq => least::never_queue(dests, ask),
         Sched::Fo => ranked::failover(dests, ask),
@@ -148,6 +159,6 @@ mod tests {
             stats.active.add(*active);
             stats.inactive.add(*inactive);
         }
-        rule(&Ask { tuple, loads: &blocks, barred: &[] })
+        rule(&Ask { tuple, loads: &blocks, barred: &[], now: Stamp(0) })
     }
 }

@@ -5,6 +5,7 @@ use super::Sched;
 use super::chance;
 use super::chance::Chance;
 use super::gcd;
+use super::local::Locality;
 use crate::service::Candidate;
 use crate::service::DestId;
 use crate::service::Service;
@@ -22,6 +23,8 @@ pub struct Position {
     di: u32,
     /// twos'.
     chance: Chance,
+    /// lblc's and lblcr's.
+    locality: Locality,
 }
 
 impl Position {
@@ -42,6 +45,7 @@ impl Position {
         if self.version.is_none() {
             self.chance = Chance::new(worker, service.id.0);
         }
+        self.follow_locality(old, service);
         self.version = Some(service.version);
         let new = &service.dests[..];
         self.last = match (old, &service.sched) {
@@ -77,6 +81,29 @@ impl Position {
             (0..dests.len()).map(|i| (start + i) % dests.len()).find(|i| ask.may(&dests[*i]))?;
         self.last = Some(at);
         Some(dests[at].id)
+    }
+
+    /// A service that begins with lblc or lblcr, or changes to it, knows nothing yet.
+    fn follow_locality(&mut self, old: Option<&Service>, service: &Service) {
+        let same = old.is_some_and(|old| old.sched == service.sched);
+        self.locality = match &service.sched {
+            Sched::Lblc | Sched::Lblcr if same => core::mem::take(&mut self.locality),
+            Sched::Lblc | Sched::Lblcr => Locality::new(service.is_rule()),
+            _ => Locality::default(),
+        };
+    }
+
+    /// `ip_vs_lblc_schedule` and `ip_vs_lblcr_schedule`.
+    pub(super) fn local(
+        &mut self,
+        sched: &Sched,
+        dests: &[Candidate],
+        ask: &Ask<'_>,
+    ) -> Option<DestId> {
+        match sched {
+            Sched::Lblc => self.locality.one(dests, ask),
+            _ => self.locality.set(dests, ask),
+        }
     }
 
     /// `ip_vs_twos_schedule`.
@@ -129,7 +156,8 @@ mod tests {
 
     fn picks(p: &mut Position, dests: &[Candidate], n: usize, wrr: bool) -> Vec<Option<u32>> {
         let loads = DestBlocks::new(1, dests.len());
-        let ask = Ask { tuple: &TUPLE, loads: &loads, barred: &[] };
+        let now = crate::tick::Stamp(0);
+        let ask = Ask { tuple: &TUPLE, loads: &loads, barred: &[], now };
         let one = |p: &mut Position| match wrr {
             true => p.weighted(dests, &ask),
             false => p.round_robin(dests, &ask),

@@ -98,6 +98,8 @@ pub(crate) fn sched_with(
         Scheduler::Wrr => Sched::Wrr,
         Scheduler::Lc => Sched::Lc,
         Scheduler::Wlc => Sched::Wlc,
+        Scheduler::Lblc => Sched::Lblc,
+        Scheduler::Lblcr => Sched::Lblcr,
         Scheduler::Sed => Sched::Sed,
         Scheduler::Nq => Sched::Nq,
         Scheduler::Fo => Sched::Fo,
