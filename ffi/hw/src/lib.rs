@@ -1,6 +1,6 @@
 //! What the processor offers, as safe functions and types: time stamp counter,
-//! prefetch, SIMD tag match, huge-page slices, the benches' counting allocator, and what a frame in
-//! memory is.
+//! prefetch, SIMD tag match, huge-page slices, the benches' counting allocator, what a frame in memory is,
+//! and tap devices.
 //!
 //! All `unsafe` that the rest of the house would need for speed lives here (and in
 //! `dpdk-sys`); everything exported is safe to call with any argument.
@@ -10,6 +10,7 @@ mod frame;
 mod huge;
 mod prefetch;
 mod simd;
+mod tap;
 mod time;
 
 pub use frame::Frame;
@@ -17,6 +18,7 @@ pub use huge::HugeSlice;
 pub use prefetch::prefetch;
 pub use prefetch::prefetch_index;
 pub use simd::match16;
+pub use tap::Tap;
 pub use time::TscClock;
 pub use time::tsc;
 pub use time::tsc_hz;
