@@ -7,6 +7,7 @@ pub mod craft;
 pub mod drive;
 pub mod golden;
 pub mod net;
+pub mod oracle;
 pub mod rig;
 pub mod see;
 pub mod snat;

@@ -284,6 +284,16 @@ impl Rig {
         self.check();
     }
 
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(self.workers[0].snapshot())
+    }
+
+    /// The next hops of all workers.
+    pub fn neighbours(&self) -> &Neighbours {
+        &self.shared.neighbours
+    }
+
     /// What is known of a neighbour from now on.
     pub fn set_neighbour(&mut self, port: PortId, addr: IpAddr, state: HopState) -> Hop {
         let table = &self.shared.neighbours;

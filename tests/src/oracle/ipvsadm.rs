@@ -1,0 +1,304 @@
+//! The grammar of `ipvsadm`, as far as cases speak it: command lines to a table of services, the
+//! table to a configuration of ours.
+
+use super::net;
+use super::net::Side;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// A real server of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Dest {
+    address: SocketAddr,
+    /// -m, -g, -i.
+    method: Method,
+    weight: u32,
+    upper: u32,
+    lower: u32,
+    /// Options of a tunnel.
+    tunnel: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Method {
+    Masq,
+    Route,
+    Tunnel,
+}
+
+/// A service's name: what stands behind -t, -u, --sctp-service or -f.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Name {
+    kind: String,
+    address: String,
+}
+
+/// A service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Service {
+    name: Name,
+    scheduler: String,
+    flags: Vec<String>,
+    /// What was given of it, where it is.
+    persistent: Option<Option<u32>>,
+    mask: Option<String>,
+    one_packet: bool,
+    /// In the order they were added.
+    dests: Vec<Dest>,
+}
+
+/// All that `ipvsadm` was told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Rules {
+    services: Vec<Service>,
+    timeouts: Option<[u32; 3]>,
+}
+
+/// A command line's options.
+#[derive(Default)]
+struct Line {
+    command: String,
+    name: Option<Name>,
+    server: Option<String>,
+    scheduler: Option<String>,
+    flags: Vec<String>,
+    persistent: Option<Option<u32>>,
+    mask: Option<String>,
+    method: Option<Method>,
+    weight: Option<u32>,
+    upper: u32,
+    lower: u32,
+    tunnel: Vec<String>,
+    one_packet: bool,
+    numbers: Vec<u32>,
+}
+
+impl Rules {
+    /// Obeys a command line.
+    pub(super) fn obey(&mut self, line: &str) -> Result<(), String> {
+        let line = Line::read(line)?;
+        match &line.command[..] {
+            "-C" => self.services.clear(),
+            "-A" => self.services.push(line.service()?),
+            "-E" => {
+                let dests = self.service(&line)?.dests.clone();
+                *self.service(&line)? = Service { dests, ..line.service()? };
+            }
+            "-D" => {
+                let name = self.service(&line)?.name.clone();
+                self.services.retain(|s| s.name != name);
+            }
+            "-a" | "-e" | "-d" => {
+                let service = self.service(&line)?;
+                let dest = line.dest(&service.name)?;
+                let at = service.dests.iter().position(|d| d.address == dest.address);
+                match (&line.command[..], at) {
+                    ("-a", None) => service.dests.push(dest),
+                    ("-e", Some(at)) => service.dests[at] = dest,
+                    ("-d", Some(at)) => drop(service.dests.remove(at)),
+                    _ => return Err("no such destination, or one more".into()),
+                }
+            }
+            "--set" => {
+                let given: [u32; 3] =
+                    line.numbers.try_into().map_err(|_| "--set wants three timeouts")?;
+                let before = self.timeouts.unwrap_or([900, 120, 300]);
+                let kept = |n: usize| if given[n] == 0 { before[n] } else { given[n] };
+                self.timeouts = Some([kept(0), kept(1), kept(2)]);
+            }
+            other => return Err(format!("{other:?} is no command")),
+        }
+        Ok(())
+    }
+
+    fn service(&mut self, line: &Line) -> Result<&mut Service, String> {
+        let name = line.name.clone().ok_or("no service is named")?;
+        let found = self.services.iter_mut().find(|s| s.name == name);
+        found.ok_or_else(|| "no such service".into())
+    }
+
+    /// The same as a configuration.
+    ///
+    /// # Errors
+    /// With what of it we do not have.
+    pub(super) fn config(
+        &self,
+        mtu: [u16; 2],
+        sysctls: &[(String, String)],
+    ) -> Result<String, String> {
+        let mut text = String::from("director = { route = true }\n");
+        if let Some([tcp, fin, udp]) = self.timeouts {
+            let _ = writeln!(
+                text,
+                "timeouts = {{ tcp_established = {tcp}, tcp_fin_wait = {fin}, udp = {udp} }}"
+            );
+        }
+        for side in Side::ALL {
+            let gateway = match side {
+                Side::Wan => format!("gateway = {:?}\n", net::GATEWAYS),
+                Side::Lan => String::new(),
+            };
+            let (addresses, mtu) = (side.addresses(), mtu[side as usize]);
+            let _ = writeln!(
+                text,
+                "[[port]]\nname = \"{side}\"\ndevice = \"net_null{}\"\naddresses = {addresses:?}\n\
+                 mtu = {mtu}\n{gateway}",
+                side as usize
+            );
+        }
+        for vip in net::vips() {
+            let _ = writeln!(text, "[[vip]]\naddress = \"{vip}\"");
+        }
+        let on_dead = "drop";
+        if let Some((key, value)) = sysctls.first() {
+            return Err(format!("sysctl {key} {value}"));
+        }
+        for service in &self.services {
+            text.push_str(&service.config(on_dead)?);
+        }
+        Ok(text)
+    }
+
+    /// Services with their dests, as `ipvsadm -Ln` names them: protocol, address, scheduler with its
+    /// flags, and each dest's address, method and weight.
+    pub(super) fn list(&self) -> Vec<(String, String, Vec<(SocketAddr, String)>)> {
+        let of = |s: &Service| {
+            let name =
+                format!("{} {}", s.name.proto().unwrap_or("FWM").to_uppercase(), s.name.address);
+            let dests = s.dests.iter().map(|d| (d.address, format!("{:?} {}", d.method, d.weight)));
+            (name, s.scheduler_shown(), dests.collect())
+        };
+        self.services.iter().map(of).collect()
+    }
+}
+
+impl Name {
+    fn proto(&self) -> Option<&'static str> {
+        match &self.kind[..] {
+            "-t" => Some("tcp"),
+            "-u" => Some("udp"),
+            _ => None,
+        }
+    }
+}
+
+impl Service {
+    fn scheduler_shown(&self) -> String {
+        // ipvsadm's order, whatever they were given in.
+        let known = ["sh-fallback", "sh-port", "mh-fallback", "mh-port"];
+        let flags = known.into_iter().filter(|f| self.flags.iter().any(|g| g == f));
+        let flags: Vec<_> = flags.collect();
+        match flags.is_empty() {
+            true => self.scheduler.clone(),
+            false => format!("{} ({})", self.scheduler, flags.join(",")),
+        }
+    }
+
+    fn config(&self, on_dead: &str) -> Result<String, String> {
+        let Some(proto) = self.name.proto() else {
+            return Err(format!("services by {}", self.name.kind));
+        };
+        if let Some(time) = self.persistent {
+            return Err(format!("persistence ({time:?} s, mask {:?})", self.mask));
+        }
+        if self.one_packet {
+            return Err("one-packet scheduling".into());
+        }
+        let mut methods = self.dests.iter().map(|d| d.method);
+        let method = methods.next().unwrap_or(Method::Masq);
+        if methods.any(|other| other != method) {
+            return Err("several methods in one service".into());
+        }
+        let forward = match method {
+            Method::Masq => "nat",
+            Method::Route => "dr",
+            Method::Tunnel => "tunnel",
+        };
+        // What the kernel does not do is off: no other dest for a SYN, no clamp.
+        let mut text = format!(
+            "[[service]]\naddress = \"{}\"\nprotocol = \"{proto}\"\nscheduler = \"{}\"\n\
+             scheduler_flags = {:?}\nforward = \"{forward}\"\nretries = 0\non_dead = \"{on_dead}\"\n",
+            self.name.address, self.scheduler, self.flags
+        );
+        if method == Method::Masq {
+            text.push_str("mss = 8960\n");
+        }
+        for dest in &self.dests {
+            if (dest.upper, dest.lower) != (0, 0) {
+                return Err("thresholds".into());
+            }
+            if !dest.tunnel.is_empty() {
+                return Err("tunnels but ipip".into());
+            }
+            let Dest { address, weight, .. } = dest;
+            let _ = writeln!(text, "[[service.dest]]\naddress = \"{address}\"\nweight = {weight}");
+        }
+        Ok(text)
+    }
+}
+
+impl Line {
+    fn read(line: &str) -> Result<Self, String> {
+        let mut words = line.split_whitespace().peekable();
+        let mut read = Self { command: words.next().unwrap_or_default().into(), ..Self::default() };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
+            match word {
+                "-t" | "-u" | "--sctp-service" | "-f" => {
+                    read.name = Some(Name { kind: word.into(), address: value()?.into() });
+                }
+                "-r" => read.server = Some(value()?.into()),
+                "-s" => read.scheduler = Some(value()?.into()),
+                "-b" => read.flags = value()?.split(',').map(String::from).collect(),
+                "-M" => read.mask = Some(value()?.into()),
+                "-o" => read.one_packet = true,
+                "-p" => {
+                    read.persistent =
+                        Some(words.next_if(|w| number(w).is_ok()).map(number).transpose()?)
+                }
+                "-m" => read.method = Some(Method::Masq),
+                "-g" => read.method = Some(Method::Route),
+                "-i" => read.method = Some(Method::Tunnel),
+                "-w" => read.weight = Some(number(value()?)?),
+                "-x" => read.upper = number(value()?)?,
+                "-y" => read.lower = number(value()?)?,
+                "-6" => {}
+                "--tun-type" | "--tun-port" => read.tunnel.push(format!("{word} {}", value()?)),
+                "--tun-nocsum" | "--tun-csum" | "--tun-remcsum" => read.tunnel.push(word.into()),
+                word => read.numbers.push(number(word)?),
+            }
+        }
+        Ok(read)
+    }
+
+    fn service(&self) -> Result<Service, String> {
+        Ok(Service {
+            name: self.name.clone().ok_or("no service is named")?,
+            scheduler: self.scheduler.clone().unwrap_or_else(|| "wlc".into()),
+            flags: self.flags.clone(),
+            persistent: self.persistent,
+            mask: self.mask.clone(),
+            one_packet: self.one_packet,
+            dests: Vec::new(),
+        })
+    }
+
+    fn dest(&self, service: &Name) -> Result<Dest, String> {
+        let given = self.server.as_deref().ok_or("no real server is named")?;
+        // Without a port it has the service's.
+        let port = service.address.rsplit_once(':').map_or("0", |(_, port)| port);
+        let address = given.parse().or_else(|_| format!("{given}:{port}").parse());
+        Ok(Dest {
+            address: address.map_err(|_| format!("{given:?} is no real server"))?,
+            method: self.method.unwrap_or(Method::Route),
+            weight: self.weight.unwrap_or(1),
+            upper: self.upper,
+            lower: self.lower,
+            tunnel: self.tunnel.clone(),
+        })
+    }
+}
+
+fn number(word: &str) -> Result<u32, String> {
+    word.parse().map_err(|_| format!("{word:?} is no option of ipvsadm's that cases use"))
+}
