@@ -1,7 +1,8 @@
 //! The data plane: frames in, frames out.
 //!
 //! Sans-I/O: no clock, no thread, no socket, no lock, no log and no allocation per packet. Read
-//! `pipeline` first: it takes one burst through every step.
+//! `pipeline` first: it takes one burst through every step. It decides as the kernel's IPVS does; where not,
+//! `parity` says why.
 #![forbid(unsafe_code)]
 
 pub mod acl;
@@ -11,6 +12,8 @@ pub mod frame;
 pub mod isn;
 pub mod laddr;
 pub mod neigh;
+#[doc = include_str!("parity.md")]
+pub mod parity {}
 pub mod parse;
 pub mod pipeline;
 pub mod sched;
