@@ -28,8 +28,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 fn prefix(text: &str) -> Prefix {
-    let (addr, len) = text.split_once('/').unwrap();
-    Prefix::new(net::ip(addr).into(), len.parse().unwrap())
+    let (addr, len) = text.split_once('/').expect("a prefix with its length");
+    Prefix::new(net::ip(addr).into(), len.parse().expect("a length"))
 }
 
 /// A list; without a prefix that is allowed, others are.

@@ -11,7 +11,8 @@ use std::path::Path;
 
 /// Cases that we cannot pass yet: name, and what is missing.
 fn waiting() -> BTreeMap<String, String> {
-    let list = fs::read_to_string(oracle::folder().join("waiting")).unwrap();
+    let list =
+        fs::read_to_string(oracle::folder().join("waiting")).expect("the list of cases that wait");
     let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let entry = |line: &str| {
         let (name, missing) = line.split_once(' ').expect("a name and what is missing");

@@ -73,6 +73,9 @@ struct Line {
     numbers: Vec<u32>,
 }
 
+/// A service as `ipvsadm -Ln` names it, its scheduler with its flags, and each dest's address, method and weight.
+type Listed = (String, String, Vec<(SocketAddr, String)>);
+
 impl Rules {
     /// Obeys a command line.
     pub(super) fn obey(&mut self, line: &str) -> Result<(), String> {
@@ -159,9 +162,8 @@ impl Rules {
         Ok(text)
     }
 
-    /// Services with their dests, as `ipvsadm -Ln` names them: protocol, address, scheduler with its
-    /// flags, and each dest's address, method and weight.
-    pub(super) fn list(&self) -> Vec<(String, String, Vec<(SocketAddr, String)>)> {
+    /// All services.
+    pub(super) fn list(&self) -> Vec<Listed> {
         let of = |s: &Service| {
             let name =
                 format!("{} {}", s.name.proto().unwrap_or("FWM").to_uppercase(), s.name.address);
@@ -254,7 +256,7 @@ impl Line {
                 "-o" => read.one_packet = true,
                 "-p" => {
                     read.persistent =
-                        Some(words.next_if(|w| number(w).is_ok()).map(number).transpose()?)
+                        Some(words.next_if(|w| number(w).is_ok()).map(number).transpose()?);
                 }
                 "-m" => read.method = Some(Method::Masq),
                 "-g" => read.method = Some(Method::Route),
