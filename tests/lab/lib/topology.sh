@@ -39,6 +39,8 @@ make_ns() {
     ip netns add "$LAB_P-$name" || return 1
     LAB_NAMESPACES+=("$LAB_P-$name")
     local keys=(net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0)
+    # a conn whose timer ran out would change its hash, by which `keep_order` gives it a processor
+    [ ! -e /proc/sys/net/core/txrehash ] || keys+=(net.core.txrehash=0)
     if [ "$v6" = on ]; then
         keys+=(net.ipv6.conf.{all,default}.{accept_dad,accept_ra,router_solicitations}=0)
     else
