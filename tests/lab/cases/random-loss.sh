@@ -32,13 +32,14 @@ lost() {
 
 # what an end's kernel says of numbers that are not right
 # A SYN-ACK that is sent again, since the handshake's last ACK was lost, is answered by a challenge ACK: the wire's doing.
+# Of several soon after each other some are not answered, and so not counted as answers.
 doubts() { # NAME
     in_ns "$1" nstat -asz TcpInCsumErrors TcpExtTCPSACKDiscard TcpExtTCPChallengeACK TcpExtTCPSYNChallenge \
         TcpExtPAWSEstab TcpExtTSEcrRejected |
         awk '/^Tcp/ {n++; v[$1] = $2}
             END {
                 v["TcpExtTCPChallengeACK"] -= v["TcpExtTCPSYNChallenge"]; delete v["TcpExtTCPSYNChallenge"]
-                for (k in v) if (v[k]) said = said k "=" v[k] " "
+                for (k in v) if (v[k] > 0) said = said k "=" v[k] " "
                 print n < 4 ? "nstat knows nothing" : said ? said : 0
             }'
 }
