@@ -42,8 +42,8 @@ for f in 4 6; do
     wait_for 2 in_status $f || fail "v$f: status does not name ${TRAP[$f]}"
     ok "v$f: status names it"
 done
-# each probe finds them again
-sleep 11
+# in full runs until the next probes, which find them again
+sleep $((${LAB_FULL:-0} * 10 + 1))
 for f in 4 6; do
     CAPTURE_PID=${CAPTURES[$f]}
     capture_end
