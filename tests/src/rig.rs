@@ -294,6 +294,13 @@ impl Rig {
         &self.shared.neighbours
     }
 
+    /// One worker takes a changed snapshot; the others are yet to.
+    pub fn reload_one(&mut self, worker: usize, change: impl FnOnce(&mut Snapshot)) {
+        let mut snapshot = Snapshot::clone(self.workers[worker].snapshot());
+        change(&mut snapshot);
+        drop(self.workers[worker].swap(Arc::new(snapshot.index())));
+    }
+
     /// What is known of a neighbour from now on.
     pub fn set_neighbour(&mut self, port: PortId, addr: IpAddr, state: HopState) -> Hop {
         let table = &self.shared.neighbours;

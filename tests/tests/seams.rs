@@ -1,9 +1,13 @@
 //! Where two features meet: what each does alone is tested beside it.
 
+use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::verdict::DropReason;
 use pointsman_tests::craft::Packet;
+use pointsman_tests::craft::flag;
 use pointsman_tests::net;
 use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
@@ -40,6 +44,31 @@ fn a_last_reply_in_fragments_comes_whole_and_then_ends_the_conn() {
             }
         }
     }
+}
+
+/// Reloads and hand-over: workers take a snapshot one after the other, so that one may be asked for a
+/// port toward a dest of which it has not heard.
+#[test]
+fn a_worker_asked_for_a_port_toward_a_dest_it_does_not_know_yet_refuses() {
+    let options = Options { workers: 2, conns: 70_000, ..Options::default() };
+    let mut rig = Rig::build(options, |_, _| {});
+    let known = net::service_index(V4, Proto::Tcp, Forward::FullNat);
+    rig.reload_one(0, |s| {
+        let new = DestId(s.dests.len() as u32);
+        let mut dest =
+            s.dests[net::dest_id(V4, Proto::Tcp, Forward::FullNat, 0).0 as usize].clone();
+        dest.port += 1000;
+        s.dests.push(dest);
+        s.services[known].dests = vec![Candidate { id: new, weight: 1, last_weight: 1 }];
+    });
+    let vip = net::service_addr(V4, Forward::FullNat);
+    let syn = |n: usize| {
+        let client = net::client(V4, (n / 20_000) as u8, 1000 + (n % 20_000) as u16);
+        Packet::tcp(client, vip, flag::SYN).bytes()
+    };
+    let out = rig.feed_many(0, WAN, (0..80_000).map(syn));
+    assert!(!out.handed.is_empty(), "worker 0 has used up its ports and asks");
+    assert!(rig.dropped(DropReason::NoDest) > 0, "{:?}", rig.drops());
 }
 
 /// Fragments made here bear a local address, and so an identification of ours (RFC 6864 section

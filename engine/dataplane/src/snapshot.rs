@@ -311,6 +311,11 @@ impl Snapshot {
         &self.dests[id.0 as usize]
     }
 
+    /// The same of one that another worker names, which may have taken a newer snapshot.
+    pub fn known_dest(&self, id: DestId) -> Option<&Dest> {
+        self.dests.get(id.0 as usize)
+    }
+
     /// A port by its number.
     #[inline(always)]
     pub fn port(&self, id: PortId) -> &PortInfo {

@@ -178,7 +178,7 @@ impl<F: Frame> Core<F> {
         if t.snap.denies(service, p.tuple.src) {
             return Err(DropReason::Denied);
         }
-        let dest = t.snap.dest(id);
+        let dest = t.snap.known_dest(id).ok_or(DropReason::NoDest)?;
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
         let (laddr, lport) = (caddr, cport);
         let (daddr, dport) = dest.endpoint(&p.tuple);
