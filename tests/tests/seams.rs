@@ -71,6 +71,41 @@ fn a_worker_asked_for_a_port_toward_a_dest_it_does_not_know_yet_refuses() {
     assert!(rig.dropped(DropReason::NoDest) > 0, "{:?}", rig.drops());
 }
 
+/// Two ways in and fragments: routers may send a datagram's first fragment by one of them and the rest,
+/// whose ports they do not see, by the other.
+#[test]
+fn fragments_of_one_datagram_may_come_by_two_ports() {
+    for workers in [1, 3] {
+        for family in net::FAMILIES {
+            let mut rig = Rig::build(Options { workers, ..Options::default() }, |_, _| {});
+            let vip = net::service_addr(family, Forward::FullNat);
+            let packet = Packet::udp(net::client(family, 1, 700), vip).payload(&[7; 28]);
+            let pieces = packet.cut(9, &[16, 24]);
+            let late = [&pieces[1], &pieces[2]].map(|p| p.clone().from_lan(net::GATEWAY_MAC));
+            for piece in &late {
+                assert_eq!(rig.feed(LAN, &piece.bytes()).frames(), Vec::<Vec<u8>>::new());
+            }
+            let out = rig.feed(WAN, &pieces[0].bytes());
+            assert_eq!(see::sums(&out.frames()), Ok(vec![Sum::Right]), "{:?}", rig.drops());
+        }
+    }
+}
+
+/// Tags and fragments: a reload may change a port's tag while a fragment that came with the old one is
+/// held.
+#[test]
+fn a_held_fragment_whose_tag_is_another_one_now_is_dropped_by_name() {
+    let mut rig = Rig::new();
+    let vip = net::service_addr(V4, Forward::FullNat);
+    let pieces = Packet::udp(net::client(V4, 1, 700), vip).payload(&[7; 28]).cut(9, &[16]);
+    rig.feed(WAN, &pieces[1].bytes());
+    rig.reload(|s| s.ports[0].vlan = Some(5));
+    let mut first = pieces[0].clone();
+    first.vlan = Some(5);
+    rig.feed(WAN, &first.bytes());
+    assert_eq!(rig.drops(), [(DropReason::WrongVlan, 1)]);
+}
+
 /// Fragments made here bear a local address, and so an identification of ours (RFC 6864 section
 /// 4.3): two clients' would collide behind it.
 #[test]

@@ -317,9 +317,9 @@ impl<F: Frame> Core<F> {
         t.stats.made[Made::ConnReset as usize].add(1);
         if conn.forward() == Forward::Tunnel {
             let p = reset::parsed(&frame, ethernet::LEN, &tuple);
-            self.ip_id = self.ip_id.wrapping_add(1);
+            let ip_id = self.next_id() as u16;
             let ends = (dest.tunnel_source, dest.addr);
-            if !tunnel::encapsulate(&mut frame, &p, ends, self.ip_id, dest.traits.cuts_outer) {
+            if !tunnel::encapsulate(&mut frame, &p, ends, ip_id, dest.traits.cuts_outer) {
                 return t.stats.drop(DropReason::NoHeadroom);
             }
         }

@@ -174,15 +174,16 @@ struct Core<F> {
     /// By service number.
     positions: Vec<Position>,
     held: Held<F>,
-    fragments: Fragments<F>,
+    /// Held ones with the port they came in by.
+    fragments: Fragments<(PortId, F)>,
     limit: Limit,
     introductions: proxy::Introductions,
     /// While a conn is exchanged for another one: the worker that sent it here.
     sender: Option<usize>,
     /// Counts opens under full-NAT, so that pools' addresses take turns.
     turn: usize,
-    /// Identification of tunnel packets without DF.
-    ip_id: u16,
+    /// The last identification given, within the range of this worker (`next_id`).
+    ip_id: u32,
     upkeep: upkeep::Upkeep,
     watch: dead::Watch,
 }
@@ -247,8 +248,7 @@ impl<F: Frame> Pipeline<F> {
             introductions: proxy::Introductions::new(),
             sender: None,
             turn: 0,
-            // Apart from each other, so that their packets to one dest are.
-            ip_id: (setup.secret[0] as usize + setup.worker * 65_536 / setup.workers) as u16,
+            ip_id: setup.secret[0] as u16 as u32,
             upkeep: upkeep::Upkeep::default(),
             watch: dead::Watch::default(),
         };
@@ -509,8 +509,8 @@ impl<F: Frame> Core<F> {
             Forward::Tunnel => {
                 let dest = t.snap.dest(conn.dest());
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                self.ip_id = self.ip_id.wrapping_add(1);
-                if !tunnel::encapsulate(&mut frame, p, ends, self.ip_id, may_cut) {
+                let ip_id = self.next_id() as u16;
+                if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 }

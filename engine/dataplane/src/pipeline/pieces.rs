@@ -71,7 +71,7 @@ impl<F: Frame> Core<F> {
             Err(reason) => t.stats.drop(reason),
             Ok(Step::To(owner)) => self.give_to_owner(t, frame, p, (key, piece), owner),
             Ok(Step::Hold) => {
-                if self.fragments.hold(key, frame).is_some() {
+                if self.fragments.hold(key, (t.port, frame)).is_some() {
                     t.stats.drop(DropReason::FragmentFlood);
                 }
                 self.count_held(t);
@@ -109,13 +109,27 @@ impl<F: Frame> Core<F> {
         };
         self.fragments.named(key, owner);
         self.give_to_owner(t, frame, p, (key, piece), owner);
-        while let Some(held) = self.fragments.release(&key) {
-            let p = parse(held.data(), t.snap.port(t.port));
-            if let Ok(read) = read(held.data(), &p) {
-                self.give_to_owner(t, held, &p, read, owner);
-            }
+        let came_by = t.port;
+        while let Some((port, held)) = self.fragments.release(&key) {
+            t.port = port;
+            self.released(t, held, owner);
         }
+        t.port = came_by;
         self.count_held(t);
+    }
+
+    /// A fragment that was held, by the port it came by; a reload may have changed that one's tag.
+    fn released<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, frame: F, owner: usize) {
+        let p = parse(frame.data(), t.snap.port(t.port));
+        let read = match p.kind {
+            Kind::Fragment => read(frame.data(), &p),
+            Kind::Drop(reason) => Err(reason),
+            _ => Err(DropReason::Protocol),
+        };
+        match read {
+            Ok(read) => self.give_to_owner(t, frame, &p, read, owner),
+            Err(reason) => t.stats.drop(reason),
+        }
     }
 
     fn give_to_owner<P: Pool<Frame = F>>(
@@ -347,9 +361,9 @@ impl<F: Frame> Core<F> {
 
     /// An identification no other worker gives: each counts in a range of its own.
     pub(super) fn next_id(&mut self) -> u32 {
-        self.ip_id = self.ip_id.wrapping_add(1);
-        let range = 65_536 / self.workers;
-        (self.worker * range + usize::from(self.ip_id) % range) as u32
+        let range = (65_536 / self.workers) as u32;
+        self.ip_id = (self.ip_id + 1) % range;
+        self.worker as u32 * range + self.ip_id
     }
 }
 

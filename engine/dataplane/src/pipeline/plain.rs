@@ -12,6 +12,7 @@ use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::frame::Frame;
 use crate::frame::Pool;
+use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::service::Forward;
 use crate::tuple::Family;
@@ -32,6 +33,10 @@ impl<F: Frame> Core<F> {
         frame: F,
         look: &Look,
     ) -> Option<F> {
+        // Echoes, fragments and errors have tuples, too.
+        if look.parsed.kind != Kind::Flow {
+            return Some(frame);
+        }
         // Each way its own code, in which the way is no question any more.
         match look.guess {
             Some((id, Direction::Original)) => {
@@ -110,8 +115,8 @@ impl<F: Frame> Core<F> {
             Forward::Dr => rewrite::decrement_ttl(data, p),
             Forward::Tunnel => {
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                self.ip_id = self.ip_id.wrapping_add(1);
-                if !tunnel::encapsulate(&mut frame, p, ends, self.ip_id, may_cut) {
+                let ip_id = self.next_id() as u16;
+                if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 }
