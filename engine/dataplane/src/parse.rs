@@ -164,20 +164,10 @@ pub fn parse_transit(frame: &[u8], port: &PortInfo) -> Result<Parsed, DropReason
     if ethernet::is_group(frame) {
         return Err(DropReason::Multicast);
     }
-    let Places { l3, l4, end, ttl } = at;
     let proto = Proto::from_number(number).unwrap_or(Proto::Icmp);
     let tuple = Tuple { src, dst, sport: 0, dport: 0, proto };
     let kind = Kind::Drop(DropReason::NotOurs);
-    Ok(Parsed {
-        kind,
-        l3: l3 as u16,
-        l4: l4 as u16,
-        end: end as u16,
-        ttl,
-        flags: 0,
-        family: dst.family(),
-        tuple,
-    })
+    Ok(at.parsed(kind, 0, tuple))
 }
 
 /// Whether an ICMP error may be sent about a packet: not about one, nor about a later fragment
@@ -317,7 +307,7 @@ fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
 /// A fragment: what it is of is told by its datagram's first one.
 #[cold]
 fn fragment(at: Places, number: u8, src: Addr, dst: Addr) -> Result<Parsed, DropReason> {
-    let Places { l3, l4, end, ttl } = at;
+    let Places { l4, end, .. } = at;
     let proto = match (Proto::from_number(number), dst.family()) {
         (Some(Proto::Icmp), Family::V6) | (Some(Proto::Icmpv6), Family::V4) | (None, _) => {
             return Err(DropReason::Protocol);
@@ -329,16 +319,7 @@ fn fragment(at: Places, number: u8, src: Addr, dst: Addr) -> Result<Parsed, Drop
     }
     let tuple = Tuple { src, dst, sport: 0, dport: 0, proto };
     let kind = Kind::Fragment;
-    Ok(Parsed {
-        kind,
-        l3: l3 as u16,
-        l4: l4 as u16,
-        end: end as u16,
-        ttl,
-        flags: 0,
-        family: dst.family(),
-        tuple,
-    })
+    Ok(at.parsed(kind, 0, tuple))
 }
 
 /// What the payload of a first fragment is, which ends with the fragment: a flow's beginning, or an
@@ -454,6 +435,14 @@ struct Places {
     ttl: u8,
 }
 
+impl Places {
+    #[inline(always)]
+    fn parsed(self, kind: Kind, flags: u8, tuple: Tuple) -> Parsed {
+        let (l3, l4, end) = (self.l3 as u16, self.l4 as u16, self.end as u16);
+        Parsed { kind, l3, l4, end, ttl: self.ttl, flags, family: tuple.dst.family(), tuple }
+    }
+}
+
 #[inline(always)]
 fn transport(
     frame: &[u8],
@@ -462,7 +451,7 @@ fn transport(
     src: Addr,
     dst: Addr,
 ) -> Result<Parsed, DropReason> {
-    let Places { l3, l4, end, ttl } = at;
+    let Places { l4, end, .. } = at;
     // `l4` may lie beyond `end` where extension headers say so.
     let segment = frame.get(l4..end).ok_or(DropReason::Truncated)?;
     let (kind, flags) = match (number, dst.family()) {
@@ -484,16 +473,7 @@ fn transport(
         _ => (0, 0),
     };
     let tuple = Tuple { src, dst, sport, dport, proto };
-    Ok(Parsed {
-        kind,
-        l3: l3 as u16,
-        l4: l4 as u16,
-        end: end as u16,
-        ttl,
-        flags,
-        family: dst.family(),
-        tuple,
-    })
+    Ok(at.parsed(kind, flags, tuple))
 }
 
 #[inline(always)]

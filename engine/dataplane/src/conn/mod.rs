@@ -381,15 +381,6 @@ impl Conn {
     /// The client has sent up to (not including) `end`, and acknowledged `ack`.
     #[inline(always)]
     fn observe(&mut self, end: u32, ack: u32) {
-        if self.packets == 0 {
-            self.seq = end;
-        }
-        self.observe_next(end, ack);
-    }
-
-    /// The same, and not the first time.
-    #[inline(always)]
-    fn observe_next(&mut self, end: u32, ack: u32) {
         if is_past(end, self.seq) {
             self.seq = end;
         }
@@ -515,17 +506,11 @@ impl Conn {
     ) -> bool {
         debug_assert!(self.is_tcp());
         let new = state::next(self.side(way), self.state, flags);
-        match way {
-            Direction::Original => self.observe(end, ack),
-            Direction::Reply => {
-                self.flags &= !NO_OUTPUT;
-                self.observe_reply(end);
-            }
+        if way == Direction::Original && self.packets == 0 {
+            self.seq = end;
         }
-        let changes = new != self.state;
-        self.state = new;
-        self.expires = now.after(timeouts.of(new)).0;
-        changes
+        self.stay(way, (end, ack), now.after(timeouts.of(new)));
+        core::mem::replace(&mut self.state, new) != new
     }
 
     /// A segment has come that leaves its state: otherwise as `step`.
@@ -533,7 +518,7 @@ impl Conn {
     pub fn stay(&mut self, way: Direction, (end, ack): (u32, u32), expires: Stamp) {
         self.expires = expires.0;
         match way {
-            Direction::Original => self.observe_next(end, ack),
+            Direction::Original => self.observe(end, ack),
             Direction::Reply => {
                 self.flags &= !NO_OUTPUT;
                 self.observe_reply(end);

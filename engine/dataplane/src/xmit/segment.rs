@@ -15,13 +15,11 @@ use crate::wire::tcp;
 /// the IP packet does.
 #[inline(always)]
 pub fn extent(segment: &[u8]) -> (u32, u32) {
-    let h: &[u8; tcp::LEN] = head(segment);
-    let flags = h[tcp::FLAGS];
+    let flags = segment[tcp::FLAGS];
     // SYN and FIN take one number each.
     let controls = (flags & tcp::FIN) as u32 + (flags >> 1 & 1) as u32;
-    let payload = (segment.len() - tcp::header_len(h)) as u32;
-    let end = get32(h, tcp::SEQ).wrapping_add(payload + controls);
-    (end, get32(h, tcp::ACK))
+    let (end, ack) = extent_between(segment, segment.len() as u16);
+    (end.wrapping_add(controls), ack)
 }
 
 /// The same of one of `len` bytes that neither begins nor ends a conn.
