@@ -20,7 +20,8 @@ loading() { # METHOD FAMILY: one whose download is under way
 }
 
 greeted() { grep -q ESMTP "$LAB_DIR/wait.$1.$2"; }
-ended() { grep -qE '^(ECONN|data|EOF|timeout|[0-9]+ )' "$1"; }
+# curl's exit code has two digits at most, a greeting's three
+ended() { grep -qE '^(ECONN|data|EOF|timeout|[0-9]{1,2} )' "$1"; }
 resets_logged() { [ "$(grep -c '^tcp ECONNRESET$' "$LAB_DIR/$1/small.log")" = "$2" ]; }
 
 # It ended in this way, so soon after the reload.

@@ -53,12 +53,21 @@ make_ns() {
 # updates sums incrementally (RFC 1624) keeps them wrong.
 no_offload() { in_ns "$1" ethtool -K "$2" tx off >/dev/null; }
 
+# A veth hands a frame to the processor its sender runs on, so that a sender who moves overtakes himself: on a busy
+# machine by milliseconds, which servers then doubt (PAWS). By the flow's hash (RPS) each flow has one processor.
+keep_order() { # NAME IFACE
+    # shellcheck disable=SC2016
+    in_ns "$1" bash -c 'for f in /sys/class/net/$1/queues/rx-*/rps_cpus; do echo "$2" >"$f" || exit 1; done' \
+        - "$2" "$(printf %x $(((1 << $(nproc --all)) - 1)))"
+}
+
 # leg NAME IFACE OTHER OTHER_IFACE [QUEUES]: a veth pair between two namespaces, both ends up
 leg() {
     local queues="numrxqueues ${5:-1} numtxqueues ${5:-1}"
     # shellcheck disable=SC2086
     ip link add "$2" mtu "$LAB_MTU" $queues netns "$LAB_P-$1" type veth \
         peer name "$4" mtu "$LAB_MTU" $queues netns "$LAB_P-$3" &&
+        keep_order "$1" "$2" && keep_order "$3" "$4" &&
         ip -n "$LAB_P-$1" link set "$2" up && ip -n "$LAB_P-$3" link set "$4" up
 }
 
