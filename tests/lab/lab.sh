@@ -53,11 +53,14 @@ start_in() {
     LAB_PIDS+=("$STARTED")
 }
 
+# is_over PID: has it ended? Our own children only.
+is_over() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
 # end_pid PID [SECONDS]: TERM, wait, KILL; 1 when KILL was needed. Our own children only.
 end_pid() {
     local pid=$1 n=$((${2:-3} * 50))
     kill -TERM "$pid" 2>/dev/null || { wait "$pid" 2>/dev/null; return 0; }
-    while [ -e "/proc/$pid" ] && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null; do
+    until is_over "$pid"; do
         if [ $((n -= 1)) -le 0 ]; then
             kill -KILL "$pid" 2>/dev/null
             wait "$pid" 2>/dev/null

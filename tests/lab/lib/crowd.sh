@@ -33,19 +33,44 @@ crowd_config() { # REWRITE
 
 # crowd_start: short conns and uploads (of at most UPLOAD_SECONDS), until crowd_end
 crowd_start() {
-    local n
-    CROWD_PIDS=() CROWD_SINCE=$EPOCHREALTIME
+    CROWD_SINCE=$EPOCHREALTIME REQUESTS=0 ERRORS=0
     rm -f "$LAB_DIR/stop" "$LAB_DIR/uploads"
+    start_in "c$UPLOADER" "$LAB_DIR/uploads" bash -c 'while [ ! -e "$1" ]; do
+            curl -sS --noproxy "*" --max-time "$4" -o /dev/null -w "status %{http_code}\n" -T "$2" "$3"
+        done' uploads "$LAB_DIR/stop" "$LAB_DIR/100m" "http://$(vip fullnat 4)/up/100m" "${UPLOAD_SECONDS:-60}"
+    UPLOADS_PID=$STARTED
+    shorts_start
+}
+
+shorts_start() {
+    local n
+    SHORTS_PIDS=()
     for n in $CROWD; do
         : >"$LAB_DIR/wrk.$n"
         start_in "c$n" "$LAB_DIR/wrk.$n" wrk -t1 -c4 -d 900s --timeout 10s -H 'Connection: close' \
             "http://$(vip fullnat 4)/bench"
-        CROWD_PIDS+=("$STARTED")
+        SHORTS_PIDS+=("$STARTED")
     done
-    start_in "c$UPLOADER" "$LAB_DIR/uploads" bash -c 'while [ ! -e "$1" ]; do
-            curl -sS --noproxy "*" --max-time "$4" -o /dev/null -w "status %{http_code}\n" -T "$2" "$3"
-        done' uploads "$LAB_DIR/stop" "$LAB_DIR/100m" "http://$(vip fullnat 4)/up/100m" "${UPLOAD_SECONDS:-60}"
-    CROWD_PIDS+=("$STARTED")
+}
+
+shorts_end() { # adds to REQUESTS, ERRORS
+    local n pid
+    for pid in "${SHORTS_PIDS[@]}"; do kill -INT "$pid"; done
+    # one that was not yet connected then has ignored it: it counts as an error
+    for pid in "${SHORTS_PIDS[@]}"; do
+        wait_for 3 is_over "$pid" || { end_pid "$pid" && ERRORS=$((ERRORS + 1)); }
+        wait "$pid" 2>/dev/null
+    done
+    for n in $CROWD; do
+        bench_read "$LAB_DIR/wrk.$n"
+        REQUESTS=$((REQUESTS + BENCH_REQUESTS)) ERRORS=$((ERRORS + BENCH_ERRORS))
+    done
+}
+
+crowd_end() {
+    touch "$LAB_DIR/stop"
+    shorts_end
+    wait "$UPLOADS_PID"
 }
 
 # crowd_until SECONDS CONNS [MOST]: waits for so many seconds at least and MOST at most, until the server had so many conns
@@ -59,18 +84,6 @@ crowd_until() {
 }
 
 server_conns() { in_ns fn1 nstat -asz TcpPassiveOpens | awk '/Passive/ {print $2}'; }
-
-crowd_end() { # sets REQUESTS, ERRORS
-    local n pid
-    REQUESTS=0 ERRORS=0
-    touch "$LAB_DIR/stop"
-    for pid in "${CROWD_PIDS[@]::${#CROWD_PIDS[@]}-1}"; do kill -INT "$pid"; done
-    for pid in "${CROWD_PIDS[@]}"; do wait "$pid"; done
-    for n in $CROWD; do
-        bench_read "$LAB_DIR/wrk.$n"
-        REQUESTS=$((REQUESTS + BENCH_REQUESTS)) ERRORS=$((ERRORS + BENCH_ERRORS))
-    done
-}
 
 uploads() { grep -c '^status' "$LAB_DIR/uploads"; }
 uploads_failed() { echo $(($(uploads) - $(grep -cE '^status 20[14]$' "$LAB_DIR/uploads"))); }
@@ -94,16 +107,26 @@ syns_again() {
         awk '/SynRetrans/ {n += $2} END {print n + 0}'
 }
 
+# links_took -> frames that came by the links of the director's ports
+links_took() {
+    ip -n "$LAB_P-dir" -s -json link show | jq '[.[] | select(.ifname | test("^d[01]$")) | .stats64.rx.packets] | add'
+}
+
 # losses -> frames that somebody says are lost: listeners, links, ports, the director. A port's ring may be full
 # without the driver counting it (net_af_packet): what the link took and the port did not.
 losses() {
-    local name links ports
+    local name links ports before turn
     for name in fn1 dir sw $(printf 'c%s ' $CROWD $UPLOADER); do ip -n "$LAB_P-$name" -s -json link show; done |
         jq '.[].stats64 | .rx.dropped + .tx.dropped + .rx.errors + .tx.errors' >"$LAB_DIR/lost"
     in_ns fn1 nstat -asz TcpExtListenDrops | awk '/ListenDrops/ {print $2}' >>"$LAB_DIR/lost"
-    ports=$(status_json | tee "$LAB_DIR/status.json" | jq '[.ports[].rx_packets] | add')
-    links=$(ip -n "$LAB_P-dir" -s -json link show | jq '[.[] | select(.ifname | test("^d[01]$")) | .stats64.rx.packets] | add')
-    # the two are not read at one instant: a frame in between is none that was found
+    # the two are not read at one instant: read again until no frame came in between
+    for turn in $(seq 50); do
+        before=$(links_took)
+        sleep 0.1
+        ports=$(status_json | tee "$LAB_DIR/status.json" | jq '[.ports[].rx_packets] | add')
+        links=$(links_took)
+        [ "$before" != "$links" ] || break
+    done
     echo $((links > ports ? links - ports : 0)) >>"$LAB_DIR/lost"
     jq '(.ports[] | .missed + .rx_errors + .tx_errors + .no_frame), .law.dropped["tx-full", "handover-full", "no-frame"]' \
         "$LAB_DIR/status.json" >>"$LAB_DIR/lost"

@@ -133,7 +133,7 @@ director_try() {
     done
 }
 
-director_alive() { [ -e "/proc/$DIRECTOR_PID" ] && ! grep -q '^State:.Z' "/proc/$DIRECTOR_PID/status" 2>/dev/null; }
+director_alive() { ! is_over "$DIRECTOR_PID"; }
 
 # director_start: the same, for cases: its failure is the case's
 director_start() {
