@@ -34,12 +34,36 @@ impl Talk {
     pub fn open(
         rig: &mut Rig,
         at: usize,
+        kind: (Family, Proto, Forward),
+        client: (u8, u16),
+    ) -> Self {
+        Self::begin(rig, at, None, kind, client)
+    }
+
+    /// Opens one at worker 0 where the client's port wants a tag.
+    ///
+    /// # Panics
+    /// Where the opening packet does not come out.
+    pub fn open_tagged(
+        rig: &mut Rig,
+        vlan: Option<u16>,
+        kind: (Family, Proto, Forward),
+        client: (u8, u16),
+    ) -> Self {
+        Self::begin(rig, 0, vlan, kind, client)
+    }
+
+    fn begin(
+        rig: &mut Rig,
+        at: usize,
+        vlan: Option<u16>,
         (family, proto, forward): (Family, Proto, Forward),
         (n, port): (u8, u16),
     ) -> Self {
         let client = net::client(family, n, port);
         let vip = net::service_addr(family, forward);
-        let first = packet(client, vip, proto, flag::SYN);
+        let mut first = packet(client, vip, proto, flag::SYN);
+        first.vlan = vlan;
         let out = rig.feed_at(at, net::WAN, &[&first.bytes()]);
         assert_eq!(out.sent.len(), 1, "{client} to {vip}: dropped {:?}", rig.drops());
         Self { client, vip, proto, forward, at_dest: out.seen() }

@@ -55,6 +55,8 @@ pub struct WorkerStats {
     pub received: Counter,
     /// Frames handed over by other workers.
     pub taken_over: Counter,
+    /// Frames that were not simply a packet of a conn that goes on: all that did not take the plain lane.
+    pub lone: Counter,
     /// Frames the ports' queues accepted.
     pub sent: Counter,
     /// Frames other workers' rings accepted.
@@ -98,6 +100,7 @@ impl Default for WorkerStats {
         Self {
             received: Counter::default(),
             taken_over: Counter::default(),
+            lone: Counter::default(),
             sent: Counter::default(),
             handed_over: Counter::default(),
             to_control: Counter::default(),

@@ -375,6 +375,7 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         visited: u16,
     ) {
+        t.stats.lone.add(1);
         match p.kind {
             Kind::Flow => self.flow(t, frame, p, visited),
             Kind::Drop(reason) => self.unread(t, frame, reason),

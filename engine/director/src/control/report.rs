@@ -192,6 +192,7 @@ impl<D: Driver> Control<D> {
             handed_over_share: rounded(handed_over as f64 / received.max(1) as f64),
             handed_over,
             taken_over: stats.taken_over.get(),
+            lone: stats.lone.get(),
             conns: stats.conns.get(),
             conns_capacity: self.parts.conns_per_worker as u64,
             turns: stats.turns.get(),

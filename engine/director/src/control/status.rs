@@ -131,6 +131,8 @@ pub struct WorkerStatus {
     pub handed_over: u64,
     /// Frames taken over.
     pub taken_over: u64,
+    /// Frames that were not simply a packet of a conn that goes on: each costs several times as much.
+    pub lone: u64,
     /// Conns in its table.
     pub conns: u64,
     /// Conns its table can hold.

@@ -50,6 +50,7 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
     let WorkerStats {
         received,
         taken_over,
+        lone,
         sent,
         handed_over,
         to_control,
@@ -73,6 +74,7 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
     let all = |to: &[Counter], from: &[Counter]| to.iter().zip(from).for_each(|(t, f)| one(t, f));
     one(&to.received, received);
     one(&to.taken_over, taken_over);
+    one(&to.lone, lone);
     one(&to.sent, sent);
     one(&to.handed_over, handed_over);
     one(&to.to_control, to_control);
