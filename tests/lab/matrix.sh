@@ -40,9 +40,9 @@ export LAB_WORKERS=$4
 
 # At least so many, one conn each; in full runs however long a busy machine takes
 many_requests() {
-    local total=0 turn rate=0 wanted=$((${LAB_FULL:-0} ? 100000 : 20000))
+    local total=0 turn rate=0 wanted=$((${LAB_FULL:-0} ? 100000 : 10000))
     for turn in $(seq $((${LAB_FULL:-0} * 60 + 20))); do
-        bench_clean "$method" "$family" 4 -H 'Connection: close' || exit 1
+        bench_clean "$method" "$family" $((${LAB_FULL:-0} * 2 + 2)) -H 'Connection: close' || exit 1
         total=$((total + BENCH_REQUESTS))
         rate=$BENCH_RATE
         [ "$total" -lt "$wanted" ] || { ok "$total requests in $turn turns, $rate per second"; return; }
@@ -50,14 +50,14 @@ many_requests() {
     fail "only $total requests in $turn turns"
 }
 
-# 1 GB in full runs, else a quarter of it: its name and its sum
+# 1 GB in full runs, else a tenth of it: its name and its sum
 load_file() {
     big_file
     load=1g load_sum=$BIG_SUM
     [ -z "${LAB_FULL:-}" ] || return 0
-    load=250m
+    load=100m
     local file=$LAB_FILES/$load
-    [ -e "$file.sum" ] || { head -c 250000000 "$LAB_FILES/1g" >"$file" && sum_of <"$file" >"$file.sum"; }
+    [ -e "$file.sum" ] || { head -c 100000000 "$LAB_FILES/1g" >"$file" && sum_of <"$file" >"$file.sum"; }
     read -r load_sum <"$file.sum"
 }
 
