@@ -382,7 +382,7 @@ mod tests {
             }],
             "workers": [{
                 "core": 127, "received": u64::MAX, "sent": 5, "busy": 1.0,
-                "handed_over_share": 0.5, "handed_over": 1, "taken_over": 1, "conns": 9,
+                "handed_over_share": 0.5, "handed_over": 1, "taken_over": 1, "lone": 2, "conns": 9,
                 "conns_capacity": 10, "turns": 1, "busy_turns": 1, "law_holds": true,
             }],
             "services": [
