@@ -5,6 +5,7 @@ use super::Handed;
 use super::Turn;
 use super::outbox::Offer;
 use crate::conn::ConnId;
+use crate::conn::Conns;
 use crate::conn::Direction;
 use crate::conn::State;
 use crate::conn::chain;
@@ -23,7 +24,7 @@ use crate::wire::tcp;
 use crate::xmit::segment;
 
 /// Conns that would lend their ports are linked through their tracks.
-const LENDERS: chain::At = |conns, id| &mut conns.track_mut(id).links;
+const LENDERS: chain::At<Conns> = |conns, id| &mut conns.track_mut(ConnId(id)).links;
 
 impl<F: Frame> Core<F> {
     /// A packet of a conn that `is_odd` gives a closer look.
@@ -165,7 +166,7 @@ impl<F: Frame> Core<F> {
     /// Joins its pair's list of conns that would lend their port, as the newest.
     fn enlist<P>(&mut self, id: ConnId, t: &Turn<'_, F, P>) {
         let pair = PairId(self.conns.track(id).pair);
-        self.leases.lenders(pair).join(&mut self.conns, LENDERS, id);
+        self.leases.lenders(pair).join(&mut self.conns, LENDERS, id.0);
         self.conns.track_mut(id).set_listed(t.stamp);
     }
 
@@ -173,7 +174,7 @@ impl<F: Frame> Core<F> {
     pub(super) fn delist(&mut self, id: ConnId) {
         let pair = PairId(self.conns.track(id).pair);
         self.conns.track_mut(id).set_unlisted();
-        self.leases.lenders(pair).leave(&mut self.conns, LENDERS, id);
+        self.leases.lenders(pair).leave(&mut self.conns, LENDERS, id.0);
     }
 
     /// What the dest saw last of a conn, for the next one on its tuple.

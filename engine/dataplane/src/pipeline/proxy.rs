@@ -55,7 +55,7 @@ pub(super) struct Introductions {
 }
 
 /// They are linked through what these conns keep.
-const LINKS: chain::At = |conns, id| &mut conns.extra_mut(id).introduction.links;
+const LINKS: chain::At<Conns> = |conns, id| &mut conns.extra_mut(ConnId(id)).introduction.links;
 
 impl Introductions {
     pub(super) const fn new() -> Self {
@@ -63,7 +63,7 @@ impl Introductions {
     }
 
     fn add(&mut self, conns: &mut Conns, id: ConnId, level: usize, now: Stamp) {
-        self.lists[level].join(conns, LINKS, id);
+        self.lists[level].join(conns, LINKS, id.0);
         let intro = &mut conns.extra_mut(id).introduction;
         intro.level = level as u8;
         intro.due = now.after(FIRST_WAIT << level).0;
@@ -71,12 +71,12 @@ impl Introductions {
 
     fn remove(&mut self, conns: &mut Conns, id: ConnId) {
         let level = conns.extra(id).introduction.level;
-        self.lists[level as usize].leave(conns, LINKS, id);
+        self.lists[level as usize].leave(conns, LINKS, id.0);
     }
 
     fn due(&self, conns: &Conns, level: usize, now: Stamp) -> Option<ConnId> {
         let is_due = |id: &ConnId| Stamp(conns.extra(*id).introduction.due).is_due(now);
-        self.lists[level].oldest().filter(is_due)
+        self.lists[level].oldest().map(ConnId).filter(is_due)
     }
 }
 

@@ -18,7 +18,7 @@ pub const MAX_CLOSED: usize = 512;
 const BATCH: usize = 32;
 /// Lines looked at per call at most: about 20 us.
 pub const MAX_SWEPT: u64 = 8192;
-/// Lease pairs looked at per call at most.
+/// Lease pairs given up per call at most.
 const MAX_PAIRS: usize = 4;
 /// Every line is looked at once in this time, as far as `MAX_SWEPT` allows.
 const SWEEP_NANOS: u64 = 1_000_000_000;
