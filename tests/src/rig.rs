@@ -121,6 +121,10 @@ pub struct Rig {
     rings: Vec<VecDeque<Handed<MemFrame>>>,
     /// Conns that have ended, for the workers that knew where they lived.
     ended: VecDeque<(u16, Tuple)>,
+    /// Frames that the ring to a worker holds; what finds it full is dropped by name.
+    pub ring_room: usize,
+    /// Of `ended`, likewise; what finds it full is lost.
+    pub ended_room: usize,
     /// Frames the test itself holds.
     kept: usize,
 }
@@ -170,6 +174,8 @@ impl Rig {
                 .collect(),
             rings: (0..options.workers).map(|_| VecDeque::new()).collect(),
             ended: VecDeque::new(),
+            ring_room: usize::MAX,
+            ended_room: usize::MAX,
             shared,
             kept: 0,
         }
@@ -432,9 +438,13 @@ impl Rig {
             }
         }
         for (to, handed) in outbox.handover.iter_mut().enumerate() {
-            stats.handed_over.add(handed.len() as u64);
             for handed in handed.drain(..) {
                 assert_ne!(to, worker, "a worker hands nothing over to itself");
+                if self.rings[to].len() >= self.ring_room {
+                    stats.drop(DropReason::HandoverFull);
+                    continue;
+                }
+                stats.handed_over.add(1);
                 out.handed.push((worker, to));
                 self.rings[to].push_back(handed);
             }
@@ -443,7 +453,8 @@ impl Rig {
         for (port, frame) in outbox.control.drain(..) {
             out.control.push(sent(worker, port, frame));
         }
-        self.ended.extend(outbox.ended.drain(..));
+        let room = self.ended_room.saturating_sub(self.ended.len());
+        self.ended.extend(outbox.ended.drain(..).take(room));
         out.asked.extend(outbox.resolve.drain(..).map(|(p, a)| (p, IpAddr::from(a))));
     }
 

@@ -1,9 +1,9 @@
 //! Cold: conns that are not simply followed.
 
 use super::Core;
-use super::Handed;
 use super::Turn;
 use super::outbox::Offer;
+use super::pieces::SETTLED;
 use crate::conn::ConnId;
 use crate::conn::Conns;
 use crate::conn::Direction;
@@ -57,8 +57,13 @@ impl<F: Frame> Core<F> {
             // As long as the longest-lived conn: the other worker says when it has ended.
             let expires = t.stamp.after(t.snap.timeouts.of(State::Established));
             self.conns.get_mut(id).set_expires(expires);
-            let handed = Handed { port: t.port, frame, visited: visited.max(1), seeks: None };
-            return t.out.hand_over(worker, handed, t.stats);
+            let Some(mut frame) = self.send_elsewhere(t, frame, (id, worker), visited) else {
+                return;
+            };
+            if visited & SETTLED != 0 {
+                self.number(t, &mut frame, p, &p.tuple);
+            }
+            return self.miss(t, frame, p, visited);
         }
         if conn.is_lent() {
             return t.stats.drop(DropReason::LateSegment);

@@ -28,7 +28,8 @@ pub struct Handed<F> {
     pub port: PortId,
     /// The frame as it came.
     pub frame: F,
-    /// Workers that have had it; an ICMP error that nobody can place goes round once.
+    /// Workers that have had it; an ICMP error that nobody can place goes round once. A fragment
+    /// that has been gathered counts otherwise (`pieces`).
     pub visited: u16,
     /// A packet that opens a conn, for which the workers so far had no port.
     pub seeks: Option<Seek>,

@@ -35,8 +35,8 @@ use crate::xmit::rewrite;
 const TO_GATHER: u16 = 1;
 /// And of one that has been gathered, at the first worker asked whether it owns the conn.
 const GATHERED: u16 = 2;
-/// And of one whose owner is known.
-pub(super) const SETTLED: u16 = u16::MAX;
+/// And of one whose owner is known; with it, further workers count on.
+pub(super) const SETTLED: u16 = 1 << 15;
 
 /// Milliseconds that the fragments of a conn's last datagram may take to follow the first.
 const REST_OF_REPLY: u32 = 2000;
@@ -172,10 +172,12 @@ impl<F: Frame> Core<F> {
             let followed = !conn.is_away() && !conn.was_reset() && !condemned;
             !conn.expires().is_due(t.stamp) && (piece.from == 0 || followed)
         });
-        let elsewhere = conn.and_then(|(id, _)| self.conns.get(id).elsewhere());
-        if let Some(worker) = elsewhere.filter(|_| piece.from > 0) {
-            let handed = Handed { port: t.port, frame, visited: SETTLED, seeks: None };
-            return t.out.hand_over(worker, handed, t.stats);
+        let elsewhere = conn.and_then(|(id, _)| Some((id, self.conns.get(id).elsewhere()?)));
+        if let Some(entry) = elsewhere.filter(|_| piece.from > 0) {
+            if self.send_elsewhere(t, frame, entry, visited | SETTLED).is_some() {
+                t.stats.drop(DropReason::FragmentOrphan);
+            }
+            return;
         }
         let asked = usize::from(visited - GATHERED) + 1;
         let goes_round =
@@ -187,7 +189,7 @@ impl<F: Frame> Core<F> {
                 let handed = Handed { port: t.port, frame, visited: visited + 1, seeks: None };
                 t.out.hand_over(next, handed, t.stats);
             }
-            (_, Some(first)) => self.leading_piece(t, frame, &first, key),
+            (_, Some(first)) => self.leading_piece(t, frame, &first, key, visited | SETTLED),
             (None, None) if tuple.is_some() => {
                 self.route_or_drop(t, frame, p, DropReason::FragmentOrphan);
             }
@@ -202,6 +204,7 @@ impl<F: Frame> Core<F> {
         mut frame: F,
         p: &Parsed,
         key: Key,
+        visited: u16,
     ) {
         let known = Known { tuple: p.tuple, id: self.next_id() };
         self.fragments.learn(key, known, t.stamp);
@@ -217,8 +220,8 @@ impl<F: Frame> Core<F> {
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
         }
         match p.kind {
-            Kind::EchoReply => self.echo_reply(t, frame, p, SETTLED),
-            _ => self.flow(t, frame, p, SETTLED),
+            Kind::EchoReply => self.echo_reply(t, frame, p, visited),
+            _ => self.flow(t, frame, p, visited),
         }
     }
 
@@ -288,8 +291,9 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// A first fragment, which begins with `tuple`, comes from a worker that has no port for it: it
-    /// gets the identification that those that follow will get here.
+    /// A first fragment, which begins with `tuple`, opens its conn here though there was an entry, or
+    /// comes from a worker that has no port for it: it gets the identification that those that
+    /// follow will get here.
     pub(super) fn number<P>(
         &mut self,
         t: &Turn<'_, F, P>,

@@ -155,8 +155,12 @@ impl<F: Frame> Core<F> {
             return self.icmp_elsewhere(t, frame, p, &tuple, visited);
         };
         if let Some(worker) = self.conns.get(id).elsewhere() {
-            let handed = Handed { port: t.port, frame, visited: self.workers as u16, seeks: None };
-            return t.out.hand_over(worker, handed, t.stats);
+            // If it is not there, it is nowhere.
+            let visited = visited.max(self.workers as u16);
+            if let Some(frame) = self.send_elsewhere(t, frame, (id, worker), visited) {
+                self.icmp_elsewhere(t, frame, p, &tuple, visited);
+            }
+            return;
         }
         if self.conns.get(id).is_lent() {
             return t.stats.drop(DropReason::LateSegment);

@@ -183,6 +183,26 @@ impl<F: Frame> Core<F> {
         t.out.hand_over(next, handed, t.stats);
     }
 
+    /// Hands a frame over to the worker that this entry names. Where entries send it in a circle
+    /// (what would have ended one of them was lost), the entry is forgotten and the frame comes
+    /// back, to be treated as if there had been none.
+    pub(super) fn send_elsewhere<P>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        (entry, worker): (ConnId, usize),
+        visited: u16,
+    ) -> Option<F> {
+        // Once round before the first entry, and once by all entries that can make a way.
+        if usize::from(visited & !SETTLED) > 2 * self.workers {
+            self.close(t, entry);
+            return Some(frame);
+        }
+        let handed = Handed { port: t.port, frame, visited: visited + 1, seeks: None };
+        t.out.hand_over(worker, handed, t.stats);
+        None
+    }
+
     /// Tells all workers from `from` to the one before this that a conn is not here (any more).
     pub(super) fn ended<P>(&mut self, t: &mut Turn<'_, F, P>, from: usize, tuple: &Tuple) {
         self.tell_ended(t, from, self.worker, tuple);
