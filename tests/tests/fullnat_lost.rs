@@ -172,3 +172,70 @@ fn a_way_of_entries_is_no_circle() {
     assert_eq!(entries(&rig).len(), 6);
 }
 
+/// A further dest of the service; it is offered what the first one does not answer.
+fn add_dest(rig: &mut Rig, family: Family, n: usize) {
+    let id = net::dest_id(family, Proto::Tcp, Forward::FullNat, n);
+    for worker in 0..rig.worker_count() {
+        rig.reload_one(worker, |s| {
+            let service = &mut s.services[net::service_index(V4, Proto::Tcp, Forward::FullNat)];
+            service.dests.push(Candidate { id, weight: 1, last_weight: 1 });
+            service.version += 1;
+            s.dests.iter_mut().for_each(|d| d.traits.retries = 1);
+        });
+    }
+}
+
+/// The search begins with the client's worker; workers beyond the one that has a port had entries
+/// of the conn that was exchanged.
+#[test]
+fn entries_behind_the_new_owner_of_a_second_choice_go_at_once() {
+    for (has_ports, remain) in [(0, vec![]), (1, vec![(0, 1)])] {
+        let (mut rig, talk) = at_the_last(4, TCP);
+        add_dest(&mut rig, V4, 1);
+        (0..4).for_each(|worker| set_ports(&mut rig, worker, worker == has_ports));
+        let second = talk.say(&mut rig, flag::SYN).seen();
+        assert_eq!(second.dst.ip(), net::dest_addr(V4, 1));
+        assert_eq!((living(&rig)[0].0, entries(&rig)), (has_ports, remain));
+        let talk = Talk { at_dest: second, ..talk };
+        assert_eq!(talk.answer(&mut rig, flag::SYN | flag::ACK).seen().dst, talk.client);
+        assert_eq!(talk.say(&mut rig, flag::ACK).seen().src, talk.at_dest.src);
+    }
+}
+
+/// The second dest is v6, and there is no v6 address to lease.
+#[test]
+fn a_second_choice_without_a_port_anywhere_stays_with_the_first_and_the_next_syn_tries_again() {
+    for workers in [1, 2, 5] {
+        let mut rig = rig(workers);
+        let talk = Talk::open(&mut rig, 0, TCP, CLIENT);
+        add_dest(&mut rig, V6, 0);
+        let set_v6 = |rig: &mut Rig, has: bool| {
+            for worker in 0..workers {
+                rig.reload_one(worker, |s| {
+                    s.pools[0].v6.clear();
+                    if has {
+                        s.pools[0].v6.push(net::pool_addr(V6).into());
+                    }
+                });
+            }
+        };
+        set_v6(&mut rig, false);
+        for _ in 0..2 {
+            let again = talk.say(&mut rig, flag::SYN).seen();
+            assert_eq!(again.dst.ip(), net::dest_addr(V4, 0), "{:?}", rig.drops());
+            let (worker, conn, _) = living(&rig)[0];
+            assert_eq!((conn.tries(), living(&rig).len()), (0, 1));
+            assert_eq!(entries(&rig).len(), worker);
+            let talk = Talk { at_dest: again, ..talk.clone() };
+            assert_eq!(talk.say(&mut rig, flag::RST).sent.len(), 1, "it is found");
+        }
+        assert!(rig.drops().is_empty(), "{:?}", rig.drops());
+        set_v6(&mut rig, true);
+        let second = talk.say(&mut rig, flag::SYN).seen();
+        assert_eq!(second.dst.ip(), net::dest_addr(V6, 0));
+        assert_eq!(living(&rig)[0].1.tries(), 1);
+        let from_second = Packet::tcp(second.dst, second.src, flag::SYN | flag::ACK);
+        let answer = rig.feed(LAN, &from_second.from_lan(second.eth.0).bytes());
+        assert_eq!(answer.seen().dst, talk.client);
+    }
+}

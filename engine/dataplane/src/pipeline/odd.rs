@@ -141,7 +141,7 @@ impl<F: Frame> Core<F> {
         let position = &mut self.positions[service.id.0 as usize];
         let dest = sched::pick(service, position, &ask)?;
         t.dests[from.0 as usize].passed_over.add(1);
-        Some(Offer { tries: tries + 1, ..self.offer(dest) })
+        Some(Offer { tries: tries + 1, before: Some(from), ..self.offer(dest) })
     }
 
     /// The conn's state is another one: what counts it, and who would lend its port.

@@ -173,7 +173,7 @@ impl<F: Frame> Core<F> {
         service: &Service,
         offer: Offer,
     ) -> Result<ConnId, DropReason> {
-        let Offer { dest: id, tries, may_lend } = offer;
+        let Offer { dest: id, tries, may_lend, .. } = offer;
         // Asked before, but perhaps by a worker with an older list, or when another conn began.
         if t.snap.denies(service, p.tuple.src) {
             return Err(DropReason::Denied);

@@ -42,6 +42,8 @@ pub struct Seek {
     pub(super) offer: Offer,
     /// The worker the client's packets arrive at.
     pub(super) from: u16,
+    /// Workers further on may have entries of a round before.
+    pub(super) again: bool,
 }
 
 /// To which dest a conn is to open.
@@ -52,6 +54,8 @@ pub(super) struct Offer {
     pub(super) tries: u8,
     /// Whether a conn that has ended may lend its port: once no worker has an idle one.
     pub(super) may_lend: bool,
+    /// The dest before it, which keeps the conn where nothing comes of this.
+    pub(super) before: Option<DestId>,
 }
 
 /// Conns that have ended here and were sent by another worker, which keeps an entry for each.

@@ -29,7 +29,14 @@ use crate::verdict::DropReason;
 impl<F: Frame> Core<F> {
     /// A first offer to a dest. A worker alone has nobody to ask before it lends a port.
     pub(super) fn offer(&self, dest: DestId) -> Offer {
-        Offer { dest, tries: 0, may_lend: self.workers == 1 }
+        Offer { dest, tries: 0, may_lend: self.workers == 1, before: None }
+    }
+
+    /// What is offered where nothing came of a second choice: the dest that the conn had, so that
+    /// the client's next SYN may try again.
+    fn instead(&self, offer: Offer) -> Option<Offer> {
+        let dest = offer.before?;
+        Some(Offer { tries: offer.tries - 1, ..self.offer(dest) })
     }
 
     /// Opens a packet's conn as offered, here or at a worker that has a port toward the dest.
@@ -46,7 +53,10 @@ impl<F: Frame> Core<F> {
         match self.open_to(t, frame.data(), p, service, offer) {
             Ok(id) => self.forward(t, frame, p, id, Direction::Original),
             Err(DropReason::NoLease) => self.begin_search(t, frame, p, offer),
-            Err(reason) => self.unopened(t, frame, p, reason),
+            Err(reason) => match self.instead(offer) {
+                Some(offer) => self.open_for(t, frame, p, offer),
+                None => self.unopened(t, frame, p, reason),
+            },
         }
     }
 
@@ -86,7 +96,8 @@ impl<F: Frame> Core<F> {
     ) {
         let sender = self.sender.take().filter(|worker| *worker != self.worker);
         let from = sender.unwrap_or(self.worker) as u16;
-        let seek = Seek { offer, from };
+        // The workers from the sender to this one had entries of the conn that was here.
+        let seek = Seek { offer, from, again: sender.is_some() };
         match sender {
             None => self.pass_on(t, frame, p, seek),
             Some(worker) => {
@@ -136,8 +147,7 @@ impl<F: Frame> Core<F> {
                 if from != self.worker {
                     self.conns.track_mut(id).set_sent_by(seek.from);
                 }
-                if seek.offer.may_lend {
-                    // They have entries of the first round.
+                if seek.again {
                     self.tell_ended(t, beyond, from, &p.tuple);
                 }
                 self.forward(t, frame, p, id, Direction::Original);
@@ -151,8 +161,8 @@ impl<F: Frame> Core<F> {
     }
 
     /// No port toward the dest here: the next worker may have one, or after all have been asked, a
-    /// conn that lends one. Until it says that the conn has ended, this one knows where to send the
-    /// client's packets.
+    /// conn that lends one, or at last a port toward the dest that the conn had before. Until it
+    /// says that the conn has ended, this one knows where to send the client's packets.
     fn pass_on<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -162,14 +172,21 @@ impl<F: Frame> Core<F> {
     ) {
         let next = (self.worker + 1) % self.workers;
         if next == usize::from(seek.from) {
-            if seek.offer.may_lend {
+            if !seek.offer.may_lend {
+                seek.offer.may_lend = true;
+            } else if let Some(offer) = self.instead(seek.offer) {
+                seek.offer = offer;
+            } else {
                 self.ended(t, next, &p.tuple);
                 if let Some(service) = t.snap.taker(&p.tuple) {
                     self.count_exhausted(t, service, seek.offer.dest, p);
                 }
                 return self.unopened(t, frame, p, DropReason::NoLease);
             }
-            seek.offer.may_lend = true;
+            if next == self.worker {
+                return self.open_for(t, frame, p, seek.offer);
+            }
+            seek.again = true;
         } else {
             let expires = t.stamp.after(t.snap.timeouts.of(State::Established));
             if self.conns.open_elsewhere(&p.tuple, next, expires).is_err() {
