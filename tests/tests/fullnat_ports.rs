@@ -8,6 +8,7 @@ use pointsman_dataplane::laddr::FIRST_PORT;
 use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::DropReason;
@@ -204,6 +205,30 @@ fn a_port_is_lent_only_when_no_worker_has_an_idle_one() {
     ended.finish(&mut rig);
     fill(&mut rig, 0..share(0, MANY) - 1);
     let new = Talk::open(&mut rig, 0, KIND, (2, 9));
+/// "A pool or SNAT address that is also a VIP never leases a port a service on it uses."
+#[test]
+fn a_port_that_has_become_a_services_is_not_lent() {
+    let mut rig = rig(FEW, 70_000);
+    let talks: Vec<_> = (0..2).map(|n| Talk::open(&mut rig, 0, KIND, (n, 9))).collect();
+    talks.iter().for_each(|talk| {
+        talk.finish(&mut rig);
+        rig.now = rig.now + Duration::from_millis(5);
+    });
+    fill(&mut rig, 0..PORTS as usize - 2);
+    rig.reload(|s| {
+        let mut other = s.services[net::service_index(V4, Proto::Tcp, Forward::Nat)].clone();
+        other.id = ServiceId(s.services.len() as u32);
+        (other.addr, other.port) = (net::pool_addr(V4).into(), talks[0].at_dest.src.port());
+        s.services.push(other);
+    });
+    let new = Talk::open(&mut rig, 0, KIND, (2, 9));
+    assert_eq!(new.at_dest.src, talks[1].at_dest.src, "not that of the one ended longest ago");
+    assert!(!of(&rig, talks[0].client).1.is_lent());
+    let syn = net::client(V4, 3, 9);
+    assert!(rig.feed(WAN, &packet(syn, flag::SYN)).sent.is_empty());
+    assert_eq!(rig.drops(), [(DropReason::NoLease, 1)]);
+}
+
     assert_eq!((of(&rig, new.client).0, rig.sum(|s| &s.lent)), (1, 0));
     assert!(!of(&rig, ended.client).1.is_lent());
 }

@@ -195,10 +195,7 @@ impl<F: Frame> Core<F> {
             Forward::Nat => self.make_way(t, &ends)?,
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
-                let lease = match self.lease(t, service, port, &ends) {
-                    None if may_lend => self.borrow(t, service, port, &ends),
-                    lease => lease,
-                };
+                let lease = self.lease(t, service, port, &ends, may_lend);
                 let lease = lease.ok_or(DropReason::NoLease)?;
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
                 opening.ends = ends;
@@ -241,13 +238,16 @@ impl<F: Frame> Core<F> {
         Ok(conn)
     }
 
-    /// An idle local port toward the dest.
+    /// A local port toward the dest: an idle one, or where one may be lent, that of the conn here
+    /// that has ended longest ago. None that is a service's: a pool address may also be a VIP, and
+    /// answers to such a port are the service's.
     fn lease<P>(
         &mut self,
         t: &Turn<'_, F, P>,
         service: &Service,
         port: PortId,
         ends: &Ends,
+        may_lend: bool,
     ) -> Option<Lease> {
         let Ends { proto, caddr, daddr, dport, .. } = *ends;
         let laddrs = t.snap.laddrs(service, port, daddr.family());
@@ -256,37 +256,34 @@ impl<F: Frame> Core<F> {
         for _ in 0..MAX_SHARED {
             let lease = self.leases.lease(proto, own, 0, daddr, dport);
             let lease = lease.or_else(|| self.leases.lease(proto, laddrs, self.turn, daddr, dport));
-            let lease = lease?;
-            // A pool address that is also a VIP: answers to a service's port are the service's.
+            let Some(lease) = lease else { break };
             if t.snap.service(proto, lease.laddr, lease.lport).is_none() {
                 return Some(lease);
             }
             self.leases.give_back(lease.pair, lease.lport, lease.last, t.stamp);
         }
+        for _ in 0..if may_lend { MAX_SHARED } else { 0 } {
+            let conns = &self.conns;
+            let since = |conn| Stamp(conns.track(conn).since);
+            let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp)?;
+            self.delist(lender);
+            let Ends { laddr, lport, .. } = self.conns.ends(lender);
+            if t.snap.service(proto, laddr, lport).is_none() {
+                return Some(self.borrow(t, lender));
+            }
+        }
         None
     }
 
-    /// The local port toward the dest of the conn here that has ended longest ago.
-    fn borrow<P>(
-        &mut self,
-        t: &Turn<'_, F, P>,
-        service: &Service,
-        port: PortId,
-        ends: &Ends,
-    ) -> Option<Lease> {
-        let Ends { proto, daddr, dport, .. } = *ends;
-        let laddrs = t.snap.laddrs(service, port, daddr.family());
-        let conns = &self.conns;
-        let since = |conn| Stamp(conns.track(conn).since);
-        let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp)?;
-        let (old, last) = (self.conns.ends(lender), self.last(lender));
-        self.delist(lender);
+    /// The local port of a conn that has ended.
+    fn borrow<P>(&mut self, t: &Turn<'_, F, P>, lender: ConnId) -> Lease {
+        let (Ends { laddr, lport, .. }, last) = (self.conns.ends(lender), self.last(lender));
         self.end_introduction(lender);
         self.conns.lend(lender);
         t.stats.lent.add(1);
         let pair = PairId(self.conns.track(lender).pair);
         self.leases.count_lent(pair);
-        Some(Lease { laddr: old.laddr, lport: old.lport, pair, last })
+        Lease { laddr, lport, pair, last }
     }
 
     /// The numbers that a full-NAT conn begins with.
