@@ -14,7 +14,7 @@ pub struct Track {
     pub seq_shift: u32,
     /// Added to the client's timestamps.
     pub ts_shift: u32,
-    /// The last timestamp the dest saw.
+    /// The latest timestamp the dest saw.
     pub tsval: u32,
     /// The lease's pair.
     pub(crate) pair: u32,

@@ -296,6 +296,7 @@ impl<F: Frame> Core<F> {
         if let Some(at) = options::timestamps(segment) {
             let tsval = self.numbers.tsval(&tuple, lease.last, t.now);
             track.set_ts_shift(tsval.wrapping_sub(get32(segment, at)));
+            track.tsval = tsval;
         }
         track
     }

@@ -3,6 +3,7 @@
 
 use crate::conn::Direction;
 use crate::conn::Track;
+use crate::isn::is_past;
 use crate::wire::checksum;
 use crate::wire::checksum::Delta;
 use crate::wire::get32;
@@ -37,7 +38,11 @@ pub fn to_dest(segment: &mut [u8], track: &mut Track) -> Delta {
     let mut delta = shift(segment, tcp::SEQ, track.seq_shift);
     if let Some(at) = options::timestamps(segment) {
         delta = delta.and(shift_anywhere(segment, at, track.ts_shift));
-        track.tsval = get32(segment, at);
+        // Segments may overtake each other.
+        let tsval = get32(segment, at);
+        if is_past(tsval, track.tsval) {
+            track.tsval = tsval;
+        }
     }
     delta
 }
@@ -156,6 +161,20 @@ mod tests {
         assert!(right(&mut s, delta));
     }
 
+    /// What comes late does not make the next conn on this tuple begin before what the dest saw.
+    #[test]
+    fn the_highest_timestamp_is_remembered_whatever_the_order() {
+        let stamped = |tsval: u32| {
+            let [a, b, c, d] = tsval.to_be_bytes();
+            segment(&[1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0], &[])
+        };
+        let mut t = Track { tsval: u32::MAX - 5, ..track(3, 0) };
+        for (tsval, highest) in [(u32::MAX, u32::MAX), (u32::MAX - 1, u32::MAX), (2, 2), (1, 2)] {
+            to_dest(&mut stamped(tsval), &mut t);
+            assert_eq!(t.tsval, highest);
+        }
+    }
+
     #[test]
     fn a_tsecr_of_nothing_stays_nothing() {
         let mut s = segment(&[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0], &[]);
@@ -165,7 +184,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back_with_right_checksums(seq in any::<u32>(), ts in any::<u32>(), odd in any::<bool>(), payload in proptest::collection::vec(any::<u8>(), 0..9)) {
+        fn there_and_back_with_right_checksums(seq in any::<u32>(), ts in any::<u32>(), earlier in 0u32..1 << 31, odd in any::<bool>(), payload in proptest::collection::vec(any::<u8>(), 0..9)) {
             // Timestamps at an odd place, behind a single NOP, or at the usual one.
             let options: &[u8] = if odd {
                 &[1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]
@@ -175,7 +194,9 @@ mod tests {
             let original = segment(options, &payload);
             let mut s = original.clone();
             let at = if odd { 23 } else { 24 };
-            let mut t = track(seq, ts);
+            // The SYN's was earlier.
+            let first = 0x0102_0304u32.wrapping_add(ts).wrapping_sub(earlier);
+            let mut t = Track { tsval: first, ..track(seq, ts) };
             let delta = to_dest(&mut s, &mut t);
             prop_assert_eq!(get32(&s, tcp::SEQ), 0xffff_fff0u32.wrapping_add(seq));
             prop_assert_eq!(get32(&s, at), 0x0102_0304u32.wrapping_add(ts));
