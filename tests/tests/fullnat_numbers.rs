@@ -387,7 +387,9 @@ fn a_port_used_again_begins_past_what_the_dest_saw_last_on_it() {
     // Further on than any clock is by the time the port comes round again.
     let (far, long) = (1_000_000_000, 10_000_000);
     let one = Segment { flags: ACK, ack: d(1), ..Segment::default() };
-    t.client_says(Segment { seq: c(far), ts: ts(long), data: b"seven..", ..one.clone() });
+    for sent in (0..=far).step_by(50_000_000) {
+        t.client_says(Segment { seq: c(sent), ts: ts(long), data: b"seven..", ..one.clone() });
+    }
     // A segment sent again does not take it back.
     t.client_says(Segment { seq: c(1), ts: ts(long), data: b"again", ..one });
     t.client_says(Segment { flags: RST, seq: c(far + 7), ts: ts(long), ..Segment::default() });

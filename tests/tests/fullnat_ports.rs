@@ -186,11 +186,18 @@ fn a_lent_port_begins_past_what_the_dest_saw_of_the_conn_that_lends_it() {
     let mut rig = rig(FEW, 70_000);
     let old = Talk::open(&mut rig, 0, KIND, (1, 9));
     let begun = old.at_dest.tcp.unwrap().1;
-    // Far more than the clock makes of no time: the segment of `finish` is at 1000, too.
-    let mut far = old.original(flag::ACK);
-    far.body = pointsman_tests::craft::Body::Tcp { flags: flag::ACK, seq: 500_001_000, ack: 1 };
-    rig.feed(WAN, &far.bytes());
-    old.finish(&mut rig);
+    // Far more than the clock makes of no time.
+    let segment = |flags, seq| {
+        let body = pointsman_tests::craft::Body::Tcp { flags, seq, ack: 1 };
+        Packet { body, ..old.original(flags) }.bytes()
+    };
+    old.answer(&mut rig, flag::SYN | flag::ACK);
+    for seq in (1000..=500_001_000).step_by(50_000_000) {
+        rig.feed(WAN, &segment(flag::ACK, seq));
+    }
+    rig.feed(WAN, &segment(flag::FIN | flag::ACK, 500_001_000));
+    old.answer(&mut rig, flag::FIN | flag::ACK);
+    rig.feed(WAN, &segment(flag::ACK, 500_001_001));
     fill(&mut rig, 0..PORTS as usize - 1);
     let new = Talk::open(&mut rig, 0, KIND, (2, 9));
     assert_eq!(new.at_dest.src, old.at_dest.src);
@@ -198,13 +205,6 @@ fn a_lent_port_begins_past_what_the_dest_saw_of_the_conn_that_lends_it() {
     assert!((1..1 << 31).contains(&ahead), "{ahead}");
 }
 
-#[test]
-fn a_port_is_lent_only_when_no_worker_has_an_idle_one() {
-    let mut rig = rig(MANY, 6000);
-    let ended = Talk::open(&mut rig, 0, KIND, (1, 9));
-    ended.finish(&mut rig);
-    fill(&mut rig, 0..share(0, MANY) - 1);
-    let new = Talk::open(&mut rig, 0, KIND, (2, 9));
 /// "A pool or SNAT address that is also a VIP never leases a port a service on it uses."
 #[test]
 fn a_port_that_has_become_a_services_is_not_lent() {
@@ -229,6 +229,13 @@ fn a_port_that_has_become_a_services_is_not_lent() {
     assert_eq!(rig.drops(), [(DropReason::NoLease, 1)]);
 }
 
+#[test]
+fn a_port_is_lent_only_when_no_worker_has_an_idle_one() {
+    let mut rig = rig(MANY, 6000);
+    let ended = Talk::open(&mut rig, 0, KIND, (1, 9));
+    ended.finish(&mut rig);
+    fill(&mut rig, 0..share(0, MANY) - 1);
+    let new = Talk::open(&mut rig, 0, KIND, (2, 9));
     assert_eq!((of(&rig, new.client).0, rig.sum(|s| &s.lent)), (1, 0));
     assert!(!of(&rig, ended.client).1.is_lent());
 }

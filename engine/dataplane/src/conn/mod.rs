@@ -33,6 +33,7 @@ use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::wire::checksum;
 use crate::wire::checksum::Delta;
+use crate::wire::tcp;
 use zerocopy::FromZeros;
 
 /// A conn's place in its worker's table.
@@ -141,6 +142,16 @@ const RESET: u16 = 2048;
 const CROSSED: u16 = 4096;
 /// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
+
+/// Whoever does not see a conn has to guess its numbers (RFC 5961): a segment is the conn's only if it
+/// ends less than this from the last one seen. Windows are not followed, but hosts have less than
+/// that under way; and as a dest gets nothing that did not pass here, no gap that is larger stays.
+const NEAR: u32 = 1 << 26;
+
+#[inline(always)]
+fn is_near(end: u32, seen: u32) -> bool {
+    end.wrapping_sub(seen).wrapping_add(NEAR) < 2 * NEAR
+}
 
 /// Source and destination of a direction's tuple. A packet of the one direction becomes one of the
 /// other's, the other way round.
@@ -381,11 +392,12 @@ impl Conn {
     /// The client has sent up to (not including) `end`, and acknowledged `ack`.
     #[inline(always)]
     fn observe(&mut self, end: u32, ack: u32) {
-        if is_past(end, self.seq) {
+        let is_near = is_near(end, self.seq);
+        if is_near && is_past(end, self.seq) {
             self.seq = end;
         }
         self.packets = self.packets.wrapping_add(1);
-        if self.flags & NO_OUTPUT != 0 {
+        if self.flags & NO_OUTPUT != 0 && is_near {
             self.ack = ack;
         }
     }
@@ -393,9 +405,20 @@ impl Conn {
     /// The dest has sent up to (not including) `end`.
     #[inline(always)]
     pub fn observe_reply(&mut self, end: u32) {
-        if is_past(end, self.ack) {
+        if is_near(end, self.ack) && is_past(end, self.ack) {
             self.ack = end;
         }
+    }
+
+    /// Whether a segment that ends before `end` may change the state. A SYN's numbers begin anew, and
+    /// before the dest has answered nobody knows its own.
+    fn is_believed(&self, way: Direction, flags: u8, end: u32) -> bool {
+        let seen = match way {
+            Direction::Original => self.seq,
+            Direction::Reply if self.flags & ANSWERED != 0 => self.ack,
+            Direction::Reply => return true,
+        };
+        flags & tcp::SYN != 0 || is_near(end, seen)
     }
 
     /// The client's next sequence number, as the client counts.
@@ -494,7 +517,8 @@ impl Conn {
     }
 
     /// A segment has come that ends before `end` and acknowledges `ack`: new state, new deadline
-    /// (`set_tcp_state`), and what was sent last. True where the state is another one now.
+    /// (`set_tcp_state`), and what was sent last. True where the state is another one now. One whose
+    /// numbers are not the conn's leaves all but the deadline.
     #[inline(always)]
     pub fn step(
         &mut self,
@@ -505,9 +529,18 @@ impl Conn {
         timeouts: &Timeouts,
     ) -> bool {
         debug_assert!(self.is_tcp());
-        let new = state::next(self.side(way), self.state, flags);
-        if way == Direction::Original && self.packets == 0 {
-            self.seq = end;
+        let is_first = way == Direction::Original && self.packets == 0;
+        let new = match is_first || self.is_believed(way, flags, end) {
+            true => state::next(self.side(way), self.state, flags),
+            false => self.state,
+        };
+        let mut end = end;
+        if way == Direction::Original && (is_first || flags & tcp::SYN != 0) {
+            // Where a SYN does not begin the conn (anew), it says nothing of its numbers.
+            match is_first || new == State::SynRecv {
+                true => self.seq = end,
+                false => end = self.seq,
+            }
         }
         self.stay(way, (end, ack), now.after(timeouts.of(new)));
         core::mem::replace(&mut self.state, new) != new
