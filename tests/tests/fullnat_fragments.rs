@@ -256,15 +256,22 @@ fn under_full_nat_two_clients_datagrams_of_one_id_get_different_ones() {
 
 #[test]
 fn one_clients_datagrams_get_an_id_each() {
-    let mut rig = Rig::new();
-    let talk = Talk::open(&mut rig, 0, (V4, Proto::Udp, Forward::FullNat), (1, 700));
-    let mut ids = BTreeSet::new();
-    for id in [7, 8, 9, 7] {
-        let pieces = talk.original(0).payload(PAYLOAD).cut(id, &CUTS);
-        let sent = feed(&mut rig, 0, (WAN, LAN), &pieces, false);
-        ids.insert(together(&inner(&sent, Forward::FullNat))[0].name.id);
+    for family in net::FAMILIES {
+        let mut rig = Rig::new();
+        let talk = Talk::open(&mut rig, 0, (family, Proto::Udp, Forward::FullNat), (1, 700));
+        let mut ids = BTreeSet::new();
+        for id in [7, 8, 9, 7] {
+            let pieces = talk.original(0).payload(PAYLOAD).cut(id, &CUTS);
+            let sent = feed(&mut rig, 0, (WAN, LAN), &pieces, false);
+            ids.insert(together(&inner(&sent, Forward::FullNat))[0].name.id);
+        }
+        assert_eq!(ids.len(), 4);
+        assert_eq!(
+            ids.last() > Some(&0xffff),
+            family == Family::V6,
+            "of as many bits as there are"
+        );
     }
-    assert_eq!(ids.len(), 4);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use pointsman_tests::craft::flag;
 use pointsman_tests::net;
 use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
+use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
 use pointsman_tests::rig::Sent;
 use pointsman_tests::see;
@@ -80,6 +81,30 @@ fn by_option_the_outer_packet_goes_in_fragments() {
         }
         assert!(rig.drops().is_empty(), "{:?}", rig.drops());
     }
+}
+
+/// 16 bits would serve again after 65,536 packets, some seconds, while a dest waits for the rest of
+/// a datagram for 60 s (RFC 8200 section 4.5).
+#[test]
+fn identifications_of_outer_v6_packets_are_of_32_bits() {
+    let mut rig = Rig::build(Options { workers: 3, ..Options::default() }, |s, _| {
+        net::set_mtu(s, LAN, 1400);
+        s.ports.iter_mut().for_each(|p| p.fixed_queue = true);
+        s.dests.iter_mut().for_each(|d| d.traits.cuts_outer = true);
+    });
+    let mut ids = std::collections::BTreeSet::new();
+    for worker in 0..3 {
+        let kind = (Family::V6, Proto::Tcp, Forward::Tunnel);
+        let talk = Talk::open(&mut rig, worker, kind, (worker as u8, 9));
+        let long = talk.original(flag::ACK).payload(&[7; 1301]).bytes();
+        // A worker's share of 16 bits, and some more.
+        for _ in 0..700 {
+            let out = rig.feed_at(worker, WAN, &[&long[..]; 32]);
+            ids.extend(out.sent.iter().map(|s| see::see(&s.bytes).id));
+        }
+    }
+    assert_eq!(ids.len(), 3 * 700 * 32);
+    assert!(ids.last() > Some(&0xffff));
 }
 
 /// Fragments of a client's datagram are put into the tunnel as they are, and cut there.

@@ -13,6 +13,7 @@ use crate::neigh::Hop;
 use crate::parse::Parsed;
 use crate::parse::Quoted;
 use crate::tuple::Addr;
+use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::verdict::Answer;
 use crate::verdict::DropReason;
@@ -136,7 +137,7 @@ impl<F: Frame> Core<F> {
         (next, fit): (Next, Fit),
         by: u16,
     ) {
-        let id = self.next_id() as u16;
+        let id = self.next_id(Family::V4) as u16;
         let l3 = usize::from(p.l3);
         let mut pieces = ArrayVec::<F, MAX_PIECES>::new();
         // Step 7 may have made it shorter (a SYN's data is not told before a PROXY header).
@@ -191,7 +192,7 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
-        let ip_id = self.next_id() as u16;
+        let ip_id = self.next_id(Family::V4) as u16;
         let rewrite = self.conns.rewrite(id, way);
         let shifts = self.conns.get(id).shifts().then(|| self.conns.track(id));
         let dest = t.snap.dest(self.conns.get(id).dest());

@@ -80,6 +80,7 @@ use crate::stats::ServiceStats;
 use crate::stats::WorkerStats;
 use crate::tick::Stamp;
 use crate::tick::Tick;
+use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
@@ -182,7 +183,7 @@ struct Core<F> {
     sender: Option<usize>,
     /// Counts opens under full-NAT, so that pools' addresses take turns.
     turn: usize,
-    /// The last identification given, within the range of this worker (`next_id`).
+    /// Counts identifications (`next_id`).
     ip_id: u32,
     upkeep: upkeep::Upkeep,
     watch: dead::Watch,
@@ -248,7 +249,7 @@ impl<F: Frame> Pipeline<F> {
             introductions: proxy::Introductions::new(),
             sender: None,
             turn: 0,
-            ip_id: setup.secret[0] as u16 as u32,
+            ip_id: setup.secret[0] as u32,
             upkeep: upkeep::Upkeep::default(),
             watch: dead::Watch::default(),
         };
@@ -510,7 +511,7 @@ impl<F: Frame> Core<F> {
             Forward::Tunnel => {
                 let dest = t.snap.dest(conn.dest());
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                let ip_id = self.next_id() as u16;
+                let ip_id = self.next_id(Family::V4) as u16;
                 if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;

@@ -115,7 +115,7 @@ impl<F: Frame> Core<F> {
             Forward::Dr => rewrite::decrement_ttl(data, p),
             Forward::Tunnel => {
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                let ip_id = self.next_id() as u16;
+                let ip_id = self.next_id(Family::V4) as u16;
                 if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
