@@ -15,9 +15,9 @@ n=10
 for m in fullnat nat dr tunnel; do for f in 4 6; do
     s=$(servers_of $m)
     got $m $f >/dev/null || fail "$m v$f: no answer"
-    bench_start $m $f 2
-    sleep 0.7
+    bench_start $m $f 1
+    sleep 0.4
     new_mac "$s" 02:00:00:00:77:$((n += 1))
-    bench_end
+    bench_end 300
     same "$m v$f: servers that answered" "$s" "$(get $m $f)"
 done; done

@@ -23,7 +23,7 @@ bench_clean fullnat 4 1 -H 'Connection: close'
 get fullnat 4 81 && fail "a closed port answered"
 # a dest that goes away and comes back, a reload, an announcement
 ip -n "$LAB_P-fn1" link set r0 down
-bench fullnat 4 1
+BENCH_PATIENCE=0 bench fullnat 4 1
 ip -n "$LAB_P-fn1" link set r0 up
 pm reload >/dev/null && pm announce "$(vip fullnat 4)" >/dev/null || fail "reload or announce failed"
 same "worker threads" 2 "$(cat "/proc/$DIRECTOR_PID"/task/*/comm | grep -c '^worker-[01]$')"
