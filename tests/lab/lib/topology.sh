@@ -58,7 +58,15 @@ no_offload() { in_ns "$1" ethtool -K "$2" tx off >/dev/null; }
 keep_order() { # NAME IFACE
     # shellcheck disable=SC2016
     in_ns "$1" bash -c 'for f in /sys/class/net/$1/queues/rx-*/rps_cpus; do echo "$2" >"$f" || exit 1; done' \
-        - "$2" "$(printf %x $(((1 << $(nproc --all)) - 1)))"
+        - "$2" "$(processors "$(nproc --all)")"
+}
+
+# processors N -> the kernel's bitmap of the processors 0 to N - 1: groups of 32 bits, the highest first
+processors() {
+    local n=$1 map=
+    for (( ; n >= 32; n -= 32)); do map=,ffffffff$map; done
+    [ "$n" = 0 ] || map=,$(printf %x $(((1 << n) - 1)))$map
+    echo "${map#,}"
 }
 
 # leg NAME IFACE OTHER OTHER_IFACE [QUEUES]: a veth pair between two namespaces, both ends up
