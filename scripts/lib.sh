@@ -95,24 +95,15 @@ missing_packages() {
 
 # install_packages NEEDS...: installs what is missing, quietly; says what it does.
 install_packages() {
-    local list log policy=/usr/sbin/policy-rc.d made_policy=
+    local list log rc
     list=$(missing_packages "$@")
     [ -n "$list" ] || return 0
     command -v apt-get >/dev/null || die "needs the packages: $list (install them by your package manager)"
     echo "installing: $list" | fold -s -w 79
     log=$(mktemp)
-    # Packages like nginx start a service when installed; ours run in the lab only.
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made_policy=1
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    {
-        apt-get -qq update || true
-        # shellcheck disable=SC2086
-        apt-get -qq install -y --no-install-recommends $list
-    } >"$log" 2>&1 </dev/null
-    local rc=$?
-    [ -z "$made_policy" ] || rm -f "$policy"
+    # shellcheck disable=SC2086
+    apt_install $list >"$log" 2>&1 </dev/null
+    rc=$?
     if [ "$rc" != 0 ]; then
         tail -n 15 "$log" >&2
         rm -f "$log"
@@ -121,13 +112,53 @@ install_packages() {
     rm -f "$log"
 }
 
+POLICY_RC_D=/usr/sbin/policy-rc.d
+APT_PATIENCE=300 # seconds that another apt may take: a new machine updates itself
+
+# Packages like nginx start a service when installed, unless policy-rc.d forbids it; ours run in the lab only.
+# A shell of its own, so that its trap takes the file away whatever ends it.
+apt_install() (
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    if [ ! -e "$POLICY_RC_D" ]; then
+        trap 'rm -f "$POLICY_RC_D"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$POLICY_RC_D" && chmod 755 "$POLICY_RC_D"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt_when_free update || true
+    apt_when_free install -y --no-install-recommends "$@"
+)
+
+# apt-get waits for dpkg's lock where it is told to, and for that of the lists never.
+apt_when_free() {
+    local said end=$((SECONDS + APT_PATIENCE))
+    until said=$(LC_ALL=C apt-get -qq -o DPkg::Lock::Timeout="$APT_PATIENCE" "$@" 2>&1); do
+        echo "$said"
+        [[ $said == *"Could not get lock"* ]] && [ $SECONDS -lt $end ] || return 1
+        sleep 2
+    done
+    echo "$said"
+}
+
+# as_root SCRIPT -> the line that runs it as root, with the cargo of the user who types it. sudo has a PATH of its own,
+# which `env` replaces; rustup looks for its toolchains in HOME, which is then root's.
+as_root() {
+    local rustup=${RUSTUP_HOME:-'${RUSTUP_HOME:-$HOME/.rustup}'}
+    if has sudo; then
+        printf 'sudo env "PATH=$PATH" "RUSTUP_HOME=%s" %s' "$rustup" "$1"
+    else
+        printf 'su -c "env '"'PATH=\$PATH' 'RUSTUP_HOME=%s'"' %s"' "$rustup" "$1"
+    fi
+}
+
 # Is there a cargo that is new enough? One line on what to do, and exit, when not.
 need_cargo() {
-    local want have
+    local want have curl=
+    has curl || curl='apt-get install -y curl ca-certificates && '
     want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml")
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
     command -v cargo >/dev/null ||
-        die "cargo is missing: curl -sSf https://sh.rustup.rs | sh -s -- -y   (Rust >= $want)"
+        die "cargo is missing: ${curl}curl -sSf https://sh.rustup.rs | sh -s -- -y   (Rust >= $want)"
     have=$(cd "$REPO" && cargo --version 2>/dev/null | sed 's/^cargo \([0-9.]*\).*/\1/')
     [ -n "$have" ] || die "cargo does not run: rustup default stable   (Rust >= $want)"
     [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||

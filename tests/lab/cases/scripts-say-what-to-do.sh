@@ -47,12 +47,31 @@ printf '#!/bin/sh\necho "$@" >>"%s"\n' "$TRY/apt" >"$TRY/bin/apt-get" && chmod 7
 for script in scripts/demo scripts/test scripts/ci scripts/fuzz; do
     refused $script 'cargo is missing: curl .*https://sh.rustup.rs .*Rust >= 1\.[0-9]+'
 done
+mv "$TRY/bin/curl" "$TRY/curl"
+refused scripts/test 'cargo is missing: apt-get install -y curl ca-certificates && curl .*https://sh.rustup.rs'
+mv "$TRY/curl" "$TRY/bin/curl"
 same "what was asked of apt meanwhile" "" "$(cat "$TRY/apt" 2>/dev/null)"
 mv "$TRY/jq" "$TRY/bin/jq"
 cargo_is 'echo "cargo 1.63.0 (fd9c4297c 2022-07-01)"'
 refused scripts/test 'cargo 1\.63\.0 is too old: rustup update stable'
 cargo_is 'echo "error: no default toolchain" >&2; exit 1'
 refused scripts/test 'cargo does not run: rustup default stable'
+
+# becomes NAME SHELL_TEXT: how a user becomes root here, by a program that leaves of its environment what sudo and su do
+becomes() {
+    rm -f "$TRY/bin/sudo" "$TRY/bin/su"
+    printf '#!/bin/sh\n%s\n' "$2" >"$TRY/bin/$1" && chmod 755 "$TRY/bin/$1"
+    run_as 65534 scripts/demo && fail "scripts/demo did not fail without root"
+    line=$(sed -n 's/^Run: //p' "$TRY/err")
+    [[ $line == "$1 "* ]] || fail "with $1 it says: $line"
+    # a cargo that only the user's PATH has, and that asks for the user's toolchains
+    run_as 0 bash -c "$line" && fail "\"$line\" went on"
+    grep -q 'cargo 1.2.3 is too old' "$TRY/err" || fail "\"$line\": $(cat "$TRY/err")"
+    ok "$line"
+}
+cargo_is '[ "$RUSTUP_HOME" = /nonexistent/.rustup ] && echo "cargo 1.2.3 (0 2022-01-01)"'
+becomes su "HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin exec sh -c \"\$2\""
+becomes sudo "exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \"\$@\""
 
 rm -f "$TRY/bin/jq"
 run_as 65534 scripts/demo && fail "scripts/demo did not fail without root"
