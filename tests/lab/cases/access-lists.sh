@@ -2,6 +2,7 @@
 # Access lists with real curl: the longest prefix decides; a reload with a list of 1,000,000 prefixes that denies the client
 # ends its download at both ends, after which it hears nothing, or is refused where the service says denied = "reject";
 # a list with a bad line changes nothing.
+# May starve.
 LAB_SERVERS="fn1 nat1"
 . "$(dirname "$0")/../lab.sh"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # `pointsman conns`: what nginx logs of its client, laddr:lport, leads to the client; while wrk
 # runs each conn is listed once.
+# May starve.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
 

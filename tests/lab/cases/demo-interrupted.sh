@@ -1,6 +1,7 @@
 #!/bin/bash
 # scripts/demo, interrupted while it makes the lab and again while its director serves, leaves no namespace, process,
 # file or hugepage behind.
+# May starve.
 . "$(dirname "$0")/../lab.sh"
 
 need_binary

@@ -1,5 +1,6 @@
 #!/bin/bash
 # scripts/demo passes within two minutes.
+# May starve.
 . "$(dirname "$0")/../lab.sh"
 . "$(dirname "$0")/../lib/demo.sh"
 

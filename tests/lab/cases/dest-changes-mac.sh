@@ -1,5 +1,6 @@
 #!/bin/bash
 # A dest that changes its MAC under wrk keeps its conns: no request fails.
+# May starve.
 LAB_SERVERS="fn1 nat1 dr1 tun1"
 . "$(dirname "$0")/../lab.sh"
 

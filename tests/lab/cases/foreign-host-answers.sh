@@ -1,6 +1,7 @@
 #!/bin/bash
 # The classic trap: a DR server on the client's segment without the arp settings answers for the VIP. It is named in log
 # and status with its MAC, and the director announces again, at a bounded rate.
+# May starve.
 LAB_SERVERS="dr1"
 LAB_CLIENT_BRIDGE=1
 . "$(dirname "$0")/../lab.sh"

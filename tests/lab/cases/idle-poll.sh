@@ -1,5 +1,6 @@
 #!/bin/bash
 # idle = "poll" never sleeps; idle = "adaptive" does when there is nothing to do; both serve.
+# May starve.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Conns of every method carry some megabytes each way at the same time, undamaged.
+# May starve.
 . "$(dirname "$0")/../lab.sh"
 
 lab_up

@@ -1,6 +1,7 @@
 #!/bin/bash
 # net_memif: two directors in a row, joined by shared memory instead of a wire; the first one's dest is the second
 # one's VIP. Both families, TCP and UDP, a load.
+# May starve.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
 

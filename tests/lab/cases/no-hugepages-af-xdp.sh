@@ -1,6 +1,7 @@
 #!/bin/bash
 # Without hugepages two workers that hand frames over on af_xdp ports lose none of their memory: a load that turns
 # every buffer over many times goes on at the same rate.
+# May starve.
 LAB_SERVERS="nat1 nat2"
 LAB_WORKERS=2
 . "$(dirname "$0")/../lab.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Large bodies up and down one keep-alive conn with a PROXY header are not off by a byte: 48 MB, or with --full 1 GB.
+# May starve.
 LAB_SERVERS=fn1
 . "$(dirname "$0")/../lab.sh"
 . "$LAB_HOME/lib/proxy.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # One frame in a hundred is lost on each wire, both ways. What was sent arrives all the same, no frame has a bad checksum,
 # and neither end doubts a SACK block or a sequence number. LAB_FULL=1: 1 GB, else 50 MB, over four conns.
+# May starve.
 LAB_SERVERS="fn1"
 LAB_CLIENT_BRIDGE=1
 . "$(dirname "$0")/../lab.sh"

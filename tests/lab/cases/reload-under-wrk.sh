@@ -1,6 +1,7 @@
 #!/bin/bash
 # A reload under wrk that changes weights, adds and removes a dest, fails no request: conns that stay open, before
 # one worker, and one conn per request, before two.
+# May starve.
 LAB_SERVERS="fn1 fn2 fn3"
 LAB_WORKERS=2
 . "$(dirname "$0")/../lab.sh"

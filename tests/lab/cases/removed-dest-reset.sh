@@ -1,6 +1,7 @@
 #!/bin/bash
 # A reload that removes the dests of services with on_dead = "reset": client and server see ECONNRESET at once, on conns
 # that are silent and on downloads in full flight, by every method; a client that connects again gets a dest that is left.
+# May starve.
 LAB_SERVERS="fn1 nat1 dr1 tun1"
 . "$(dirname "$0")/../lab.sh"
 

@@ -2,6 +2,7 @@
 # The link of one of three servers is cut under wrk, one conn per request: with retries = 1 every new conn that meets the
 # silent server is with another one after one retransmission, no connect fails, and only requests on conns that were open
 # then may.
+# May starve.
 LAB_SERVERS="fn1 fn2 fn3"
 . "$(dirname "$0")/../lab.sh"
 

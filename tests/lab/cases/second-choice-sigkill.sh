@@ -1,6 +1,7 @@
 #!/bin/bash
 # SIGKILL of one of three servers under wrk, one conn per request: with retries = 1 no connect fails, and only requests
 # on conns that were open then may. With retries = 0 its conns fail, or this case shows nothing.
+# May starve.
 LAB_SERVERS="fn1 fn2 fn3"
 . "$(dirname "$0")/../lab.sh"
 

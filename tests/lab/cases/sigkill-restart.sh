@@ -1,5 +1,6 @@
 #!/bin/bash
 # SIGKILL and start again with the same command: serves within 2 s, by both drivers, nothing in the way.
+# May starve.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
 

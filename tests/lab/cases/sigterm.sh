@@ -1,5 +1,6 @@
 #!/bin/bash
 # SIGTERM stops cleanly: status 0, no socket, no XDP program and no promiscuous mode left behind; then a start works.
+# May starve.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SNAT: servers whose default gateway is the director open conns of their own: curl, UDP, ping, traceroute.
 # They leave with an address of a pool, a VIP, or the address of the port.
+# May starve.
 LAB_SERVERS="nat1 nat2"
 LAB_WORKERS=2
 . "$(dirname "$0")/../lab.sh"

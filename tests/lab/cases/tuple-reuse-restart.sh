@@ -2,6 +2,7 @@
 # The load of tuple-reuse with a restart of the director in the middle: it forgets what the server saw last on each port,
 # but neither its secret nor the time. Only the conns that were cut fail; the server takes every reuse for a new conn.
 # LAB_FULL=1: 30 s before and 30 s after, and until 200,000 conns were made on each side.
+# May starve.
 . "$(dirname "$0")/../lib/crowd.sh"
 . "$(dirname "$0")/../lab.sh"
 

@@ -3,6 +3,7 @@
 # dest: each local port is used again while the server holds its last conn in TIME_WAIT. It must take every reuse for a new conn.
 # The same with the rewriting switched off must fail, or this case shows nothing. LAB_FULL=1: 60 s at least, and until
 # 400,000 conns were made, however long this machine takes (REUSE_REQUESTS sets another number).
+# May starve.
 . "$(dirname "$0")/../lib/crowd.sh"
 . "$(dirname "$0")/../lab.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Two workers: every method, both families; replies are handed over where they must be, and status shows the share.
+# May starve.
 LAB_WORKERS=2
 . "$(dirname "$0")/../lab.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # UDP through all methods and both families: every datagram comes back, a socket's datagrams all go to one server.
+# May starve.
 . "$(dirname "$0")/../lab.sh"
 
 lab_up

@@ -1,6 +1,7 @@
 #!/bin/bash
 # No worker writes a line or anything else to a file, whatever befalls it: /proc/PID/task/TID/io counts what each thread
 # has written since it began. The control thread's lines show that the counting works.
+# May starve.
 LAB_SERVERS="fn1 fn2"
 LAB_WORKERS=2
 . "$(dirname "$0")/../lab.sh"
