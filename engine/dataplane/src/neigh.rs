@@ -45,7 +45,15 @@ impl Link {
     /// Whether its MAC is known.
     #[inline(always)]
     pub fn is_reachable(self) -> bool {
-        self.0 & 0xff == REACHABLE
+        self.0 >> 56 == REACHABLE >> 56
+    }
+
+    /// Writes its MAC as the destination of a frame, and `src` as the source.
+    #[inline(always)]
+    pub fn write(self, header: &mut [u8; 14], src: Mac) {
+        // Two bytes too many, which the source covers.
+        header[..8].copy_from_slice(&self.0.to_le_bytes());
+        header[6..12].copy_from_slice(&src);
     }
 
     /// Its MAC; says something only where it is reachable.
@@ -68,13 +76,15 @@ pub enum HopState {
     Gone,
 }
 
+const STATE: u64 = 0xff << 56;
+const PORT: u64 = 0xff << 48;
 const EMPTY: u64 = 0;
-const GONE: u64 = 1;
-const INCOMPLETE: u64 = 2;
-const DEAD: u64 = 3;
-const REACHABLE: u64 = 4;
+const GONE: u64 = 1 << 56;
+const INCOMPLETE: u64 = 2 << 56;
+const DEAD: u64 = 3 << 56;
+const REACHABLE: u64 = 4 << 56;
 
-/// One entry. `word` is mac (48 bits) | port (8) | state (8).
+/// One entry. `word` is state (8 bits) | port (8) | MAC (48, its first byte lowest: so it is written).
 #[derive(Debug, Default)]
 #[repr(align(32))]
 struct Slot {
@@ -140,7 +150,7 @@ impl Neighbours {
             if word == EMPTY {
                 return None;
             }
-            if word & 0xff != GONE && port_of(word) == port && slot.addr() == addr {
+            if word & STATE != GONE && port_of(word) == port && slot.addr() == addr {
                 return Some(Hop(i as u32));
             }
         }
@@ -157,10 +167,10 @@ impl Neighbours {
             let slot = &self.slots[i];
             let word = slot.word.load(Relaxed);
             let hop = Hop(i as u32);
-            if word == EMPTY || (word & 0xff == GONE && may_reuse(hop)) {
+            if word == EMPTY || (word & STATE == GONE && may_reuse(hop)) {
                 slot.addr_high.store((addr.bits() >> 64) as u64, Relaxed);
                 slot.addr_low.store(addr.bits() as u64, Relaxed);
-                slot.word.store((port.0 as u64) << 8 | INCOMPLETE, Release);
+                slot.word.store((port.0 as u64) << 48 | INCOMPLETE, Release);
                 return Some(hop);
             }
         }
@@ -170,12 +180,12 @@ impl Neighbours {
     /// Control only: what is known of a hop now. `Gone` gives its place up.
     pub fn set(&self, hop: Hop, state: HopState) {
         let slot = &self.slots[hop.0 as usize];
-        let port = slot.word.load(Relaxed) & 0xff00;
+        let port = slot.word.load(Relaxed) & PORT;
         let word = match state {
             HopState::Incomplete => INCOMPLETE,
             HopState::Dead => DEAD,
             HopState::Gone => GONE,
-            HopState::Reachable(mac) => mac_bits(mac) << 16 | REACHABLE,
+            HopState::Reachable(mac) => mac_bits(mac) | REACHABLE,
         };
         slot.word.store(word | port, Release);
         if state == HopState::Gone {
@@ -208,7 +218,7 @@ impl Neighbours {
             let (first_round, i) = (i >= len, i % len);
             match self.slots[i].word.load(Relaxed) {
                 EMPTY => {}
-                word if word & 0xff == GONE => {
+                word if word & STATE == GONE => {
                     if walked == 0 && !first_round && rested(Hop(i as u32)) {
                         self.slots[i].word.store(EMPTY, Release);
                     }
@@ -244,12 +254,12 @@ impl Neighbours {
 }
 
 fn port_of(word: u64) -> PortId {
-    PortId((word >> 8) as u8)
+    PortId((word >> 48) as u8)
 }
 
 #[inline(always)]
 fn state_of(word: u64) -> HopState {
-    match word & 0xff {
+    match word & STATE {
         REACHABLE => HopState::Reachable(mac_of(word)),
         INCOMPLETE => HopState::Incomplete,
         DEAD => HopState::Dead,
@@ -259,12 +269,12 @@ fn state_of(word: u64) -> HopState {
 
 #[inline(always)]
 fn mac_of(word: u64) -> Mac {
-    let b = word.to_be_bytes();
+    let b = word.to_le_bytes();
     [b[0], b[1], b[2], b[3], b[4], b[5]]
 }
 
 fn mac_bits(m: Mac) -> u64 {
-    u64::from_be_bytes([0, 0, m[0], m[1], m[2], m[3], m[4], m[5]])
+    u64::from_le_bytes([m[0], m[1], m[2], m[3], m[4], m[5], 0, 0])
 }
 
 #[cfg(test)]

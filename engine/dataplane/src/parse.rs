@@ -19,7 +19,7 @@ use crate::wire::ipv6;
 use crate::wire::tcp;
 use crate::wire::udp;
 
-mod plain;
+pub(crate) mod plain;
 
 /// How many IPv6 extension headers are walked.
 const MAX_EXTENSIONS: usize = 8;
@@ -82,24 +82,9 @@ impl Parsed {
     }
 }
 
-/// Reads a frame that came in by `port`.
-pub fn parse(frame: &[u8], port: &PortInfo) -> Parsed {
-    let mut parsed = Parsed::NONE;
-    parse_into(frame, port, &mut parsed);
-    parsed
-}
-
-/// The same, written where it is to be kept.
-#[inline(always)]
-pub fn parse_into(frame: &[u8], port: &PortInfo, parsed: &mut Parsed) {
-    if plain::parse(frame, port, parsed).is_none() {
-        *parsed = parse_any(frame, port);
-    }
-}
-
-/// Reads any frame.
+/// Reads a frame that came in by `port`; what nearly all are, `plain` reads quicker.
 #[inline(never)]
-fn parse_any(frame: &[u8], port: &PortInfo) -> Parsed {
+pub fn parse(frame: &[u8], port: &PortInfo) -> Parsed {
     let result = match link(frame, port) {
         Ok((ethernet::IPV4, l3)) => parse_v4(frame, l3),
         Ok((ethernet::IPV6, l3)) => parse_v6(frame, l3),

@@ -22,13 +22,13 @@ pub use table::Line;
 pub use table::TableFull;
 pub use track::Track;
 
-use crate::isn::is_past;
 use crate::neigh::Hop;
 use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
 use crate::tuple::Family;
+use crate::tuple::Narrow;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::wire::checksum;
@@ -143,6 +143,9 @@ const CROSSED: u16 = 4096;
 /// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
 
+/// What keeps a conn's packets from simply going on.
+const ODD: u16 = LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES;
+
 /// Whoever does not see a conn has to guess its numbers (RFC 5961): a segment is the conn's only if it
 /// ends less than this from the last one seen. Windows are not followed, but hosts have less than
 /// that under way; and as a dest gets nothing that did not pass here, no gap that is larger stays.
@@ -153,6 +156,12 @@ fn is_near(end: u32, seen: u32) -> bool {
     end.wrapping_sub(seen).wrapping_add(NEAR) < 2 * NEAR
 }
 
+/// Near, and past it.
+#[inline(always)]
+fn is_next(end: u32, seen: u32) -> bool {
+    end.wrapping_sub(seen).wrapping_sub(1) < NEAR - 1
+}
+
 /// Source and destination of a direction's tuple. A packet of the one direction becomes one of the
 /// other's, the other way round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
@@ -160,6 +169,13 @@ fn is_near(end: u32, seen: u32) -> bool {
 struct Pair<T> {
     src: T,
     dst: T,
+}
+
+impl Pair<u32> {
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        self.src as u64 | (self.dst as u64) << 32
+    }
 }
 
 impl Pair<u16> {
@@ -266,14 +282,16 @@ impl Conn {
     /// neither to change their family nor to tell the dest anything.
     #[inline(always)]
     pub fn goes_on(&self, now: Stamp) -> bool {
-        const ODD: u16 = LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES;
         self.flags & ODD == 0 && !self.expires().is_due(now)
     }
 
     /// Whether a segment of these control bits would change its state.
     #[inline(always)]
     pub fn would_change(&self, way: Direction, flags: u8) -> bool {
-        state::next(self.side(way), self.state, flags) != self.state
+        // Nearly always: a segment that only acknowledges changes nothing in ESTABLISHED.
+        let acks = flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT;
+        !(acks && self.state == State::Established)
+            && state::next(self.side(way), self.state, flags) != self.state
     }
 
     #[inline(always)]
@@ -392,20 +410,19 @@ impl Conn {
     /// The client has sent up to (not including) `end`, and acknowledged `ack`.
     #[inline(always)]
     fn observe(&mut self, end: u32, ack: u32) {
-        let is_near = is_near(end, self.seq);
-        if is_near && is_past(end, self.seq) {
-            self.seq = end;
+        if self.flags & NO_OUTPUT != 0 && is_near(end, self.seq) {
+            self.ack = ack;
         }
         self.packets = self.packets.wrapping_add(1);
-        if self.flags & NO_OUTPUT != 0 && is_near {
-            self.ack = ack;
+        if is_next(end, self.seq) {
+            self.seq = end;
         }
     }
 
     /// The dest has sent up to (not including) `end`.
     #[inline(always)]
     pub fn observe_reply(&mut self, end: u32) {
-        if is_near(end, self.ack) && is_past(end, self.ack) {
+        if is_next(end, self.ack) {
             self.ack = end;
         }
     }
@@ -463,6 +480,17 @@ impl Conn {
         }
     }
 
+    /// Whether it is found by this tuple of IPv4, and its packets simply go on.
+    #[inline(always)]
+    pub fn goes_on_as(&self, way: Direction, n: &Narrow, now: Stamp) -> bool {
+        const FAMILY: [u16; 2] = [CLIENT_V6, DEST_V6];
+        self.ports[way as usize].bits() == n.ports.rotate_left(16)
+            && self.narrow[way as usize].bits() == n.addrs.rotate_left(32)
+            && self.proto == n.proto as u8
+            && self.flags & (ODD | LIVE | FAMILY[way as usize]) == LIVE
+            && !self.expires().is_due(now)
+    }
+
     /// Source and destination of a direction's tuple.
     #[inline(always)]
     fn addrs<'a>(&self, way: Direction, wide: impl FnOnce() -> &'a Wide) -> (Addr, Addr) {
@@ -479,12 +507,26 @@ impl Conn {
         let becomes = way.opposite();
         let (dst, src) = self.addrs(becomes, wide);
         let Pair { src: dport, dst: sport } = self.ports[becomes as usize];
+        let (l3, l4) = self.deltas_of(way);
+        Rewrite { src, dst, sport, dport, l3, l4 }
+    }
+
+    /// What a rewrite does to the checksums of the IPv4 header and of TCP or UDP.
+    #[inline(always)]
+    pub fn deltas_of(&self, way: Direction) -> (Delta, Delta) {
         let (l3, l4) = (Delta(self.l3_delta), Delta(self.l4_delta));
-        let (l3, l4) = match way {
+        match way {
             Direction::Original => (l3, l4),
             Direction::Reply => (l3.inverse(), l4.inverse()),
-        };
-        Rewrite { src, dst, sport, dport, l3, l4 }
+        }
+    }
+
+    /// What an IPv4 packet becomes: source << 32 | destination, and so the ports. That is the other
+    /// direction's tuple turned round, which is how a `Pair` is a number.
+    #[inline(always)]
+    pub fn becomes(&self, way: Direction) -> (u64, u32) {
+        let other = way.opposite() as usize;
+        (self.narrow[other].bits(), self.ports[other].bits())
     }
 
     /// Whether it counts as inactive.

@@ -234,6 +234,19 @@ mod tests {
         }
     }
 
+    /// What `Conn::would_change` does not ask this table for.
+    #[test]
+    fn what_only_acknowledges_changes_nothing_in_established() {
+        for side in [Side::Input, Side::Output, Side::InputOnly] {
+            for flags in 0..=u8::MAX {
+                let others = tcp::SYN | tcp::FIN | tcp::RST;
+                if flags & (others | tcp::ACK_BIT) == tcp::ACK_BIT {
+                    assert_eq!(next(side, State::Established, flags), State::Established);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_conn_seen_one_way() {
         run(

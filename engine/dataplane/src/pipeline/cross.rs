@@ -137,7 +137,7 @@ impl<F: Frame> Core<F> {
         (next, fit): (Next, Fit),
         by: u16,
     ) {
-        let id = self.next_id(Family::V4) as u16;
+        let id = self.ids.next(Family::V4) as u16;
         let l3 = usize::from(p.l3);
         let mut pieces = ArrayVec::<F, MAX_PIECES>::new();
         // Step 7 may have made it shorter (a SYN's data is not told before a PROXY header).
@@ -192,7 +192,7 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
-        let ip_id = self.next_id(Family::V4) as u16;
+        let ip_id = self.ids.next(Family::V4) as u16;
         let rewrite = self.conns.rewrite(id, way);
         let shifts = self.conns.get(id).shifts().then(|| self.conns.track(id));
         let dest = t.snap.dest(self.conns.get(id).dest());

@@ -318,7 +318,7 @@ impl<F: Frame> Core<F> {
         t.stats.made[Made::ConnReset as usize].add(1);
         if conn.forward() == Forward::Tunnel {
             let p = reset::parsed(&frame, ethernet::LEN, &tuple);
-            let ip_id = self.next_id(Family::V4) as u16;
+            let ip_id = self.ids.next(Family::V4) as u16;
             let ends = (dest.tunnel_source, dest.addr);
             if !tunnel::encapsulate(&mut frame, &p, ends, ip_id, dest.traits.cuts_outer) {
                 return t.stats.drop(DropReason::NoHeadroom);

@@ -21,6 +21,7 @@ mod dead;
 mod denied;
 mod exhausted;
 mod held;
+mod ids;
 mod limit;
 mod martian;
 mod odd;
@@ -68,7 +69,9 @@ use crate::neigh::PortId;
 use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::parse::parse;
-use crate::parse::parse_into;
+use crate::parse::plain::Plain;
+use crate::parse::plain::TAGGED;
+use crate::parse::plain::UNTAGGED;
 use crate::sched::Position;
 use crate::service::Dest;
 use crate::service::Forward;
@@ -86,12 +89,14 @@ use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 use crate::wire::checksum::Delta;
+use crate::wire::ethernet;
 use crate::wire::tcp;
 use crate::xmit::rewrite;
 use crate::xmit::segment;
 use crate::xmit::syn;
 use crate::xmit::tunnel;
 use held::Held;
+use ids::Ids;
 use limit::Limit;
 use std::io;
 use std::sync::Arc;
@@ -158,6 +163,9 @@ pub struct Pipeline<F> {
 /// What the first steps find out about a frame.
 #[derive(Clone, Copy)]
 struct Look {
+    /// What nearly all frames are.
+    plain: Option<Plain>,
+    /// What the others are.
     parsed: Parsed,
     hash: u64,
     /// The conn it is probably of.
@@ -183,8 +191,7 @@ struct Core<F> {
     sender: Option<usize>,
     /// Counts opens under full-NAT, so that pools' addresses take turns.
     turn: usize,
-    /// Counts identifications (`next_id`).
-    ip_id: u32,
+    ids: Ids,
     upkeep: upkeep::Upkeep,
     watch: dead::Watch,
 }
@@ -249,12 +256,12 @@ impl<F: Frame> Pipeline<F> {
             introductions: proxy::Introductions::new(),
             sender: None,
             turn: 0,
-            ip_id: setup.secret[0] as u32,
+            ids: Ids::new(setup.worker, setup.workers, setup.secret[0]),
             upkeep: upkeep::Upkeep::default(),
             watch: dead::Watch::default(),
         };
         core.follow(None, &snapshot);
-        let looks = [Look { parsed: Parsed::NONE, hash: 0, guess: None }; BURST];
+        let looks = [Look { plain: None, parsed: Parsed::NONE, hash: 0, guess: None }; BURST];
         Ok(Self { snapshot, shared, core, looks })
     }
 
@@ -351,18 +358,11 @@ impl<F: Frame> Core<F> {
         for frame in burst.iter() {
             frame.prefetch();
         }
-        let port = t.snap.port(t.port);
-        for (look, frame) in looks.iter_mut().zip(burst.iter()) {
-            parse_into(frame.data(), port, &mut look.parsed);
-            look.hash = self.hasher.tuple_of(look.parsed.family, &look.parsed.tuple);
-            self.conns.prefetch_index(look.hash);
-        }
-        for look in &mut looks[..burst.len()] {
-            look.guess = self.conns.guess(look.hash, look.parsed.family);
-        }
-        for (frame, look) in burst.drain(..).zip(looks) {
-            if let Some(frame) = self.plain(t, frame, look) {
-                self.lone(t, frame, &look.parsed, 0);
+        // A port's frames all have a tag, or none.
+        match t.snap.port(t.port).vlan {
+            None => self.plain_burst::<{ ethernet::LEN }, UNTAGGED, P>(t, burst, looks),
+            Some(_) => {
+                self.plain_burst::<{ ethernet::LEN + ethernet::TAG }, TAGGED, P>(t, burst, looks);
             }
         }
     }
@@ -511,7 +511,7 @@ impl<F: Frame> Core<F> {
             Forward::Tunnel => {
                 let dest = t.snap.dest(conn.dest());
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                let ip_id = self.next_id(Family::V4) as u16;
+                let ip_id = self.ids.next(Family::V4) as u16;
                 if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;

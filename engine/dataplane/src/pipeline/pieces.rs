@@ -206,7 +206,7 @@ impl<F: Frame> Core<F> {
         key: Key,
         visited: u16,
     ) {
-        let known = Known { tuple: p.tuple, id: self.next_id(p.family) };
+        let known = Known { tuple: p.tuple, id: self.ids.next(p.family) };
         self.fragments.learn(key, known, t.stamp);
         let hash = self.conns.hash(&p.tuple);
         let forward = match self.conns.find(hash, &p.tuple) {
@@ -302,7 +302,7 @@ impl<F: Frame> Core<F> {
         tuple: &Tuple,
     ) {
         if let Ok((key, _)) = read(frame.data(), p) {
-            let known = Known { tuple: *tuple, id: self.next_id(p.family) };
+            let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
             self.fragments.learn(key, known, t.stamp);
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
         }
@@ -346,7 +346,7 @@ impl<F: Frame> Core<F> {
             && (self.conns.get(id).forward(), way) == (Forward::FullNat, Direction::Original)
             && get16(frame.data(), p.l3 as usize + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0
         {
-            let number = self.next_id(p.family);
+            let number = self.ids.next(p.family);
             rewrite::set_fragment_id(frame.data_mut(), p, number);
         }
     }
@@ -361,19 +361,6 @@ impl<F: Frame> Core<F> {
         let proto = Proto::from_number(key.proto).unwrap_or(Proto::Udp);
         let name = Tuple { src: key.src, dst: key.dst, sport, dport, proto };
         self.hasher.tuple(&name) as usize % self.workers
-    }
-
-    /// An identification no other worker gives: each counts in a range of its own, of 16 bits; under
-    /// IPv6 the other 16 tell how often it has gone through it. One of IPv6 is as good without them,
-    /// where the packet becomes IPv4's.
-    pub(super) fn next_id(&mut self, family: Family) -> u32 {
-        let range = (65_536 / self.workers) as u32;
-        self.ip_id = self.ip_id.wrapping_add(1);
-        let id = self.worker as u32 * range + self.ip_id % range;
-        match family {
-            Family::V4 => id,
-            Family::V6 => (self.ip_id / range) << 16 | id,
-        }
     }
 }
 

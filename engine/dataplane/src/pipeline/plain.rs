@@ -10,45 +10,112 @@ use super::Turn;
 use super::out;
 use crate::conn::ConnId;
 use crate::conn::Direction;
+use crate::conn::Rewrite;
+use crate::frame::BURST;
+use crate::frame::Burst;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::parse::Kind;
 use crate::parse::Parsed;
+use crate::parse::parse;
+use crate::parse::plain;
+use crate::parse::plain::Plain;
 use crate::service::Forward;
 use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::verdict::DropReason;
 use crate::wire::ethernet;
+use crate::wire::head_mut;
+use crate::wire::put16;
 use crate::wire::tcp;
 use crate::xmit::rewrite;
 use crate::xmit::segment;
 use crate::xmit::tunnel;
 
 impl<F: Frame> Core<F> {
-    /// Steps 4 to 9 for a packet of a conn that goes on; gives any other back.
+    /// Steps 1 to 9 of a burst whose link headers have `L3` bytes, and with those of IPv4 and TCP `ALL`.
     #[inline(always)]
-    pub(super) fn plain<P: Pool<Frame = F>>(
+    pub(super) fn plain_burst<const L3: usize, const ALL: usize, P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
-        frame: F,
-        look: &Look,
-    ) -> Option<F> {
-        // Echoes, fragments and errors have tuples, too.
-        if look.parsed.kind != Kind::Flow {
-            return Some(frame);
+        burst: &mut Burst<F>,
+        looks: &mut [Look; BURST],
+    ) {
+        let port = t.snap.port(t.port);
+        for (look, frame) in looks.iter_mut().zip(burst.iter()) {
+            look.plain = plain::read::<L3, ALL>(frame.data(), port);
+            look.hash = match &look.plain {
+                Some(plain) => self.hasher.narrow(&plain.tuple),
+                None => {
+                    look.parsed = parse(frame.data(), port);
+                    self.hasher.tuple_of(look.parsed.family, &look.parsed.tuple)
+                }
+            };
+            self.conns.prefetch_index(look.hash);
         }
-        // Each way its own code, in which the way is no question any more.
-        match look.guess {
-            Some((id, Direction::Original)) => {
-                self.goes_on(t, frame, &look.parsed, id, Direction::Original)
+        for look in &mut looks[..burst.len()] {
+            let family = if look.plain.is_some() { Family::V4 } else { look.parsed.family };
+            look.guess = self.conns.guess(look.hash, family);
+        }
+        for (frame, look) in burst.drain(..).zip(looks) {
+            let back = match (&look.plain, look.guess) {
+                // Each way its own code, in which the way is no question any more.
+                (Some(plain), Some((id, Direction::Original))) => {
+                    self.goes_on_as::<L3, P>(t, frame, plain, id, Direction::Original)
+                }
+                (Some(plain), Some((id, Direction::Reply))) => {
+                    self.goes_on_as::<L3, P>(t, frame, plain, id, Direction::Reply)
+                }
+                // Echoes, fragments and errors have tuples, too.
+                (None, Some((id, way))) if look.parsed.kind == Kind::Flow => {
+                    self.goes_on_wide(t, frame, &look.parsed, id, way)
+                }
+                _ => Some(frame),
+            };
+            let Some(frame) = back else { continue };
+            if look.plain.is_some() {
+                look.parsed = parse(frame.data(), port);
             }
-            Some((id, Direction::Reply)) => {
-                self.goes_on(t, frame, &look.parsed, id, Direction::Reply)
-            }
-            None => Some(frame),
+            self.lone(t, frame, &look.parsed, 0);
         }
     }
 
+    #[inline(always)]
+    fn goes_on_as<const L3: usize, P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        plain: &Plain,
+        id: ConnId,
+        way: Direction,
+    ) -> Option<F> {
+        if !self.conns.get(id).goes_on_as(way, &plain.tuple, t.stamp) {
+            return Some(frame);
+        }
+        self.goes_on(t, frame, &plain.parsed::<L3>(), id, way)
+    }
+
+    /// The same for any packet of a flow: IPv6, and IPv4 with options.
+    #[inline(never)]
+    fn goes_on_wide<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        id: ConnId,
+        way: Direction,
+    ) -> Option<F> {
+        let line = self.conns.line(id);
+        if !line.is_tuple(way, p.family, &p.tuple) || !line.conn.goes_on(t.stamp) {
+            return Some(frame);
+        }
+        match way {
+            Direction::Original => self.goes_on(t, frame, p, id, Direction::Original),
+            Direction::Reply => self.goes_on(t, frame, p, id, Direction::Reply),
+        }
+    }
+
+    /// Steps 4 to 9 for a packet of a conn that goes on; gives any other back.
     #[inline(always)]
     fn goes_on<P: Pool<Frame = F>>(
         &mut self,
@@ -59,15 +126,12 @@ impl<F: Frame> Core<F> {
         way: Direction,
     ) -> Option<F> {
         let mut line = self.conns.line(id);
-        let asks = p.flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0;
-        if asks || !line.is_tuple(way, p.family, &p.tuple) || !line.conn.goes_on(t.stamp) {
-            return Some(frame);
-        }
         let conn = &mut *line.conn;
         let dest_id = conn.dest();
         let dest = t.snap.dest(dest_id);
         let is_tcp = p.tuple.proto == Proto::Tcp;
-        if if is_tcp { conn.would_change(way, p.flags) } else { dest.traits.replies > 0 } {
+        let asks = p.flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0;
+        if asks || if is_tcp { conn.would_change(way, p.flags) } else { dest.traits.replies > 0 } {
             return Some(frame);
         }
         let hop = match way {
@@ -100,22 +164,24 @@ impl<F: Frame> Core<F> {
         }
         match forward {
             Forward::Nat | Forward::FullNat => {
-                let shifts = conn.shifts();
-                let mut r = line.rewrite(way);
-                if shifts {
+                let (l3, mut l4) = conn.deltas_of(way);
+                if conn.shifts() {
                     let segment = &mut data[p.l4 as usize..p.end as usize];
                     let track = line.track();
-                    r.l4 = r.l4.and(match way {
+                    l4 = l4.and(match way {
                         Direction::Original => segment::to_dest(segment, track),
                         Direction::Reply => segment::to_client(segment, track),
                     });
                 }
-                rewrite::apply(data, p, &r);
+                match p.family {
+                    Family::V4 => rewrite::narrow(data, p, line.conn.becomes(way), (l3, l4)),
+                    Family::V6 => rewrite::apply(data, p, &Rewrite { l4, ..line.rewrite(way) }),
+                }
             }
             Forward::Dr => rewrite::decrement_ttl(data, p),
             Forward::Tunnel => {
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                let ip_id = self.next_id(Family::V4) as u16;
+                let ip_id = self.ids.next(Family::V4) as u16;
                 if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
@@ -124,11 +190,11 @@ impl<F: Frame> Core<F> {
                 return None;
             }
         }
-        let ether_type = match p.family {
-            Family::V4 => ethernet::IPV4,
-            Family::V6 => ethernet::IPV6,
-        };
-        ethernet::write(data, link.mac(), port.mac, port.vlan, ether_type);
+        // The EtherType stays; a tag may be another one.
+        if let Some(vlan) = port.vlan {
+            put16(data, ethernet::LEN, vlan);
+        }
+        link.write(head_mut(data), port.mac);
         t.out.send(link.port(), frame, t.stats);
         None
     }

@@ -51,7 +51,7 @@ impl<F: Frame> Core<F> {
         let mtu = t.snap.port(dest.out).mtu.into();
         let mut pieces = ArrayVec::<F, MAX_FRAGMENTS>::new();
         let mut lost = false;
-        let number = self.next_id(Family::V6);
+        let number = self.ids.next(Family::V6);
         let whole = fragment::split_v6(&mut frame, l3, mtu, number, t.pool, |piece| {
             lost |= pieces.try_push(piece).is_err();
         });

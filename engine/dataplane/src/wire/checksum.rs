@@ -61,6 +61,12 @@ fn add(a: u16, b: u16) -> u16 {
     sum.wrapping_add(carry as u16)
 }
 
+/// What a number of 32 bits at an even place adds to a running sum of differences when it changes.
+#[inline(always)]
+pub fn change32(before: u32, after: u32) -> u64 {
+    !before as u64 + after as u64
+}
+
 /// The packet-independent part of an incremental update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Delta(pub u16);
@@ -80,12 +86,12 @@ impl Delta {
         Self(add(!before, after))
     }
 
-    /// Of a number of 32 bits at an even place.
+    /// From a running sum of such differences (`change32`), folded once for all of them.
     #[inline(always)]
-    pub fn word32(before: u32, after: u32) -> Self {
-        let (sum, carry) = (!before).overflowing_add(after);
-        let sum = sum.wrapping_add(carry as u32);
-        Self(add((sum >> 16) as u16, sum as u16))
+    pub fn of(sum: u64) -> Self {
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+        Self(fold(sum as u32))
     }
 
     /// The delta of the opposite rewrite.

@@ -3,6 +3,7 @@
 use super::checksum;
 use super::get16;
 use super::get32;
+use super::head_mut;
 use super::put16;
 use super::put32;
 use crate::tuple::Addr;
@@ -86,17 +87,21 @@ pub struct Header {
 
 impl Header {
     /// Writes it, with its checksum, to the first 20 bytes of `h`.
+    #[inline(always)]
     pub fn write(&self, h: &mut [u8]) {
-        h[0] = 0x45;
-        h[TOS] = self.tos;
-        put16(h, TOTAL, self.total);
-        put16(h, ID, self.id);
-        put16(h, FRAGMENT, self.fragment);
-        h[TTL] = self.ttl;
-        h[PROTOCOL] = self.protocol;
-        put32(h, SRC, self.src.v4_bits());
-        put32(h, DST, self.dst.v4_bits());
-        set_checksum(h, LEN);
+        let h: &mut [u8; LEN] = head_mut(h);
+        let first = (0x4500 | self.tos as u32) << 16 | self.total as u32;
+        let second = (self.id as u32) << 16 | self.fragment as u32;
+        let third = (self.ttl as u32) << 24 | (self.protocol as u32) << 16;
+        let (src, dst) = (self.src.v4_bits(), self.dst.v4_bits());
+        let sum: u64 = [first, second, third, src, dst].map(u64::from).iter().sum();
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+        put32(h, 0, first);
+        put32(h, ID, second);
+        put32(h, TTL, third | checksum::finish(sum as u32) as u32);
+        put32(h, SRC, src);
+        put32(h, DST, dst);
     }
 }
 

@@ -53,6 +53,14 @@ pub fn get32(b: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }
 
+/// Eight bytes at `at`, network order.
+#[inline(always)]
+pub fn get64(b: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&b[at..at + 8]);
+    u64::from_be_bytes(bytes)
+}
+
 /// Sixteen bytes at `at`, network order.
 #[inline(always)]
 pub fn get128(b: &[u8], at: usize) -> u128 {
@@ -71,6 +79,12 @@ pub fn put16(b: &mut [u8], at: usize, v: u16) {
 #[inline(always)]
 pub fn put32(b: &mut [u8], at: usize, v: u32) {
     b[at..at + 4].copy_from_slice(&v.to_be_bytes());
+}
+
+/// Writes eight bytes at `at`, network order.
+#[inline(always)]
+pub fn put64(b: &mut [u8], at: usize, v: u64) {
+    b[at..at + 8].copy_from_slice(&v.to_be_bytes());
 }
 
 /// Writes sixteen bytes at `at`, network order.

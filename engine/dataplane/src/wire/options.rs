@@ -46,12 +46,21 @@ pub fn walk(segment: &[u8]) -> impl Iterator<Item = (u8, usize, usize)> + '_ {
     })
 }
 
+/// Header length of a segment that carries timestamps as nearly all senders write them, behind two
+/// NOPs, and nothing else.
+pub const USUAL_LEN: usize = 32;
+/// The place of TSval then.
+pub const USUAL_PLACE: usize = 24;
+
 /// Place of TSval, with TSecr four bytes on, of a segment that carries timestamps.
 #[inline(always)]
 pub fn timestamps(segment: &[u8]) -> Option<usize> {
     let header_len = tcp::header_len(segment);
-    if header_len >= 32 && segment.len() >= 32 && get32(segment, 20) == USUAL_TIMESTAMPS {
-        return Some(24);
+    if header_len >= USUAL_LEN
+        && segment.len() >= USUAL_LEN
+        && get32(segment, tcp::LEN) == USUAL_TIMESTAMPS
+    {
+        return Some(USUAL_PLACE);
     }
     if header_len == tcp::LEN { None } else { unusual_timestamps(segment) }
 }

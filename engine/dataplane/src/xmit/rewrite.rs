@@ -13,12 +13,43 @@ use crate::wire::ipv4;
 use crate::wire::ipv6;
 use crate::wire::put16;
 use crate::wire::put32;
+use crate::wire::put64;
 use crate::wire::put128;
 use crate::wire::tcp;
 use crate::wire::udp;
 
 /// What a TTL one less does to the header checksum: its word falls by 0x0100.
 const TTL_LESS: Delta = Delta(!0x0100);
+
+/// The same applied to a checksum as it stands in memory, whatever the byte order (RFC 1071 section
+/// 2 B): the word falls, so the complement of the sum rises.
+#[inline(always)]
+fn ttl_less(checksum: u16) -> u16 {
+    let sum = checksum as u32 + 0x0100u16.to_be() as u32;
+    (sum + (sum >= 0xffff) as u32) as u16
+}
+
+/// Applies what `Conn::becomes` and `Conn::deltas_of` say to an IPv4 packet of TCP or UDP. Its TTL must
+/// be at least 1.
+#[inline(always)]
+pub fn narrow(frame: &mut [u8], p: &Parsed, (addrs, ports): (u64, u32), (l3, l4): (Delta, Delta)) {
+    let ip: &mut [u8; ipv4::LEN] = head_mut(&mut frame[p.l3 as usize..]);
+    put64(ip, ipv4::SRC, addrs);
+    ip[ipv4::TTL] = p.ttl - 1;
+    let checksum = l3.and(TTL_LESS).apply(get16(ip, ipv4::CHECKSUM));
+    put16(ip, ipv4::CHECKSUM, checksum);
+    let segment = &mut frame[p.l4 as usize..];
+    if p.tuple.proto == Proto::Tcp {
+        let segment: &mut [u8; tcp::LEN] = head_mut(segment);
+        put32(segment, 0, ports);
+        let checksum = l4.apply(get16(segment, tcp::CHECKSUM));
+        put16(segment, tcp::CHECKSUM, checksum);
+    } else {
+        let datagram: &mut [u8; udp::LEN] = head_mut(segment);
+        put32(datagram, 0, ports);
+        udp_checksum(datagram, l4);
+    }
+}
 
 /// Applies a conn's rewrite to a packet of TCP or UDP, or an echo. Its TTL must be at least 1.
 #[inline(always)]
@@ -102,9 +133,23 @@ pub fn decrement_ttl(frame: &mut [u8], p: &Parsed) {
         Family::V4 => {
             let ip: &mut [u8; ipv4::LEN] = head_mut(ip);
             ip[ipv4::TTL] = p.ttl - 1;
-            let checksum = TTL_LESS.apply(get16(ip, ipv4::CHECKSUM));
-            put16(ip, ipv4::CHECKSUM, checksum);
+            let [a, b] = [ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]];
+            let checksum = ttl_less(u16::from_ne_bytes([a, b])).to_ne_bytes();
+            ip[ipv4::CHECKSUM..ipv4::CHECKSUM + 2].copy_from_slice(&checksum);
         }
         Family::V6 => ip[ipv6::HOP_LIMIT] = p.ttl - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_one_less_changes_every_checksum_as_rfc_1624_says() {
+        for checksum in 0..=u16::MAX {
+            let quick = u16::from_be(ttl_less(checksum.to_be()));
+            assert_eq!(quick, TTL_LESS.apply(checksum), "{checksum:#x}");
+        }
     }
 }

@@ -35,69 +35,94 @@ pub fn extent_between(segment: &[u8], len: u16) -> (u32, u32) {
 /// that does to the checksum.
 #[inline(always)]
 pub fn to_dest(segment: &mut [u8], track: &mut Track) -> Delta {
-    let mut delta = shift(segment, tcp::SEQ, track.seq_shift);
-    if let Some(at) = options::timestamps(segment) {
-        delta = delta.and(shift_anywhere(segment, at, track.ts_shift));
-        // Segments may overtake each other.
-        let tsval = get32(segment, at);
-        if is_past(tsval, track.tsval) {
-            track.tsval = tsval;
-        }
+    let mut sum = shift(segment, tcp::SEQ, track.seq_shift);
+    match options::timestamps(segment) {
+        // Nearly always, so this place alone is known beforehand.
+        Some(options::USUAL_PLACE) => sum += stamp(segment, options::USUAL_PLACE, track),
+        Some(at) => sum += stamp_anywhere(segment, at, track),
+        None => {}
     }
-    delta
+    Delta::of(sum)
+}
+
+/// Moves TSval.
+#[inline(always)]
+fn stamp(segment: &mut [u8], at: usize, track: &mut Track) -> u64 {
+    let sum = shift_anywhere(segment, at, track.ts_shift);
+    // Segments may overtake each other.
+    let tsval = get32(segment, at);
+    if is_past(tsval, track.tsval) {
+        track.tsval = tsval;
+    }
+    sum
+}
+
+#[cold]
+fn stamp_anywhere(segment: &mut [u8], at: usize, track: &mut Track) -> u64 {
+    stamp(segment, at, track)
 }
 
 /// A segment from the dest: what it acknowledges moves back, in the header, in SACK blocks and in
 /// TSecr.
 #[inline(always)]
 pub fn to_client(segment: &mut [u8], track: &Track) -> Delta {
-    let mut delta = Delta::NONE;
+    let mut sum = 0;
     if segment[tcp::FLAGS] & tcp::ACK_BIT != 0 {
-        delta = shift(segment, tcp::ACK, track.seq_shift.wrapping_neg());
+        sum = shift(segment, tcp::ACK, track.seq_shift.wrapping_neg());
     }
     let header_len = tcp::header_len(segment);
-    if header_len == tcp::LEN {
-        return delta;
-    }
-    if let Some(at) = options::timestamps(segment) {
-        // 0 where there is nothing to echo yet (RFC 7323 section 3.2).
-        if get32(segment, at + 4) != 0 {
-            delta = delta.and(shift_anywhere(segment, at + 4, track.ts_shift.wrapping_neg()));
-        }
+    if header_len != tcp::LEN {
+        let at = options::timestamps(segment);
         // Nothing but the usual timestamps.
-        if header_len == 32 {
-            return delta;
-        }
+        sum += if at == Some(options::USUAL_PLACE) && header_len == options::USUAL_LEN {
+            echoed(segment, options::USUAL_PLACE, track)
+        } else {
+            echoed_anywhere(segment, at, track)
+        };
     }
-    delta.and(sack_blocks(segment, track.seq_shift.wrapping_neg()))
+    Delta::of(sum)
+}
+
+/// Moves TSecr back; 0 where there is nothing to echo yet (RFC 7323 section 3.2).
+#[inline(always)]
+fn echoed(segment: &mut [u8], at: usize, track: &Track) -> u64 {
+    match get32(segment, at + 4) {
+        0 => 0,
+        _ => shift_anywhere(segment, at + 4, track.ts_shift.wrapping_neg()),
+    }
+}
+
+#[cold]
+fn echoed_anywhere(segment: &mut [u8], at: Option<usize>, track: &Track) -> u64 {
+    let stamps = at.map_or(0, |at| echoed(segment, at, track));
+    stamps + sack_blocks(segment, track.seq_shift.wrapping_neg())
 }
 
 /// SACK blocks are pairs of sequence numbers of the other side (RFC 2018 section 3).
-#[cold]
-fn sack_blocks(segment: &mut [u8], by: u32) -> Delta {
+fn sack_blocks(segment: &mut [u8], by: u32) -> u64 {
     let sack = options::walk(segment).find(|(kind, ..)| *kind == options::SACK);
-    let Some((_, at, len)) = sack else { return Delta::NONE };
+    let Some((_, at, len)) = sack else { return 0 };
     let edges = (len - 2) / 4;
-    (0..edges).fold(Delta::NONE, |delta, i| delta.and(shift_anywhere(segment, at + 2 + 4 * i, by)))
+    (0..edges).map(|i| shift_anywhere(segment, at + 2 + 4 * i, by)).sum()
 }
 
-/// Moves a number at an even place.
+/// Moves a number at an even place; gives what that adds to a sum of differences.
 #[inline(always)]
-fn shift(segment: &mut [u8], at: usize, by: u32) -> Delta {
+fn shift(segment: &mut [u8], at: usize, by: u32) -> u64 {
     let old = get32(segment, at);
     let new = old.wrapping_add(by);
     put32(segment, at, new);
-    Delta::word32(old, new)
+    checksum::change32(old, new)
 }
 
 /// Moves a number at any place.
 #[inline(always)]
-fn shift_anywhere(segment: &mut [u8], at: usize, by: u32) -> Delta {
+fn shift_anywhere(segment: &mut [u8], at: usize, by: u32) -> u64 {
     if at.is_multiple_of(2) {
         return shift(segment, at, by);
     }
     let new = get32(segment, at).wrapping_add(by);
-    patch(segment, at, &new.to_be_bytes())
+    patch(segment, at, &new.to_be_bytes()).0 as u64
 }
 
 /// Writes bytes at any place (at an odd one they stand crosswise in the checksum's words) and
@@ -113,9 +138,9 @@ pub(super) fn patch(segment: &mut [u8], at: usize, bytes: &[u8]) -> Delta {
 /// `way`, so the segment travelled the other: its numbers move back to what its sender wrote.
 pub(super) fn quoted(segment: &mut [u8], way: Direction, track: &Track) -> Delta {
     match way {
-        Direction::Reply => shift(segment, tcp::SEQ, track.seq_shift.wrapping_neg()),
+        Direction::Reply => Delta::of(shift(segment, tcp::SEQ, track.seq_shift.wrapping_neg())),
         Direction::Original if segment.len() >= tcp::ACK + 4 => {
-            shift(segment, tcp::ACK, track.seq_shift)
+            Delta::of(shift(segment, tcp::ACK, track.seq_shift))
         }
         Direction::Original => Delta::NONE,
     }

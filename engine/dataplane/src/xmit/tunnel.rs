@@ -22,6 +22,7 @@ pub const fn overhead(family: Family) -> usize {
 /// Puts a packet into a packet from `src` to `dst`, which are of its own family. The outer header
 /// then lies where the inner one was. `id` serves packets without DF: where `may_cut`, all of them.
 /// False, and unchanged, where the headroom does not suffice.
+#[inline(always)]
 pub fn encapsulate<F: Frame>(
     frame: &mut F,
     p: &Parsed,
