@@ -181,7 +181,7 @@ build_pointsman() {
     export POINTSMAN
 }
 
-HUGE_DIR=/sys/kernel/mm/hugepages/hugepages-2048kB
+HUGE_DIR=${HUGE_DIR:-/sys/kernel/mm/hugepages/hugepages-2048kB} # given by tests
 HUGE_ADDED=0
 
 # hugepages_reserve MIB: sets HUGEPAGES to "auto" when that much is free now, else to "never".

@@ -15,3 +15,8 @@ nothing='IPv[46]   full-NAT no answer  NAT no answer  DR no answer  IPIP no answ
 same "times that every request failed without a director" 4 "$(grep -c "$nothing" "$SAID")"
 grep -q '^pass ' "$SAID" || fail "it does not say pass: $(tail -n 3 "$SAID")"
 ok "it passes, in $took s"
+if [ -n "${LAB_FULL:-}" ]; then
+    HUGE_DIR=/none demo_with "$POINTSMAN" || fail "without hugepages the demo exits $?: $(tail -n 30 "$SAID")"
+    grep -q '^lab .* no hugepages' "$SAID" || fail "it had hugepages: $(grep '^lab' "$SAID")"
+    ok "it passes without hugepages"
+fi
