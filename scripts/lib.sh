@@ -12,6 +12,9 @@ LAB_NEEDS="ip:iproute2 nft:nftables ethtool:ethtool openssl:openssl curl:curl wr
 # what single lab cases need besides, and scripts/demo does not
 CASE_NEEDS="tshark:tshark dig:bind9-dnsutils traceroute:traceroute haproxy:haproxy dnsdist:dnsdist"
 
+# cargo's options for a machine without libdpdk: all packages and tests but those that open ports
+WITHOUT_LIBDPDK="--workspace --exclude dpdk-sys --no-default-features"
+
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     C_OK=$'\e[32m' C_BAD=$'\e[31m' C_DIM=$'\e[2m' C_BOLD=$'\e[1m' C_OFF=$'\e[0m'
 else

@@ -79,8 +79,13 @@ says 'install +jq'
 says 'build +cargo build --release -p pointsman'
 says 'sudo .*scripts/demo'
 ok "without root scripts/demo says: $(grep -E 'needs root' "$TRY/err")"
-cargo_is 'case $1 in --version) echo "cargo 9.9.9";; test) echo "test result: ok. 7 passed; 0 failed; 0 ignored";; esac'
+cargo_is 'case $1 in --version) echo "cargo 9.9.9";; test) echo "$@" >>"$TMPDIR/asked"; echo "test result: ok. 7 passed; 0 failed; 0 ignored";; esac'
 run_as 65534 scripts/test || fail "scripts/test failed without root: $(tail -n 3 "$TRY/out" "$TRY/err")"
 says "Not run without root: $(ls "$LAB_HOME"/cases | wc -l) lab cases"
 says 'apt-get install .*jq; sudo .*scripts/test'
 same "its last line" "7 passed, 0 failed" "$(tail -n 1 "$TRY/out")"
+rm -f "$TRY/bin/pkg-config"
+run_as 65534 scripts/test || fail "scripts/test failed without libdpdk: $(tail -n 3 "$TRY/out" "$TRY/err")"
+says 'apt-get install .*libdpdk-dev'
+same "what it tests without libdpdk" "--workspace --exclude dpdk-sys --no-default-features" \
+    "$(tail -n 1 "$TRY/tmp/asked" | grep -o -- '--workspace.*')"
