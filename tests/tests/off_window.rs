@@ -142,3 +142,19 @@ fn a_syn_within_a_conn_says_nothing_of_its_numbers() {
         assert_eq!(rig.conn().1.state(), State::Close);
     }
 }
+
+/// As a client does that lost its SYN's conn, and a dest that got its new one.
+#[test]
+fn ends_that_begin_anew_before_the_handshake_is_done_are_followed() {
+    let mut rig = rig();
+    let talk = Talk::open(&mut rig, 0, (V4, Proto::Tcp, Forward::FullNat), (1, 9));
+    talk.answer(&mut rig, flag::SYN | flag::ACK);
+    let (client, dest) = (1 << 29, 1 << 30);
+    rig.feed(WAN, &numbered(talk.original(flag::SYN), client, 0));
+    rig.feed(LAN, &numbered(talk.reply(flag::SYN | flag::ACK), dest, 0));
+    assert_eq!(known(&rig.conn().1), (State::SynRecv, SEQ + client + 1, SEQ + dest + 1));
+    rig.feed(WAN, &numbered(talk.original(flag::ACK), client + 1, 0));
+    assert_eq!(rig.conn().1.state(), State::Established);
+    rig.feed(LAN, &numbered(talk.reply(flag::RST), dest + 1, 0));
+    assert_eq!(rig.conn().1.state(), State::Close);
+}

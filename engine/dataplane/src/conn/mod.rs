@@ -577,11 +577,12 @@ impl Conn {
             false => self.state,
         };
         let mut end = end;
-        if way == Direction::Original && (is_first || flags & tcp::SYN != 0) {
+        if is_first || flags & tcp::SYN != 0 {
+            let seen = if way == Direction::Original { &mut self.seq } else { &mut self.ack };
             // Where a SYN does not begin the conn (anew), it says nothing of its numbers.
-            match is_first || new == State::SynRecv {
-                true => self.seq = end,
-                false => end = self.seq,
+            match is_first || matches!(new, State::SynRecv | State::SynSent) {
+                true => *seen = end,
+                false => end = *seen,
             }
         }
         self.stay(way, (end, ack), now.after(timeouts.of(new)));
