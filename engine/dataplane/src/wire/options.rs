@@ -21,6 +21,10 @@ pub const AO: u8 = 29;
 pub const MPTCP: u8 = 30;
 /// Kind: fast open cookie (RFC 7413).
 pub const FAST_OPEN: u8 = 34;
+/// Kind: an experiment's, told apart by two further bytes (RFC 6994).
+pub const EXPERIMENT: u8 = 254;
+/// Those of fast open, before it had a kind of its own.
+pub const FAST_OPEN_EXPERIMENT: u16 = 0xf989;
 
 /// The start of the usual timestamps option, padded in front: what most segments carry.
 pub const USUAL_TIMESTAMPS: u32 = 0x0101_080a;

@@ -24,12 +24,20 @@ pub fn clamp(segment: &mut [u8], mss: u16) -> Delta {
 }
 
 /// Turns a fast open cookie (RFC 7413) into no-operations: it was made for another address, and
-/// data in a SYN would reach a dest that may yet be exchanged for another.
+/// data in a SYN would reach a dest that may yet be exchanged for another. So does the option that
+/// was for the experiment (RFC 6994), which old clients send.
 pub fn blank_fast_open(segment: &mut [u8]) -> Delta {
-    let option = options::walk(segment).find(|(kind, ..)| *kind == options::FAST_OPEN);
-    let Some((_, at, len)) = option else { return Delta::NONE };
-    let nops = [options::NOP; 40];
-    patch(segment, at, &nops[..len.min(nops.len())])
+    let mut delta = Delta::NONE;
+    let is_it = |s: &[u8], (kind, at, len): (u8, usize, usize)| match kind {
+        options::FAST_OPEN => true,
+        options::EXPERIMENT => len >= 4 && get16(s, at + 2) == options::FAST_OPEN_EXPERIMENT,
+        _ => false,
+    };
+    let find = |s: &[u8]| options::walk(s).find(|option| is_it(s, *option));
+    while let Some((_, at, len)) = find(segment) {
+        delta = delta.and(patch(segment, at, &[options::NOP; 40][..len]));
+    }
+    delta
 }
 
 #[cfg(test)]
@@ -74,6 +82,10 @@ mod tests {
         let mut s = segment(&[34, 4, 9, 9, 2, 4, 5, 0xb4]);
         assert!(right(&mut s, blank_fast_open));
         assert_eq!(&s[20..], &[1, 1, 1, 1, 2, 4, 5, 0xb4]);
+        // That of the experiment too, and no other that was one.
+        let mut s = segment(&[254, 4, 0xf9, 0x89, 254, 4, 7, 7, 1, 34, 2, 254, 2, 0, 0, 0]);
+        assert!(right(&mut s, blank_fast_open));
+        assert_eq!(&s[20..], &[1, 1, 1, 1, 254, 4, 7, 7, 1, 1, 1, 254, 2, 0, 0, 0]);
     }
 
     #[test]
