@@ -89,6 +89,7 @@ pub fn run(script: &[u8]) -> Tally {
         workers: 1 + usize::from(head(0) % 3),
         conns: if head(2) & 7 == 7 { 5 } else { 300 },
         frames: 600,
+        ..Options::default()
     };
     let client_address =
         [ClientAddress::Off, ClientAddress::ProxyV1, ClientAddress::ProxyV2, ClientAddress::Toa]

@@ -100,11 +100,13 @@ pub struct Options {
     pub conns: usize,
     /// Frames in the pool.
     pub frames: usize,
+    /// `Setup::port_order`.
+    pub port_order: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1, conns: 1000, frames: FRAMES }
+        Self { workers: 1, conns: 1000, frames: FRAMES, port_order: None }
     }
 }
 
@@ -159,9 +161,9 @@ impl Rig {
         let snapshot = Arc::new(snapshot.index());
         let shared = Arc::new(Shared::new(options.workers, DEST_BLOCKS, neighbours));
         let pipeline = |worker| {
-            let Options { workers, conns, .. } = options;
+            let Options { workers, conns, port_order, .. } = options;
             let numbers = Numbers::new([1, 2], 0);
-            let setup = Setup { worker, workers, conns, secret: SECRET, port_order: None, numbers };
+            let setup = Setup { worker, workers, conns, secret: SECRET, port_order, numbers };
             Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot))
                 .expect("a table this small fits in any address space")
         };

@@ -2,7 +2,8 @@
 //!
 //! The model keeps, for each (laddr, dest endpoint), which ports each worker has never handed out,
 //! which came back in what order and with what note, and which are held. It does not say which
-//! address of a pool is taken, only what must hold of the one that was.
+//! address of a pool is taken, nor which port that was never used where those go out in a secret's
+//! order, only what must hold of the one that was.
 
 use pointsman_dataplane::laddr::Book;
 use pointsman_dataplane::laddr::FIRST_PORT;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 
 /// Random steps of a run, besides those that use a pair up first.
 const STEPS: u32 = 120_000;
-/// Runs for each number of workers.
-const RUNS: u32 = 3;
+/// Runs for each number of workers, in a rising order and in a secret's.
+const RUNS: u32 = 2;
 /// Local addresses.
 const POOL: usize = 20;
 
@@ -74,6 +75,8 @@ struct Tally {
 
 struct Run {
     random: Random,
+    /// Ports never used go out in an order of it.
+    secret: Option<u64>,
     workers: Vec<Worker>,
     pool: Vec<Addr>,
     now: Stamp,
@@ -81,9 +84,9 @@ struct Run {
 }
 
 impl Worker {
-    fn new(number: usize, workers: usize) -> Self {
+    fn new(number: usize, workers: usize, secret: Option<u64>) -> Self {
         let book = Arc::new(Book::new(1024).expect("there is address space"));
-        let leases = Leases::new(number, workers, book, None).expect("there is address space");
+        let leases = Leases::new(number, workers, book, secret).expect("there is address space");
         Self { leases, shares: BTreeMap::new(), held: Vec::new() }
     }
 }
@@ -93,10 +96,11 @@ fn own(worker: usize, workers: usize) -> impl Iterator<Item = u16> {
 }
 
 impl Run {
-    fn new(seed: u64, workers: usize) -> Self {
+    fn new(seed: u64, workers: usize, secret: Option<u64>) -> Self {
         Self {
             random: Random(seed),
-            workers: (0..workers).map(|n| Worker::new(n, workers)).collect(),
+            secret,
+            workers: (0..workers).map(|n| Worker::new(n, workers, secret)).collect(),
             pool: (1..=POOL as u32).map(Addr::v4).collect(),
             now: Stamp(0),
             tally: Tally::default(),
@@ -127,7 +131,11 @@ impl Run {
             whole_since: Stamp(0),
         });
         // Those never used first, then those idle longest: so none is held twice, either.
-        let fresh = share.fresh.pop_front().map(|port| (port, Last::NOTHING));
+        let first = match self.secret {
+            Some(_) => share.fresh.binary_search(&lease.lport).unwrap_or(0),
+            None => 0,
+        };
+        let fresh = share.fresh.remove(first).map(|port| (port, Last::NOTHING));
         let expected = fresh.or_else(|| share.idle.pop_front());
         assert_eq!(Some((lease.lport, lease.last)), expected, "toward {dest:?}");
         assert_eq!(lease.pair, share.id);
@@ -220,8 +228,8 @@ fn dest(n: usize) -> Dest {
     (proto, Addr::v4(0x0a00_0000 + n as u32 / 2), 80 + n as u16 % 3)
 }
 
-fn run(seed: u64, workers: usize) -> Tally {
-    let mut run = Run::new(seed, workers);
+fn run(seed: u64, workers: usize, secret: Option<u64>) -> Tally {
+    let mut run = Run::new(seed, workers, secret);
     run.use_up(dest(0), 60);
     for n in 0..STEPS {
         run.step(n);
@@ -235,10 +243,10 @@ fn run(seed: u64, workers: usize) -> Tally {
 #[test]
 fn leases_do_what_a_simple_model_does_over_millions_of_steps_by_1_to_7_workers() {
     let all = Cell::new(Tally::default());
-    for workers in 1..=7 {
+    for (workers, secret) in (1..=7).flat_map(|n| [(n, None), (n, Some(n as u64))]) {
         let config = Config { cases: RUNS, failure_persistence: None, ..Config::default() };
         let result = TestRunner::new(config).run(&any::<u64>(), |seed| {
-            let (t, sum) = (run(seed, workers), all.get());
+            let (t, sum) = (run(seed, workers, secret), all.get());
             all.set(Tally {
                 steps: sum.steps + t.steps,
                 leased: sum.leased + t.leased,
