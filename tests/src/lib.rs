@@ -12,3 +12,4 @@ pub mod rig;
 pub mod see;
 pub mod snat;
 pub mod talk;
+pub mod told;
