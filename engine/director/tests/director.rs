@@ -196,8 +196,13 @@ impl Lab {
         Ok((all, rest.unwrap()))
     }
 
-    /// Stops the director; every frame is back then, and the socket gone.
+    /// Stops the director, with its books balanced; every frame is back then, and the socket gone.
     fn stop(mut self) {
+        // Frames may be on their way between workers when it is asked.
+        self.until("the law holds", |lab| {
+            let law = lab.status().law;
+            law.holds && law.inputs == law.outputs
+        });
         self.signals.stop.store(true, Relaxed);
         self.thread.take().unwrap().join().unwrap().unwrap();
         assert!(!self.socket().exists());
