@@ -70,7 +70,25 @@ fn check_warns_of_cores_that_are_not_here() {
 }
 
 #[test]
-fn run_refuses_cores_that_are_not_here_and_bad_files() {
+fn run_says_of_a_bad_file_what_check_says_and_opens_nothing() {
+    let socket = std::env::temp_dir().join(format!("pointsman-cli-{}.sock", std::process::id()));
+    let bad = GOOD.replace("'nat'", "'nta'");
+    let head = format!("[director]\nsocket = '{}'\n", socket.display());
+    let path = file("run-bad.toml", &(head + &bad));
+    let (_, _, said) = pointsman(&["check", path.to_str().unwrap()]);
+    let place = said.lines().next().unwrap();
+    assert!(place.starts_with(&format!("{}:9:11: error: ", path.display())), "{said}");
+    let (code, out, err) = pointsman(&["run", "-c", path.to_str().unwrap()]);
+    assert_eq!((code, socket.exists()), (1, false));
+    let expected = if cfg!(feature = "dpdk") { place } else { "built without DPDK" };
+    assert!(err.contains(expected), "{err}");
+    // It says so before it asks anything of DPDK.
+    assert!(!out.contains("with DPDK") && !err.contains("with DPDK"), "{out}{err}");
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn run_refuses_cores_that_are_not_here() {
     let path = file("run.toml", &format!("[director]\ncores = [1023]\n{GOOD}"));
     let (code, _, err) = pointsman(&["run", "-c", path.to_str().unwrap()]);
     assert_eq!(code, 1);
