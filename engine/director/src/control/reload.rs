@@ -225,4 +225,46 @@ mod tests {
         let expected = ["director.conns".to_owned(), format!("mtu of port \"{name}\"")];
         assert_eq!(takes_a_restart(&old, &new), expected);
     }
+
+    #[test]
+    fn each_key_that_takes_a_restart_is_named_and_the_readme_lists_it() {
+        let of = |director: &str, device: &str, port: &str| {
+            let text = format!(
+                "[director]\n{director}\n[[port]]\nname = 'wan'\ndevice = '{device}'\n\
+                 addresses = ['10.1.0.254/24']\n{port}\n"
+            );
+            pointsman_config::parse("t", &text).unwrap_or_else(|e| panic!("{e}")).0
+        };
+        let readme = include_str!("../../../../README.md");
+        let listed = readme.split("`reload` (or SIGHUP) takes all of the file but").nth(1);
+        let listed = listed.and_then(|rest| rest.split("They take a restart.").next()).unwrap();
+        let named = |key: &str, new: &Config, expected: &str| {
+            let old = of("", "net_null0", "");
+            assert_eq!(takes_a_restart(&old, new), [expected], "{key}");
+            assert!(listed.contains(&format!("`{key}`")), "README does not list {key}: {listed}");
+        };
+        for line in [
+            "cores = [0, 1]",
+            "control_core = 5",
+            "idle = 'adaptive'",
+            "conns = 4096",
+            "neighbours = 2048",
+            "socket = '/run/other'",
+            "secret = '/run/other'",
+            "hugepages = 'never'",
+            "memory = 128",
+            "mbufs = 16384",
+        ] {
+            let key = line.split(' ').next().unwrap();
+            named(key, &of(line, "net_null0", ""), &format!("director.{key}"));
+        }
+        for line in ["mtu = 1400", "rx_ring = 256", "tx_ring = 256"] {
+            let key = line.split(' ').next().unwrap();
+            named(key, &of("", "net_null0", line), &format!("{key} of port \"wan\""));
+        }
+        named("device", &of("", "net_null7", ""), "device of port \"wan\"");
+        let second = "[[port]]\nname = 'lan'\ndevice = 'net_null1'\naddresses = ['10.2.0.254/24']";
+        let (one, two) = (of("", "net_null0", ""), of("", "net_null0", second));
+        assert_eq!(takes_a_restart(&one, &two), ["the number of ports"]);
+    }
 }
