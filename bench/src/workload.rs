@@ -24,6 +24,7 @@ use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Traits;
@@ -335,9 +336,11 @@ fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
             proto: Proto::Tcp,
             addr: Addr::v4(VIP),
             port: 80,
+            scope: Scope::Address,
             forward,
             pool: Some(0),
             proxy_in: Vec::new(),
+            persistence: None,
             sched: Sched::Rr,
             dests: candidates,
             version: 1,

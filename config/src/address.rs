@@ -67,15 +67,73 @@ pub(crate) fn parse_destination(text: &str) -> Result<Prefix, Fault> {
     ))
 }
 
-/// `address:port` or `[address]:port` of a service.
-pub(crate) fn parse_service(text: &str) -> Result<SocketAddr, Fault> {
-    match parse_endpoint(text)? {
-        (address, Some(port)) => Ok(SocketAddr::new(address, port)),
-        (address, None) => Err(Fault::new(
+/// `address:port` or `[address]:port` of a service; a prefix or `first-last` may stand for the
+/// address, and port 0 for every port.
+pub(crate) fn parse_service(text: &str) -> Result<(AddressRange, u16), Fault> {
+    if text.contains(['/', '-']) {
+        return parse_service_range(text);
+    }
+    let every = text.strip_suffix(":0").filter(|s| s.ends_with(']') || !s.contains(':'));
+    let (address, port) = match every.map(parse_endpoint).transpose()? {
+        Some((address, None)) => (address, Some(0)),
+        _ => parse_endpoint(text)?,
+    };
+    match (AddressRange::new(address, address), port) {
+        (Some(range), Some(port)) => Ok((range, port)),
+        _ => Err(Fault::new(
             format!("{text} has no port"),
             format!("add one, such as \"{}\"", SocketAddr::new(address, 80)),
         )),
     }
+}
+
+fn parse_service_range(text: &str) -> Result<(AddressRange, u16), Fault> {
+    let Some((range, port)) = text.rsplit_once(':') else {
+        let help = format!("add one, such as \"{text}:80\"");
+        return Err(Fault::new(format!("{text} has no port"), help));
+    };
+    let port = if port == "0" { 0 } else { parse_port(port)? };
+    let inner = range.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    if inner.is_none() && range.contains(':') {
+        let help = match range.contains('[') {
+            true => "expected \"[first-last]:port\", both ends IPv6".into(),
+            false => format!("write \"[{range}]:{port}\""),
+        };
+        return Err(Fault::new(format!("{text} has no brackets"), help));
+    }
+    let range = inner.unwrap_or(range);
+    let range = match range.contains('/') {
+        true => parse_network(range)?,
+        false => parse_ends(range)?,
+    };
+    check_size(&range, "a service takes")?;
+    Ok((range, port))
+}
+
+/// Every address of a prefix without host bits.
+fn parse_network(text: &str) -> Result<AddressRange, Fault> {
+    let prefix = parse_destination(text)?;
+    parse_address(&prefix.first().to_string())?;
+    let range = AddressRange::new(prefix.first(), prefix.last());
+    range.ok_or_else(|| Fault::new(format!("{text} has no addresses"), "expected a prefix"))
+}
+
+/// Addresses that a `[[match]]` is for: `address` or a prefix.
+pub(crate) fn parse_virtual(text: &str) -> Result<Prefix, Fault> {
+    let range = match text.contains('/') {
+        true => parse_network(text)?,
+        false => return parse_address(text).map(Prefix::host),
+    };
+    check_size(&range, "a [[match]] is for")?;
+    parse_destination(text)
+}
+
+fn check_size(range: &AddressRange, who: &str) -> Result<(), Fault> {
+    if range.count() > MAX_ADDRESSES {
+        let message = format!("a range of {} addresses", range.count());
+        return Err(Fault::new(message, format!("{who} at most {MAX_ADDRESSES}")));
+    }
+    Ok(())
 }
 
 /// `address`, `address:port`, `[address]` or `[address]:port` of a dest.
@@ -88,6 +146,15 @@ pub(crate) fn parse_range(text: &str) -> Result<AddressRange, Fault> {
     if text.contains('/') {
         return Err(prefix_in_pool(text));
     }
+    let range = parse_ends(text)?;
+    check_size(&range, "a pool holds")?;
+    // The blocks no host has (127.0.0.0/8 and the like) are larger than any range allowed here: a
+    // range that touches one has an end in it, and both ends were looked at.
+    Ok(range)
+}
+
+/// `address` or `first-last`.
+fn parse_ends(text: &str) -> Result<AddressRange, Fault> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.trim(), last.trim());
     if first.parse::<IpAddr>().is_ok() && last.parse::<u16>().is_ok() {
@@ -98,19 +165,10 @@ pub(crate) fn parse_range(text: &str) -> Result<AddressRange, Fault> {
     if !same_family(first, last) {
         return Err(Fault::new("a range of two families", "expected both ends IPv4 or both IPv6"));
     }
-    let Some(range) = AddressRange::new(first, last) else {
-        return Err(Fault::new(
-            "this range ends before it begins",
-            format!("did you mean \"{last}-{first}\"?"),
-        ));
-    };
-    if range.count() > MAX_ADDRESSES {
-        let message = format!("a range of {} addresses", range.count());
-        return Err(Fault::new(message, format!("a pool holds at most {MAX_ADDRESSES}")));
-    }
-    // The blocks no host has (127.0.0.0/8 and the like) are larger than any range allowed here: a
-    // range that touches one has an end in it, and both ends were looked at.
-    Ok(range)
+    AddressRange::new(first, last).ok_or_else(|| {
+        let help = format!("did you mean \"{last}-{first}\"?");
+        Fault::new("this range ends before it begins", help)
+    })
 }
 
 /// Whether `address` is good on one link only.

@@ -15,6 +15,8 @@ pub struct Config {
     pub director: Director,
     /// How long conns live without frames.
     pub timeouts: Timeouts,
+    /// What the kernel's IPVS has as sysctls.
+    pub ipvs: Ipvs,
     /// At least one, in the order of the file.
     pub ports: Vec<Port>,
     /// Static routes, in the order of the file.
@@ -24,6 +26,9 @@ pub struct Config {
     /// Every VIP once: those of the services in their order, then those that only a `[[vip]]`
     /// names.
     pub vips: Vec<Vip>,
+    /// Rules that mark what packets to VIPs begin, in the order of the file: the first that matches
+    /// holds.
+    pub matches: Vec<Match>,
     /// Services, in the order of the file.
     pub services: Vec<Service>,
     /// Rules for conns that servers open, in the order of the file: the first that matches holds.
@@ -60,6 +65,8 @@ pub struct Director {
     pub idle: Idle,
     /// Capacity of the conn table in conns, all workers together.
     pub conns: u32,
+    /// Capacity of the table of persistence templates, all workers together.
+    pub templates: u32,
     /// Capacity of the neighbour table in neighbours, ARP and ND together.
     pub neighbours: u32,
     /// Absolute path of the control socket.
@@ -135,6 +142,13 @@ impl Default for Timeouts {
     }
 }
 
+/// What the kernel's IPVS has as sysctls below net.ipv4.vs, with their names and defaults.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ipvs {
+    /// Whether clients of a persistent service leave a quiesced dest with their next conn.
+    pub expire_quiescent_template: bool,
+}
+
 /// A DPDK port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Port {
@@ -206,14 +220,54 @@ pub struct Vip {
     pub ports: Vec<usize>,
 }
 
+/// A rule that marks what packets to VIPs begin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Match {
+    /// The mark, not 0.
+    pub mark: u32,
+    /// Where packets come from, without host bits; empty: anywhere.
+    pub sources: Vec<Prefix>,
+    /// The VIPs they are for, without host bits; at least one.
+    pub destinations: Vec<Prefix>,
+    /// First and last of ranges of ports there; empty: any.
+    pub ports: Vec<(u16, u16)>,
+    /// At least one, none twice.
+    pub protocols: Vec<Protocol>,
+}
+
+/// What a service takes.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Scope {
+    /// What is for its address and port; port 0: every port there that no other service has.
+    #[default]
+    Address,
+    /// The same, of all addresses from its own to this one.
+    Range(IpAddr),
+    /// What a [`Match`] gives this mark, of its address's family; address and port mean nothing.
+    Mark(u32),
+}
+
+/// That a client's conns go to one dest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Persistence {
+    /// Seconds since its last conn began, 1 to 2,678,400; longer while it has conns.
+    pub timeout: u32,
+    /// Bits of clients' addresses that make them one client.
+    pub prefix: u8,
+}
+
 /// A virtual service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Service {
     /// Its name, unique among services.
     pub name: String,
-    /// VIP and port.
+    /// VIP and port; of several VIPs the first.
     pub address: SocketAddr,
-    /// Its protocol; unique together with the address.
+    /// What it takes.
+    pub scope: Scope,
+    /// Whether and how long a client's conns go to one dest.
+    pub persistence: Option<Persistence>,
+    /// Its protocol, which a mark has none of; unique together with address and scope.
     pub protocol: Protocol,
     /// Who gets a new conn.
     pub scheduler: Scheduler,
@@ -257,10 +311,26 @@ pub struct Service {
     pub client_address: ClientAddress,
     /// Clients that tell the dest by themselves; host bits are zero.
     pub proxy_in: Vec<Prefix>,
-    /// Index of its VIP in [`Config::vips`].
-    pub vip: usize,
+    /// Index of its VIP, or the first, in [`Config::vips`]; a mark has none.
+    pub vip: Option<usize>,
     /// Real servers, in the order of the file; may be empty.
     pub dests: Vec<Dest>,
+}
+
+impl Scope {
+    /// A service that begins with this address and port, as it is written:
+    /// `tcp 10.1.0.100:80`, `udp [2001:db8::1-2001:db8::f]:0`, `mark 1`.
+    #[must_use]
+    pub fn of(self, protocol: Protocol, first: SocketAddr) -> String {
+        let (address, port) = (first.ip(), first.port());
+        match self {
+            Self::Address => format!("{protocol} {first}"),
+            Self::Range(last) if address.is_ipv4() => format!("{protocol} {address}-{last}:{port}"),
+            Self::Range(last) => format!("{protocol} [{address}-{last}]:{port}"),
+            Self::Mark(mark) if address.is_ipv4() => format!("mark {mark}"),
+            Self::Mark(mark) => format!("mark {mark} ipv6"),
+        }
+    }
 }
 
 /// A real server within a service.
@@ -373,6 +443,16 @@ words! {
         Require "require" "always" "on" "yes" "true",
         /// Not even if there are some.
         Never "never" "off" "no" "false" "none",
+    }
+}
+
+words! {
+    /// Family of a service that a mark names.
+    Family "family" {
+        /// IPv4.
+        V4 "ipv4" "inet" "4",
+        /// IPv6.
+        V6 "ipv6" "inet6" "6",
     }
 }
 

@@ -19,6 +19,12 @@ impl Prefix {
         (u32::from(length) <= width(address)).then_some(Self { address, length })
     }
 
+    /// One address alone.
+    #[must_use]
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// The address as written, host bits included.
     #[must_use]
     pub fn address(&self) -> IpAddr {

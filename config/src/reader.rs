@@ -180,6 +180,25 @@ impl<'d, 't> Table<'d, 't> {
         self.number_of(report, key, self.table.get(key)?, range, unit)
     }
 
+    /// An integer, or `true` for the one that goes without saying.
+    pub(crate) fn number_or_true<T: TryFrom<u64>>(
+        &self,
+        report: &mut Report<'_>,
+        key: &str,
+        default: u64,
+        range: RangeInclusive<u64>,
+        unit: &str,
+    ) -> Option<At<T>> {
+        let value = self.table.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(given) => {
+                let value = T::try_from(default).ok().filter(|_| *given)?;
+                Some(At { value, span: self.span_of(key) })
+            }
+            _ => self.number_of(report, key, value, range, unit),
+        }
+    }
+
     /// The integers of the list under `key`, and the list's place.
     pub(crate) fn numbers<T: TryFrom<u64>>(
         &self,

@@ -22,18 +22,22 @@ impl Schema {
 }
 
 /// Every table, for the search of a misplaced key.
-pub(crate) const ALL: [&Schema; 11] =
-    [&TOP, &DIRECTOR, &TIMEOUTS, &PORT, &ROUTE, &POOL, &VIP, &SERVICE, &DEST, &SNAT, &ROUTER];
+pub(crate) const ALL: [&Schema; 13] = [
+    &TOP, &DIRECTOR, &TIMEOUTS, &IPVS, &PORT, &ROUTE, &POOL, &VIP, &MATCH, &SERVICE, &DEST, &SNAT,
+    &ROUTER,
+];
 
 pub(crate) const TOP: Schema = Schema {
     header: "",
     keys: &[
         ("director", "[director]"),
         ("timeouts", "[timeouts]"),
+        ("ipvs", "[ipvs]"),
         ("port", "[[port]]"),
         ("route", "[[route]]"),
         ("pool", "[[pool]]"),
         ("vip", "[[vip]]"),
+        ("match", "[[match]]"),
         ("service", "[[service]]"),
         ("snat", "[[snat]]"),
     ],
@@ -46,6 +50,7 @@ pub(crate) const DIRECTOR: Schema = Schema {
         ("control_core", "0"),
         ("idle", "\"poll\""),
         ("conns", "1048576"),
+        ("templates", "65536"),
         ("neighbours", "4096"),
         ("socket", "\"/run/pointsman/pointsman.sock\""),
         ("secret", "\"/var/lib/pointsman/secret\""),
@@ -77,6 +82,9 @@ pub(crate) const TIMEOUTS: Schema = Schema {
         ("udp", "300"),
     ],
 };
+
+pub(crate) const IPVS: Schema =
+    Schema { header: "[ipvs]", keys: &[("expire_quiescent_template", "false")] };
 
 pub(crate) const PORT: Schema = Schema {
     header: "[[port]]",
@@ -112,16 +120,31 @@ pub(crate) const VIP: Schema = Schema {
     keys: &[("address", "\"10.1.0.100\""), ("closed", "\"reject\""), ("port", "\"wan\"")],
 };
 
+pub(crate) const MATCH: Schema = Schema {
+    header: "[[match]]",
+    keys: &[
+        ("mark", "1"),
+        ("source", "[\"192.0.2.0/24\"]"),
+        ("destination", "[\"10.1.0.100\", \"10.1.8.0/24\"]"),
+        ("ports", "[80, \"8000-8080\"]"),
+        ("protocol", "[\"tcp\", \"udp\"]"),
+    ],
+};
+
 pub(crate) const SERVICE: Schema = Schema {
     header: "[[service]]",
     keys: &[
         ("name", "\"web\""),
         ("address", "\"10.1.0.100:80\" or \"[2001:db8:1::100]:80\""),
+        ("mark", "1"),
+        ("family", "\"ipv6\""),
         ("protocol", "\"tcp\""),
         ("scheduler", "\"wlc\""),
         ("scheduler_flags", "[\"sh-port\"]"),
         ("maglev_size", "65537"),
         ("forward", "\"fullnat\""),
+        ("persistent", "360"),
+        ("persistence_prefix", "24"),
         ("pool", "\"lan\""),
         ("retries", "1"),
         ("mss", "1360"),

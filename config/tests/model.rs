@@ -260,7 +260,7 @@ dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weigh
     let service = &config.services[0];
     assert_eq!((service.name.as_str(), service.address.to_string()), ("s", "10.1.0.100:53".into()));
     assert_eq!((service.protocol, service.scheduler), (Protocol::Udp, Scheduler::Sh));
-    assert_eq!((service.forward, service.pool, service.vip), (Forward::FullNat, Some(0), 0));
+    assert_eq!((service.forward, service.pool, service.vip), (Forward::FullNat, Some(0), Some(0)));
     assert_eq!((service.last_hop, service.icmp_source), (true, IcmpSource::Router));
     assert!(director.route);
     let dest = |address: &str, weight| Dest { address: address.parse().unwrap(), weight };
@@ -383,7 +383,10 @@ closed = "drop"
         (ip("192.0.2.2"), Closed::Reject, vec![1]),
     ];
     assert_eq!(vips, expected);
-    assert_eq!(config.services.iter().map(|service| service.vip).collect::<Vec<_>>(), [0, 1, 0]);
+    assert_eq!(
+        config.services.iter().map(|service| service.vip).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(0)]
+    );
     assert_eq!(config.services[2].name, "tcp 192.0.2.1:443");
     assert_eq!(config.ports_answering(ip("10.2.0.7")), [1]);
     assert_eq!(config.ports_answering(ip("203.0.113.7")), [0, 1]);

@@ -69,7 +69,9 @@ fn judge(text: &str) -> bool {
             assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning));
             assert_sound(text, &warnings);
             for service in &config.services {
-                assert_eq!(config.vips[service.vip].address, service.address.ip());
+                // One with a mark takes what is for the VIPs of its matches.
+                let vip = service.vip.map(|vip| config.vips[vip].address);
+                assert!(vip.is_none_or(|vip| vip == service.address.ip()));
                 assert!(service.dests.iter().all(|dest| config.route(dest.address.ip()).is_some()));
                 assert!(service.pool.is_none_or(|pool| pool < config.pools.len()));
             }

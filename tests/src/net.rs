@@ -12,6 +12,9 @@
 //! | dests 0 to 2 | 10.1.0.11 to .13 | 2001:db8:1::11 to ::13 |
 //! | clients | 192.0.2.0/24 | 2001:db8:c::/64 |
 
+use pointsman_dataplane::matching::Mark;
+use pointsman_dataplane::matching::Matching;
+use pointsman_dataplane::matching::Protocols;
 use pointsman_dataplane::neigh::Hop;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Mac;
@@ -23,6 +26,7 @@ use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
@@ -263,13 +267,46 @@ fn add_service(
         proto,
         addr: vip(family).into(),
         port: service_port(forward),
+        scope: Scope::Address,
         forward,
         pool: (forward == Forward::FullNat).then_some(0),
         proxy_in: Vec::new(),
+        persistence: None,
         sched: Sched::Rr,
         dests: candidates,
         version: 1,
     });
+}
+
+/// A service's dests as a snapshot begins with them.
+pub fn candidates(family: Family, proto: Proto, forward: Forward) -> Vec<Candidate> {
+    let one = |n| Candidate { id: dest_id(family, proto, forward, n), weight: 1, last_weight: 1 };
+    (0..DESTS).map(one).collect()
+}
+
+/// A rule that marks what is for a port of the VIP, TCP and UDP.
+pub fn mark_port(family: Family, port: u16, mark: u32) -> Mark {
+    let matching = Matching {
+        sources: Vec::new(),
+        destinations: vec![Prefix::new(vip(family).into(), 128)],
+        ports: vec![port..=port],
+        protocols: Protocols { tcp: true, udp: true, icmp: false },
+    };
+    Mark { matching, mark }
+}
+
+/// Adds a service like the one at `at`, changed, with dests like its; its place.
+pub fn add_like(s: &mut Snapshot, at: usize, change: impl FnOnce(&mut Service)) -> usize {
+    let mut service = s.services[at].clone();
+    service.id = ServiceId(s.services.len() as u32);
+    for candidate in &mut service.dests {
+        let dest = s.dest(candidate.id).clone();
+        candidate.id = DestId(s.dests.len() as u32);
+        s.dests.push(dest);
+    }
+    change(&mut service);
+    s.services.push(service);
+    s.services.len() - 1
 }
 
 /// Crosses the families: full-NAT's v4 services get the v6 services' dests, and the reverse. To be

@@ -26,6 +26,7 @@ use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::Balance;
 use pointsman_dataplane::stats::Counter;
 use pointsman_dataplane::stats::WorkerStats;
+use pointsman_dataplane::templates::Template;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Tuple;
 use pointsman_dataplane::verdict::Consumed;
@@ -102,11 +103,13 @@ pub struct Options {
     pub frames: usize,
     /// `Setup::port_order`.
     pub port_order: Option<u64>,
+    /// Templates per worker.
+    pub templates: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1, conns: 1000, frames: FRAMES, port_order: None }
+        Self { workers: 1, conns: 1000, frames: FRAMES, port_order: None, templates: 64 }
     }
 }
 
@@ -159,7 +162,9 @@ impl Rig {
         let mut snapshot = net::snapshot(&neighbours);
         change(&mut snapshot, &neighbours);
         let snapshot = Arc::new(snapshot.index());
-        let shared = Arc::new(Shared::new(options.workers, DEST_BLOCKS, neighbours));
+        let shared = Shared::new(options.workers, DEST_BLOCKS, neighbours);
+        let shared = shared.with_templates(options.templates);
+        let shared = Arc::new(shared.expect("a table this small fits in any address space"));
         let pipeline = |worker| {
             let Options { workers, conns, port_order, .. } = options;
             let numbers = Numbers::new([1, 2], 0);
@@ -419,6 +424,14 @@ impl Rig {
         self.workers.iter().enumerate().flat_map(of).collect()
     }
 
+    /// Every template, with the worker that keeps it.
+    pub fn templates(&self) -> Vec<(usize, Template)> {
+        let of = |(w, p): (usize, &Pipeline<MemFrame>)| {
+            p.templates(self.now).map(|t| (w, t)).collect::<Vec<_>>()
+        };
+        self.workers.iter().enumerate().flat_map(of).collect()
+    }
+
     /// The only conn.
     ///
     /// # Panics
@@ -502,6 +515,7 @@ impl Rig {
     /// Counts of conns and leases are what the tables say.
     fn check_gauges(&self) {
         let mut by_dest = vec![[0u64; 2]; DEST_BLOCKS];
+        let (mut persistent, mut controlled) = (vec![0u64; DEST_BLOCKS], (0, 0));
         for (w, pipeline) in self.workers.iter().enumerate() {
             let (conns, mut leases) = (pipeline.conns(), 0);
             assert_eq!(self.stats(w).conns.get(), conns.len() as u64, "conns of worker {w}");
@@ -513,6 +527,17 @@ impl Rig {
                 leases += u64::from(conn.has_lease());
             }
             assert_eq!(self.stats(w).leases.get(), leases, "leases of worker {w}");
+            for template in pipeline.templates(self.now) {
+                persistent[template.dest.0 as usize] += 1;
+                controlled.0 += template.conns;
+            }
+            let goes_by = conns.iter().filter(|id| conns.get(*id).is_controlled());
+            controlled.1 += goes_by.count() as u64;
+        }
+        assert_eq!(controlled.0, controlled.1, "conns that go by templates");
+        for (dest, templates) in persistent.into_iter().enumerate() {
+            let counted = self.shared.dests.sum(dest, |s| &s.persistent);
+            assert_eq!(counted, templates, "templates of dest {dest}");
         }
         for (dest, [active, inactive]) in by_dest.into_iter().enumerate() {
             let sum = |c: fn(&pointsman_dataplane::stats::DestStats) -> &Counter| {

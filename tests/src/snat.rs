@@ -12,6 +12,8 @@ use crate::net;
 use crate::net::WAN;
 use crate::rig::Options;
 use crate::rig::Rig;
+use pointsman_dataplane::matching::Matching;
+use pointsman_dataplane::matching::Protocols;
 use pointsman_dataplane::neigh::Hop;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::neigh::Neighbours;
@@ -21,6 +23,7 @@ use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
@@ -28,7 +31,6 @@ use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::snat::Protocols;
 use pointsman_dataplane::snat::Snat;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Family;
@@ -98,19 +100,23 @@ pub fn add(s: &mut Snapshot, sched: Sched, dests: Vec<Dest>) -> usize {
         proto: Proto::Tcp,
         addr: Addr::UNSPECIFIED,
         port: 0,
+        scope: Scope::Rule,
         forward: Forward::FullNat,
         pool: Some(s.pools.len() - 1),
         proxy_in: Vec::new(),
+        persistence: None,
         sched,
         dests: (0..dests.len() as u32).map(candidates).collect(),
         version: 1,
     };
     s.dests.extend(dests);
     s.snats.push(Snat {
-        sources: servers(),
-        destinations: Vec::new(),
-        ports: Vec::new(),
-        protocols: Protocols::ALL,
+        matching: Matching {
+            sources: servers(),
+            destinations: Vec::new(),
+            ports: Vec::new(),
+            protocols: Protocols::ALL,
+        },
         service,
     });
     s.snats.len() - 1

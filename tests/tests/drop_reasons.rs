@@ -20,6 +20,7 @@ use pointsman_dataplane::pipeline::HELD_PER_NEIGHBOUR;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::OnDead;
+use pointsman_dataplane::service::Persistence;
 use pointsman_dataplane::snapshot::Routes;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Family::V6;
@@ -90,6 +91,7 @@ cases!(DROPS, DropReason, dropped, [
     LateSegment late_segment
     ReplyClash reply_clash
     TableFull table_full
+    TemplatesFull templates_full
     TtlExceeded ttl_exceeded
     TooBig too_big
     NoRoute no_route
@@ -598,6 +600,20 @@ mod case {
             rig.feed(WAN, &Packet::tcp(net::client(V4, n, 5), dst, flag::SYN).bytes());
         }
         assert_eq!(rig.drops(), [(DropReason::TableFull, 1)]);
+        rig
+    }
+
+    pub(super) fn templates_full() -> Rig {
+        let mut rig = Rig::build(Options { templates: 4, ..Options::default() }, |s, _| {
+            let service = net::service_index(V4, Proto::Tcp, Forward::Nat);
+            let persistence = Persistence { timeout: 10, prefix: 32 };
+            s.services[service].persistence = Some(persistence);
+        });
+        for n in 0..5 {
+            let dst = net::service_addr(V4, Forward::Nat);
+            rig.feed(WAN, &Packet::tcp(net::client(V4, n, 5), dst, flag::SYN).bytes());
+        }
+        assert_eq!(rig.drops(), [(DropReason::TemplatesFull, 1)]);
         rig
     }
 

@@ -6,6 +6,7 @@ use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::sched::Sched;
 use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -173,7 +174,7 @@ fn leaves(rig: &mut Rig, n: usize, proto: Proto, host: SocketAddr) -> Option<See
 #[test]
 fn a_rule_is_matched_by_source_prefix() {
     let only_first = |s: &mut Snapshot| {
-        s.snats[0].sources =
+        s.snats[0].matching.sources =
             net::FAMILIES.map(|f| Prefix::new(net::dest_addr(f, 0).into(), 128)).to_vec();
     };
     let mut rig = snat::rig(1, only_first);
@@ -189,7 +190,7 @@ fn a_rule_is_matched_by_source_prefix() {
 fn a_rule_is_matched_by_destination_port_and_protocol() {
     for family in net::FAMILIES {
         let mut rig = snat::rig(1, |s| {
-            let rule = &mut s.snats[0];
+            let rule = &mut s.snats[0].matching;
             rule.destinations = vec![Prefix::new(net::client(family, 1, 0).ip().into(), 128)];
             rule.ports = vec![443..=443, 8000..=8080];
             rule.protocols.udp = false;
@@ -215,7 +216,7 @@ fn the_first_rule_that_matches_holds() {
     let mut rig = snat::rig(1, |s| {
         // Another rule for the same, in front, for one port; it leaves with the pool of LAN.
         snat::add(s, Sched::Rr, vec![snat::by_route()]);
-        s.snats[1].ports = vec![53..=53];
+        s.snats[1].matching.ports = vec![53..=53];
         s.snats[1].service.pool = Some(0);
         s.snats.swap(0, 1);
     });
@@ -276,7 +277,7 @@ fn add_service(s: &mut Snapshot, family: Family, port: u16) {
     let forward = pointsman_dataplane::service::Forward::Nat;
     let model = &s.services[net::service_index(family, Proto::Tcp, forward)];
     let (addr, id) = (snat::laddr(family).into(), ServiceId(100 + s.services.len() as u32));
-    let service = Service { id, addr, port, ..model.clone() };
+    let service = Service { id, addr, port, scope: Scope::Address, ..model.clone() };
     s.services.push(service);
     s.locals.entry(addr).or_default().vip = true;
 }
@@ -625,7 +626,7 @@ fn what_matches_no_rule_is_routed_where_the_director_routes() {
             let mut rig = snat::rig(workers, |s| {
                 s.routing = true;
                 let first = Prefix::new(net::dest_addr(family, 0).into(), 128);
-                s.snats[0].sources = vec![first];
+                s.snats[0].matching.sources = vec![first];
             });
             let conn = Conn::open(&mut rig, 0, (family, proto), 1, 5000);
             (0..workers).for_each(|at| conn.goes_on(&mut rig, at));

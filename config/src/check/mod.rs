@@ -10,6 +10,7 @@ mod routes;
 mod services;
 mod snats;
 mod vips;
+mod virtuals;
 
 use crate::model::Config;
 use crate::model::Port;
@@ -39,15 +40,18 @@ pub(crate) fn check(report: &mut Report<'_>, raw: Raw) -> Option<Config> {
     director::check(report, &raw.director, &ways.ports);
     let vips = vips::check(report, &raw, &ways, &port_names);
     let pools = pools::check(report, &raw.pools, &ways, &vips);
+    let matches = virtuals::check_matches(report, &raw, &ways, &pools);
     let services = services::check(report, &raw, &ways, &vips, &pools, &pool_names);
     let snats = snats::check(report, &raw, &ways, &vips, &pools, &pool_names);
     Some(Config {
         director: raw.director.settings,
         timeouts: raw.timeouts,
+        ipvs: raw.ipvs,
         ports: ways.ports,
         routes: ways.routes,
         pools: pools.models,
         vips: vips.models,
+        matches,
         services,
         snats,
     })
@@ -83,6 +87,12 @@ impl Ways {
     /// The port whose own address it is.
     fn owner(&self, address: IpAddr) -> Option<&Port> {
         self.ports.iter().find(|port| port.addresses.iter().any(|own| own.address() == address))
+    }
+
+    /// A port with an own address in this range.
+    fn owner_in(&self, range: &AddressRange) -> Option<&Port> {
+        let has = |port: &&Port| port.addresses.iter().any(|own| range.contains(own.address()));
+        self.ports.iter().find(has)
     }
 
     /// Whether a port has an own address of the family of `like`.

@@ -41,6 +41,13 @@ impl Pools {
         self.find(address).and_then(|entry| self.models.get(entry.pool))
     }
 
+    /// A pool with an address in this range.
+    pub(super) fn overlapping(&self, range: &AddressRange) -> Option<&Pool> {
+        let (_, entry) = self.ranges.range(..=range.last()).next_back()?;
+        let meets = entry.range.last() >= range.first();
+        self.models.get(entry.pool).filter(|_| meets)
+    }
+
     fn find(&self, address: IpAddr) -> Option<&Entry> {
         let (_, entry) = self.ranges.range(..=address).next_back()?;
         entry.range.contains(address).then_some(entry)

@@ -7,6 +7,9 @@ use super::introduction;
 use super::pools::Pools;
 use super::pools::is_automap;
 use super::vips::Vips;
+use super::vips::addresses;
+use super::virtuals;
+use super::virtuals::Taken;
 use crate::address::is_link_local;
 use crate::model::Dest;
 use crate::model::Forward;
@@ -16,6 +19,7 @@ use crate::model::Oversize;
 use crate::model::Port;
 use crate::model::Protocol;
 use crate::model::Scheduler;
+use crate::model::Scope;
 use crate::model::Service;
 use crate::pool::AddressRange;
 use crate::prefix::family;
@@ -113,27 +117,24 @@ pub(super) fn check(
     pool_names: &Names<'_>,
 ) -> Vec<Service> {
     let around = Surroundings { ways, vips, pools, pool_names };
-    let mut seen: HashMap<(Protocol, SocketAddr), Span> = HashMap::new();
+    let mut taken = Taken::default();
     let mut names: HashMap<String, Span> = HashMap::new();
     let mut pairs = Pairs::default();
     let mut services = Vec::new();
     for service in &raw.services {
         let Some(address) = service.address else { continue };
-        let first = *seen.entry((service.protocol, address.value)).or_insert(address.span);
         let name = check_name(report, service, address, &mut names);
-        if first != address.span {
+        if let Some(first) = taken.claim(service, address) {
             let help = format!("line {} has it already; put all dests there", report.line(first));
-            report.error(
-                address.span,
-                format!("duplicate service {} {}", service.protocol, address.value),
-                help,
-            );
+            let virtual_ = service.scope.of(service.protocol, address.value);
+            report.error(address.span, format!("duplicate service {virtual_}"), help);
         }
         let Some(forward) = service.forward else { continue };
         let pool = check_pool(report, service, address.value, forward, &around);
         endings::check(report, service);
         check_oversize(report, service, forward.value);
-        check_own_vip(report, address, forward.value, ways);
+        check_own_vip(report, service.scope, address, forward.value, ways);
+        let persistence = virtuals::check(report, raw, service, address, ways, pools);
         let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
         let client_address =
@@ -141,15 +142,22 @@ pub(super) fn check(
         if service.whole {
             check_weights(report, service, &name, &dests);
         }
-        let Some(vip) = vips.find(address.value.ip()) else { continue };
+        let vip = vips.find(address.value.ip());
+        if vip.is_none() && !matches!(service.scope, Scope::Mark(_)) {
+            continue;
+        }
         if let (Some(pool), Some(at)) = (pool, &service.pool) {
             pairs.add(report, at.span, service.protocol, pool, &dests, pools);
         }
         let rewritten = matches!(forward.value, Forward::Nat | Forward::FullNat);
-        let by_default = u8::from(rewritten && service.protocol == Protocol::Tcp);
+        // A persistent service's clients have one dest.
+        let may_change = rewritten && service.persistent.is_none();
+        let by_default = u8::from(may_change && service.protocol == Protocol::Tcp);
         services.push(Service {
             name,
             address: address.value,
+            scope: service.scope,
+            persistence,
             protocol: service.protocol,
             scheduler: service.scheduler,
             scheduler_flags: service.scheduler_flags.iter().map(|at| at.value).collect(),
@@ -157,7 +165,7 @@ pub(super) fn check(
             forward: forward.value,
             pool,
             automap: is_automap(service.pool.as_ref()),
-            retries: service.retries.unwrap_or(by_default),
+            retries: service.retries.map_or(by_default, |at| at.value),
             mss: service.mss,
             udp_timeout: service.udp_timeout,
             replies: service.replies,
@@ -229,7 +237,7 @@ fn check_name(
     address: At<SocketAddr>,
     names: &mut HashMap<String, Span>,
 ) -> String {
-    let made = format!("{} {}", service.protocol, address.value);
+    let made = service.scope.of(service.protocol, address.value);
     let (name, span) = match &service.name {
         Some(name) => (name.value.clone(), name.span),
         None => (made.clone(), address.span),
@@ -318,8 +326,15 @@ fn check_automap(report: &mut Report<'_>, service: &RawService, ways: &Ways) {
 
 /// Where the dests hold the VIP too, it cannot be the address from which the director itself speaks
 /// to them: to them it would come from themselves, and they would not answer its ARP.
-fn check_own_vip(report: &mut Report<'_>, address: At<SocketAddr>, forward: Forward, ways: &Ways) {
-    let Some(port) = ways.owner(address.value.ip()) else { return };
+fn check_own_vip(
+    report: &mut Report<'_>,
+    scope: Scope,
+    address: At<SocketAddr>,
+    forward: Forward,
+    ways: &Ways,
+) {
+    let range = addresses(address.value.ip(), scope);
+    let Some(port) = range.and_then(|range| ways.owner_in(&range)) else { return };
     if matches!(forward, Forward::Dr | Forward::Tunnel) {
         let help = format!("{forward} needs a VIP of its own: the dests hold it too");
         let message = format!("VIP {} is port {:?}'s own address", address.value.ip(), port.name);
@@ -352,7 +367,9 @@ fn check_dests(
             report.error(span, message, help);
             continue;
         }
-        if matches!(forward, Forward::Dr | Forward::Tunnel) && dest.port() != address.port() {
+        // Where a service has every port, its dests have none (`virtuals`).
+        let fixed = matches!(forward, Forward::Dr | Forward::Tunnel) && address.port() != 0;
+        if fixed && dest.port() != address.port() {
             let help =
                 format!("{forward} leaves the port as it is: expected {}, or none", address.port());
             report.error(span, format!("dest port {} is not the service's", dest.port()), help);

@@ -1,10 +1,11 @@
-//! `[director]` and `[timeouts]`.
+//! `[director]`, `[timeouts]` and `[ipvs]`.
 
 use super::access;
 use super::or;
 use crate::model::Director;
 use crate::model::Hugepages;
 use crate::model::Idle;
+use crate::model::Ipvs;
 use crate::model::Timeouts;
 use crate::reader::Table;
 use crate::reader::quote;
@@ -47,6 +48,10 @@ impl RawDirector {
             control_core: control_core.map(|core| core.value),
             idle: or(table.word::<Idle>(report, "idle"), defaults.idle),
             conns: conns.map_or(defaults.conns, |conns| conns.value),
+            templates: or(
+                table.number(report, "templates", 1024..=1 << 26, "templates"),
+                defaults.templates,
+            ),
             neighbours: or(
                 table.number(report, "neighbours", 64..=65_536, "neighbours"),
                 defaults.neighbours,
@@ -88,6 +93,7 @@ fn defaults() -> Director {
         control_core: None,
         idle: Idle::Poll,
         conns: 1 << 20,
+        templates: 1 << 16,
         neighbours: 4096,
         socket: PathBuf::from("/run/pointsman/pointsman.sock"),
         secret: PathBuf::from("/var/lib/pointsman/secret"),
@@ -118,6 +124,13 @@ pub(super) fn read_timeouts(report: &mut Report<'_>, table: &Table<'_, '_>) -> T
         tcp_synack: seconds("tcp_synack", kernel.tcp_synack),
         udp: seconds("udp", kernel.udp),
     }
+}
+
+/// `[ipvs]`, the kernel's where nothing is given.
+pub(super) fn read_ipvs(report: &mut Report<'_>, table: &Table<'_, '_>) -> Ipvs {
+    let kernel = Ipvs::default();
+    let template = table.boolean(report, "expire_quiescent_template");
+    Ipvs { expire_quiescent_template: or(template, kernel.expire_quiescent_template) }
 }
 
 fn read_cores(report: &mut Report<'_>, table: &Table<'_, '_>) -> Option<At<Vec<At<usize>>>> {

@@ -3,10 +3,12 @@
 
 mod access;
 mod director;
+mod mark;
 mod port;
 mod service;
 mod snat;
 
+use crate::model::Ipvs;
 use crate::model::Timeouts;
 use crate::reader::Table;
 use crate::reader::quote;
@@ -16,6 +18,7 @@ use crate::report::Report;
 use crate::report::Span;
 use crate::schema;
 pub(crate) use director::RawDirector;
+pub(crate) use mark::RawMatch;
 pub(crate) use port::RawPort;
 pub(crate) use port::RawRoute;
 pub(crate) use port::interface;
@@ -31,10 +34,12 @@ use toml::de::DeTable;
 pub(crate) struct Raw {
     pub(crate) director: RawDirector,
     pub(crate) timeouts: Timeouts,
+    pub(crate) ipvs: Ipvs,
     pub(crate) ports: Vec<RawPort>,
     pub(crate) routes: Vec<RawRoute>,
     pub(crate) pools: Vec<RawPool>,
     pub(crate) vips: Vec<RawVip>,
+    pub(crate) matches: Vec<RawMatch>,
     pub(crate) services: Vec<RawService>,
     pub(crate) snats: Vec<RawSnat>,
     /// Whether `ports` and `routes` were read without an error: only then can it be said what they
@@ -52,6 +57,8 @@ impl Raw {
         let timeouts = top.table(report, "timeouts", &schema::TIMEOUTS);
         let timeouts = timeouts
             .map_or_else(Timeouts::default, |table| director::read_timeouts(report, &table));
+        let ipvs = top.table(report, "ipvs", &schema::IPVS);
+        let ipvs = ipvs.map_or_else(Ipvs::default, |table| director::read_ipvs(report, &table));
         let errors = report.errors();
         let ports = top.tables(report, "port", &schema::PORT);
         let ports = ports.iter().map(|table| RawPort::read(report, table)).collect();
@@ -62,11 +69,25 @@ impl Raw {
         let pools = pools.iter().map(|table| RawPool::read(report, table)).collect();
         let vips = top.tables(report, "vip", &schema::VIP);
         let vips = vips.iter().map(|table| RawVip::read(report, table)).collect();
+        let matches = top.tables(report, "match", &schema::MATCH);
+        let matches = matches.iter().map(|table| RawMatch::read(report, table)).collect();
         let services = top.tables(report, "service", &schema::SERVICE);
         let services = services.iter().map(|table| RawService::read(report, table)).collect();
         let snats = top.tables(report, "snat", &schema::SNAT);
         let snats = snats.iter().map(|table| RawSnat::read(report, table)).collect();
-        Self { director, timeouts, ports, routes, pools, vips, services, snats, ways_known }
+        Self {
+            director,
+            timeouts,
+            ipvs,
+            ports,
+            routes,
+            pools,
+            vips,
+            matches,
+            services,
+            snats,
+            ways_known,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[[pool]]`, `[[vip]]`, `[[service]]` and `[[service.dest]]`.
 
 use super::access;
+use super::mark::read_mark;
 use super::or;
 use super::parse_name;
 use super::reference;
@@ -10,6 +11,7 @@ use crate::model::ClientAddress;
 use crate::model::Closed;
 use crate::model::Denied;
 use crate::model::Exhausted;
+use crate::model::Family;
 use crate::model::Forward;
 use crate::model::IcmpSource;
 use crate::model::OnDead;
@@ -18,6 +20,7 @@ use crate::model::Oversize;
 use crate::model::Protocol;
 use crate::model::Scheduler;
 use crate::model::SchedulerFlag;
+use crate::model::Scope;
 use crate::pool::AddressRange;
 use crate::pool::MAX_ADDRESSES;
 use crate::prefix::Prefix;
@@ -27,6 +30,8 @@ use crate::report::Report;
 use crate::report::Span;
 use crate::schema;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -55,13 +60,18 @@ pub(crate) struct RawService {
     pub(crate) span: Span,
     pub(crate) name: Option<At<String>>,
     pub(crate) address: Option<At<SocketAddr>>,
+    pub(crate) scope: Scope,
     pub(crate) protocol: Protocol,
+    /// Where the protocol is given.
+    pub(crate) protocol_at: Option<Span>,
+    pub(crate) persistent: Option<At<u32>>,
+    pub(crate) persistence_prefix: Option<At<u8>>,
     pub(crate) scheduler: Scheduler,
     pub(crate) scheduler_flags: Vec<At<SchedulerFlag>>,
     pub(crate) maglev_size: Option<At<u32>>,
     pub(crate) forward: Option<At<Forward>>,
     pub(crate) pool: Option<At<String>>,
-    pub(crate) retries: Option<u8>,
+    pub(crate) retries: Option<At<u8>>,
     pub(crate) mss: Option<u16>,
     pub(crate) udp_timeout: Option<u32>,
     pub(crate) replies: u16,
@@ -89,6 +99,9 @@ pub(crate) struct RawDest {
     pub(crate) address: Option<At<(IpAddr, Option<u16>)>>,
     pub(crate) weight: u16,
 }
+
+/// Seconds of a persistent service that says no more (`IP_VS_TEMPLATE_TIMEOUT` of ipvsadm).
+const PERSISTENCE: u64 = 360;
 
 /// There is no default: it depends on the servers, so the message says on what.
 const FORWARD: &str = "add forward = \"fullnat\" (servers need nothing), \
@@ -144,20 +157,24 @@ impl RawVip {
 impl RawService {
     pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
         let errors = report.errors();
-        table.require(report, "address");
+        let (address, scope) = read_virtual(report, table);
         table.require_with(report, "forward", FORWARD);
         let dests = table.tables(report, "dest", &schema::DEST);
         let mut service = Self {
             span: table.span,
             name: table.parsed(report, "name", parse_name),
-            address: table.parsed(report, "address", address::parse_service),
+            address,
+            scope,
             protocol: or(table.word(report, "protocol"), Protocol::Tcp),
+            protocol_at: table.has("protocol").then(|| table.span_of("protocol")),
+            persistent: table.number_or_true(report, "persistent", PERSISTENCE, 1..=2_678_400, "s"),
+            persistence_prefix: table.number(report, "persistence_prefix", 1..=128, "bits"),
             scheduler: or(table.word(report, "scheduler"), Scheduler::Wlc),
             scheduler_flags: table.words(report, "scheduler_flags"),
             maglev_size: table.number(report, "maglev_size", 251..=655_373, ""),
             forward: table.word(report, "forward"),
             pool: reference(report, table, "pool"),
-            retries: table.number(report, "retries", 0..=8, "").map(|at| at.value),
+            retries: table.number(report, "retries", 0..=8, ""),
             mss: table.number(report, "mss", 88..=8960, "bytes").map(|at| at.value),
             udp_timeout: table.number(report, "udp_timeout", 1..=1_987_200, "s").map(|at| at.value),
             replies: or(table.number(report, "replies", 0..=65_535, ""), 0),
@@ -179,6 +196,35 @@ impl RawService {
         service.whole = report.errors() == errors;
         service
     }
+}
+
+/// What a service takes: its first address and port, and how far that reaches.
+fn read_virtual(report: &mut Report<'_>, table: &Table<'_, '_>) -> (Option<At<SocketAddr>>, Scope) {
+    let family: Option<At<Family>> = table.word(report, "family");
+    if let Some(mark) = read_mark(report, table) {
+        if table.has("address") {
+            let help = "it takes what a [[match]] marks, or what is for its address: leave one out";
+            report.error(table.span_of("address"), "a service with mark and address", help);
+        }
+        let any: IpAddr = match family.map(|at| at.value) {
+            Some(Family::V6) => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let address = At { value: SocketAddr::new(any, 0), span: mark.span };
+        return (Some(address), Scope::Mark(mark.value));
+    }
+    if let Some(At { span, .. }) = family {
+        report.error(span, "family without mark", "leave it out: the address says it");
+    }
+    if table.has("mark") {
+        return (None, Scope::Address);
+    }
+    table.require(report, "address");
+    let range: Option<At<_>> = table.parsed(report, "address", address::parse_service);
+    let Some(At { value: (range, port), span }) = range else { return (None, Scope::Address) };
+    let one = range.first() == range.last();
+    let scope = if one { Scope::Address } else { Scope::Range(range.last()) };
+    (Some(At { value: SocketAddr::new(range.first(), port), span }), scope)
 }
 
 impl RawDest {

@@ -8,6 +8,7 @@ mod ports;
 mod services;
 mod snats;
 mod syntax;
+mod virtuals;
 
 /// Appended to the text under test, so that its own lines have low numbers.
 const PORTS: &str = r#"

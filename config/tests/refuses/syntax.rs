@@ -296,7 +296,7 @@ idle = "пол""##,
 r##"
 pm.toml:2:1: error: unknown key "ключ" in [director]
     2 | "ключ" = 1
-      | ^^^^^^ expected one of cores, control_core, idle, conns, neighbours, socket, secret, route, hugepages, memory, mbufs, allow, deny, allow_file, deny_file
+      | ^^^^^^ expected one of cores, control_core, idle, conns, templates, neighbours, socket, secret, route, hugepages, memory, mbufs, allow, deny, allow_file, deny_file
 pm.toml:3:8: error: unknown idle mode "пол"
     3 | idle = "пол"
       |        ^^^^^ expected one of poll, adaptive"##

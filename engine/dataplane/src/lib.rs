@@ -11,6 +11,7 @@ pub mod fragments;
 pub mod frame;
 pub mod isn;
 pub mod laddr;
+pub mod matching;
 pub mod neigh;
 #[doc = include_str!("parity.md")]
 pub mod parity {}
@@ -22,6 +23,7 @@ pub mod snapshot;
 pub mod snat;
 pub mod stats;
 pub mod steer;
+pub mod templates;
 pub mod tick;
 pub mod toeplitz;
 pub mod tuple;

@@ -187,7 +187,7 @@ impl Default for Traits {
 pub struct Dest {
     /// Address.
     pub addr: Addr,
-    /// Port; the service's own under dr and tunnel.
+    /// Port; the service's own under dr and tunnel. 0: the one that the packet is for.
     pub port: u16,
     /// 0: quiesced.
     pub weight: u32,
@@ -214,6 +214,7 @@ impl Dest {
     /// Where a conn's packets go that begins with `t`: to it, or where they were going.
     pub fn endpoint(&self, t: &Tuple) -> (Addr, u16) {
         match self.traits.target {
+            Target::Dest if self.port == 0 => (self.addr, t.dport),
             Target::Dest => (self.addr, self.port),
             Target::ByDest | Target::ByRoute => (t.dst, t.dport),
         }
@@ -236,6 +237,32 @@ pub struct Candidate {
     pub last_weight: u32,
 }
 
+/// What a service takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Scope {
+    /// What is for its address and port; port 0: for every port there that no other service has.
+    #[default]
+    Address,
+    /// The same of all addresses from its own to this one, each of which may have a service of its
+    /// own.
+    Range(Addr),
+    /// What bears this mark and is of its address's family, TCP and UDP alike; its protocol and
+    /// port mean nothing.
+    Mark(u32),
+    /// What a rule for servers' conns lets through (`snat`); protocol, address and port mean
+    /// nothing.
+    Rule,
+}
+
+/// That a client's conns go to one dest (`templates`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Persistence {
+    /// Seconds since its last conn began; longer while it has conns.
+    pub timeout: u32,
+    /// Bits of clients' addresses, counted in their family, that make them one client.
+    pub prefix: u8,
+}
+
 /// A service.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Service {
@@ -243,10 +270,12 @@ pub struct Service {
     pub id: ServiceId,
     /// Protocol.
     pub proto: Proto,
-    /// VIP.
+    /// VIP, or the first of them.
     pub addr: Addr,
     /// Port.
     pub port: u16,
+    /// What it takes.
+    pub scope: Scope,
     /// Method of its dests, which decides who owns its conns.
     pub forward: Forward,
     /// Which of the snapshot's pools gives it local addresses, full-NAT only; none there: those of
@@ -255,6 +284,8 @@ pub struct Service {
     /// Clients that tell the dest by themselves (upstream proxies): `client_address` is off for
     /// them.
     pub proxy_in: Vec<Prefix>,
+    /// Whether and how long a client's conns go to one dest.
+    pub persistence: Option<Persistence>,
     /// Scheduler, with the tables it builds from the dests.
     pub sched: Sched,
     /// Dests in the kernel's order: the newest first (`ip_vs_add_dest` adds at the list's head).
@@ -265,8 +296,8 @@ pub struct Service {
 
 impl Service {
     /// Whether it is what a rule for servers' conns opens them with (`snat`), and no service of its
-    /// own: those have a port.
+    /// own.
     pub fn is_rule(&self) -> bool {
-        self.port == 0
+        self.scope == Scope::Rule
     }
 }

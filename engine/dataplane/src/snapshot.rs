@@ -3,12 +3,14 @@
 
 use crate::acl::Access;
 use crate::conn::Timeouts;
+use crate::matching::Mark;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
 use crate::service::Closed;
 use crate::service::Dest;
 use crate::service::DestId;
 use crate::service::OnDead;
+use crate::service::Scope;
 use crate::service::Service;
 use crate::service::Target;
 use crate::snat::Snat;
@@ -136,6 +138,13 @@ impl LocalPool {
     }
 }
 
+/// What the kernel's IPVS has as sysctls below net.ipv4.vs, by their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ipvs {
+    /// Whether clients of a persistent service leave a quiesced dest with their next conn.
+    pub expire_quiescent_template: bool,
+}
+
 /// All of it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Snapshot {
@@ -149,6 +158,9 @@ pub struct Snapshot {
     pub locals: HashMap<Addr, Local>,
     /// Services, in the order of the configuration.
     pub services: Vec<Service>,
+    /// Rules that mark packets to VIPs, in the order of the configuration: the first that takes a
+    /// packet marks it.
+    pub marks: Vec<Mark>,
     /// Rules for conns that servers open, in the order of the configuration.
     pub snats: Vec<Snat>,
     /// Whose conns services take. The same one as before where nothing of it has changed: by that
@@ -160,6 +172,8 @@ pub struct Snapshot {
     pub pools: Vec<LocalPool>,
     /// Timeouts by conn state.
     pub timeouts: Timeouts,
+    /// How IPVS decides where it may be told to.
+    pub ipvs: Ipvs,
     /// Look-ups over the above, filled by `index`.
     pub lookup: Lookup,
 }
@@ -168,6 +182,9 @@ pub struct Snapshot {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Lookup {
     services: HashMap<(Proto, Addr, u16), usize>,
+    marked: HashMap<(Family, u32), usize>,
+    /// Whether there are services of every port.
+    has_port_0: bool,
     nat_dests: HashSet<(Proto, Addr, u16)>,
     nat_addrs: HashSet<Addr>,
     /// Own addresses, link-local ones excepted, by port.
@@ -195,8 +212,7 @@ impl Lookup {
 impl Snapshot {
     /// Fills the look-up tables; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
-        let key = |s: &Service| (s.proto, s.addr, s.port);
-        self.lookup.services = self.services.iter().enumerate().map(|(i, s)| (key(s), i)).collect();
+        self.index_services();
         let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
         let strict = |d: &Dest| d.traits.on_dead != OnDead::Keep && !d.addr.is_unspecified();
@@ -214,10 +230,52 @@ impl Snapshot {
         self
     }
 
-    /// The service of a destination.
-    #[inline]
-    pub fn service(&self, proto: Proto, addr: Addr, port: u16) -> Option<&Service> {
-        self.lookup.services.get(&(proto, addr, port)).map(|i| &self.services[*i])
+    /// The service of what a packet begins, in the kernel's order (`ip_vs_service_find`): that of
+    /// its mark, that of its address and port, that of its address and every port.
+    pub fn service(&self, t: &Tuple) -> Option<&Service> {
+        self.service_index(t).map(|i| &self.services[i])
+    }
+
+    /// Its place in `services`.
+    pub fn service_index(&self, t: &Tuple) -> Option<usize> {
+        let found = self.marked(t).or_else(|| {
+            let services = &self.lookup.services;
+            let has_port_0 = self.lookup.has_port_0;
+            let every = || has_port_0.then(|| services.get(&(t.proto, t.dst, 0))).flatten();
+            services.get(&(t.proto, t.dst, t.dport)).or_else(every)
+        });
+        found.copied()
+    }
+
+    /// The service of the mark that the rules give a packet.
+    fn marked(&self, t: &Tuple) -> Option<&usize> {
+        if self.marks.is_empty() || !self.is_vip(t.dst) {
+            return None;
+        }
+        let rule = self.marks.iter().find(|rule| rule.matching.takes(t))?;
+        self.lookup.marked.get(&(t.dst.family(), rule.mark))
+    }
+
+    /// An address of its own comes before a range, wherever in the file.
+    fn index_services(&mut self) {
+        let (services, marked) = (&mut self.lookup.services, &mut self.lookup.marked);
+        services.clear();
+        marked.clear();
+        for (i, s) in self.services.iter().enumerate() {
+            match s.scope {
+                Scope::Range(last) => {
+                    let addrs = s.addr.up_to(last).map(|addr| ((s.proto, addr, s.port), i));
+                    services.extend(addrs);
+                }
+                Scope::Mark(mark) => {
+                    marked.insert((s.addr.family(), mark), i);
+                }
+                Scope::Address | Scope::Rule => {}
+            }
+        }
+        let single = self.services.iter().enumerate().filter(|(_, s)| s.scope == Scope::Address);
+        services.extend(single.map(|(i, s)| ((s.proto, s.addr, s.port), i)));
+        self.lookup.has_port_0 = services.keys().any(|key| key.2 == 0);
     }
 
     /// Whether conns may pass through to an address: it is another host's, and there are rules, or
@@ -228,7 +286,7 @@ impl Snapshot {
 
     /// The service or, after all services, the rule that takes what a packet begins.
     pub fn taker(&self, t: &Tuple) -> Option<&Service> {
-        self.service(t.proto, t.dst, t.dport).or_else(|| self.snat(t))
+        self.service(t).or_else(|| self.snat(t))
     }
 
     /// Whether an access list denies a client what a service would open for it. A rule for servers'
@@ -246,7 +304,7 @@ impl Snapshot {
     fn snat(&self, t: &Tuple) -> Option<&Service> {
         let may_pass = self.passes(t.dst) && !t.dst.is_link_local_v6() && !self.is_broadcast(t.dst);
         let rules = if may_pass { &self.snats[..] } else { &[] };
-        rules.iter().find(|rule| rule.takes(t)).map(|rule| &rule.service)
+        rules.iter().find(|rule| rule.matching.takes(t)).map(|rule| &rule.service)
     }
 
     /// What a service's conns that leave by `port` may have as local address.
@@ -265,7 +323,8 @@ impl Snapshot {
 
     /// Whether a source is a dest under nat, so that what it sends may be the answer of a conn.
     pub fn is_nat_dest(&self, proto: Proto, addr: Addr, port: u16) -> bool {
-        self.lookup.nat_dests.contains(&(proto, addr, port))
+        let nat_dests = &self.lookup.nat_dests;
+        nat_dests.contains(&(proto, addr, port)) || nat_dests.contains(&(proto, addr, 0))
     }
 
     /// Whether an address is a VIP.
@@ -279,14 +338,14 @@ impl Snapshot {
         let ours = |addr| self.locals.contains_key(&addr);
         // Of conns of removed rules it is not known where they come from.
         let removed = self.lookup.has_rules && self.lookup.has_removed;
-        let may_pass = removed || self.snats.iter().any(|rule| rule.is_from(src));
+        let may_pass = removed || self.snats.iter().any(|rule| rule.matching.is_from(src));
         let of_nat = self.lookup.nat_addrs.contains(&src);
         self.routing && !ours(dst) && !ours(src) && !of_nat && !may_pass
     }
 
     /// Whether answers to a client's tuple go back where its packets come from.
     pub fn is_last_hop(&self, tuple: &Tuple) -> bool {
-        let service = self.service(tuple.proto, tuple.dst, tuple.dport);
+        let service = self.service(tuple);
         let first = service.and_then(|s| s.dests.first());
         first.is_some_and(|c| self.dest(c.id).traits.last_hop)
     }
@@ -311,9 +370,9 @@ impl Snapshot {
         &self.dests[id.0 as usize]
     }
 
-    /// The same of one that another worker names, which may have taken a newer snapshot.
+    /// The same of one that another worker names, which may have taken another snapshot.
     pub fn known_dest(&self, id: DestId) -> Option<&Dest> {
-        self.dests.get(id.0 as usize)
+        self.dests.get(id.0 as usize).filter(|dest| !dest.is_nobody())
     }
 
     /// A port by its number.

@@ -203,7 +203,8 @@ impl core::ops::AddAssign for Balance {
     }
 }
 
-/// What one worker did for one dest (or one service). One cache line; the worker alone writes it.
+/// What one worker did for one dest (or one service). What packets count is one cache line; the
+/// worker alone writes it.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct DestStats {
@@ -223,6 +224,8 @@ pub struct DestStats {
     pub inactive: Counter,
     /// SYNs it refused or did not answer, which then went to another dest.
     pub passed_over: Counter,
+    /// Templates that this worker keeps of it; a gauge (PersistConn).
+    pub persistent: Counter,
 }
 
 impl DestStats {

@@ -29,7 +29,7 @@ pub fn steer(
 ) -> Owner {
     // Bits that the conn index does not use: a worker's conns must not crowd in part of its index.
     let share = |hash: u64| Owner::Worker(((hash >> 16 & 0xffff) as usize * workers) >> 16);
-    if let Some(service) = snapshot.service(tuple.proto, tuple.dst, tuple.dport) {
+    if let Some(service) = snapshot.service(tuple) {
         return match service.forward {
             // What comes back carries the client's address only.
             Forward::Nat => share(hasher.addr(tuple.src)),

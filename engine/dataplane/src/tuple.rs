@@ -31,6 +31,11 @@ impl Addr {
         Self(bits)
     }
 
+    /// Every address from this one to `last`.
+    pub fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
+        (self.0..=last.0).map(Self)
+    }
+
     /// Whether this is an IPv4 address.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {
@@ -160,6 +165,11 @@ impl Prefix {
     #[inline]
     pub fn contains(self, addr: Addr) -> bool {
         addr.is_v4() == self.addr.is_v4() && addr.0 & mask(self.len) == self.addr.0
+    }
+
+    /// Its first address.
+    pub fn addr(self) -> Addr {
+        self.addr
     }
 
     /// Its first and its last address.

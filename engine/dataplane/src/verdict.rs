@@ -105,6 +105,8 @@ DropReason {
     ReplyClash = "reply-clash",
     /// The conn table is full.
     TableFull = "table-full",
+    /// The table of persistence templates is full.
+    TemplatesFull = "templates-full",
     // On its way out.
     /// TTL or hop limit used up.
     TtlExceeded = "ttl-exceeded",

@@ -226,7 +226,9 @@ pub fn shared(config: &Config, workers: usize, secret: u64) -> Arc<Shared> {
     let dests = of_services + of_rules;
     let dests = (dests * 2).next_power_of_two().max(DESTS);
     let neighbours = Neighbours::new(config.director.neighbours as usize, secret);
-    Arc::new(Shared::new(workers, dests, Arc::new(neighbours)))
+    let templates = (config.director.templates as usize).div_ceil(workers.max(1));
+    let shared = Shared::new(workers, dests, Arc::new(neighbours)).with_templates(templates);
+    Arc::new(shared.expect("address space, at start"))
 }
 
 fn pin(core: usize) -> bool {

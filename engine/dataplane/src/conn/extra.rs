@@ -1,6 +1,7 @@
 //! What only few conns need: a line in a side table under the conn's number, touched where a flag of
 //! the conn, or its dest, says so.
 
+use super::CONTROLLED;
 use super::ConnId;
 use super::Conns;
 use super::LAST_HOP;
@@ -9,6 +10,8 @@ use crate::neigh::Hop;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
 use crate::service::ClientAddress;
+use crate::templates::Link;
+use crate::tick::Stamp;
 use zerocopy::FromZeros;
 
 /// What only few conns need.
@@ -24,6 +27,10 @@ pub struct Extra {
     /// the epoch it was looked up in.
     out_hop: u32,
     out_epoch: u32,
+    /// The template it goes by (`Conn::is_controlled`).
+    template_line: u32,
+    template_generation: u32,
+    template_owner: u16,
 }
 
 const _: () = assert!(size_of::<Extra>() == 64);
@@ -40,7 +47,8 @@ pub struct Introduction {
     pub(crate) tsval: u32,
     pub(crate) tsecr: u32,
     pub(crate) window: u16,
-    pub(crate) has_ts: u8,
+    /// HAS_TS, KNOWN.
+    pub(crate) marks: u8,
     /// Bytes of the header that has been sent; 0 before that.
     pub(crate) len: u8,
     pub(crate) traffic_class: u8,
@@ -49,8 +57,6 @@ pub struct Introduction {
     kind: u8,
     /// How often the header has been sent again; which list it is in.
     pub(crate) level: u8,
-    /// The dest has acknowledged all of it.
-    pub(crate) known: u8,
     /// When it is to be sent again; or when nothing of it comes back any more.
     pub(crate) due: u32,
     /// Neighbours in that list.
@@ -58,6 +64,11 @@ pub struct Introduction {
 }
 
 impl Introduction {
+    /// The client uses timestamps.
+    pub(crate) const HAS_TS: u8 = 1;
+    /// The dest has acknowledged the whole header.
+    const KNOWN: u8 = 2;
+
     /// Of a conn whose client begins with `isn`.
     pub(crate) fn new(kind: ClientAddress, isn: u32) -> Self {
         Self {
@@ -73,9 +84,23 @@ impl Introduction {
         ClientAddress::from_number(self.kind)
     }
 
+    pub(crate) fn has_ts(&self) -> bool {
+        self.marks & Self::HAS_TS != 0
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.marks & Self::KNOWN != 0
+    }
+
+    /// The dest has acknowledged the whole header; nothing of it comes back after `until`.
+    pub(crate) fn set_known(&mut self, until: Stamp) {
+        self.marks |= Self::KNOWN;
+        self.due = until.0;
+    }
+
     /// Whether the header has been sent and is perhaps to be sent again.
     pub(crate) fn is_listed(&self) -> bool {
-        self.len > 0 && self.known == 0
+        self.len > 0 && !self.is_known()
     }
 }
 
@@ -92,6 +117,21 @@ impl Conns {
         let extra = &self.extras[id.0 as usize];
         let has = self.get(id).has_last_hop();
         has.then_some((PortId(extra.last_port), extra.last_mac))
+    }
+
+    /// The conn goes by a template from now on.
+    pub fn set_link(&mut self, id: ConnId, link: Link) {
+        self.get_mut(id).flags |= CONTROLLED;
+        let extra = &mut self.extras[id.0 as usize];
+        extra.template_owner = link.owner;
+        (extra.template_line, extra.template_generation) = (link.line, link.generation);
+    }
+
+    /// The template of a conn that goes by one.
+    pub fn link(&self, id: ConnId) -> Link {
+        let extra = &self.extras[id.0 as usize];
+        let (owner, line) = (extra.template_owner, extra.template_line);
+        Link { owner, line, generation: extra.template_generation }
     }
 
     /// The next hop toward the destination of a conn that goes by route, if looked up in this

@@ -66,7 +66,18 @@ pub struct Row {
     /// Its local port serves a newer conn.
     pub lent: bool,
     /// Milliseconds until it ends unless a packet comes.
-    pub left: u32,
+    pub left: u64,
+    /// It is no conn but a template of them.
+    pub template: Option<Persistent>,
+}
+
+/// What a template's row says besides; its client has no port.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Persistent {
+    /// A conn that went by it was established.
+    pub assured: bool,
+    /// Its virtual address is a mark.
+    pub of_mark: bool,
 }
 
 /// A piece of a listing.
@@ -86,8 +97,10 @@ pub struct Sheet {
     pub ended: bool,
     /// The line to go on with.
     cursor: u32,
+    /// The template to go on with, once there are no more conns.
+    pub(crate) template: usize,
     /// Lines looked at since it was handed out.
-    looked_at: u32,
+    pub(crate) looked_at: u32,
 }
 
 impl Sheet {
@@ -101,6 +114,7 @@ impl Sheet {
             further: 0,
             ended: false,
             cursor: 0,
+            template: 0,
             looked_at: 0,
         }
     }
@@ -111,11 +125,11 @@ impl Sheet {
         self.looked_at = 0;
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.ended || self.rows.is_full() || self.looked_at >= LEG
     }
 
-    fn note(&mut self, row: Row) {
+    pub(crate) fn note(&mut self, row: Row) {
         if !self.filter.iter().all(|term| term.holds(&row)) {
             return;
         }
@@ -152,8 +166,8 @@ impl Term {
 }
 
 impl Conns {
-    /// Goes on with a sheet, by `LOOKED_AT` lines at most; whether it is to go back now.
-    pub fn list(&self, sheet: &mut Sheet, now: Stamp) -> bool {
+    /// Goes on with a sheet, by `LOOKED_AT` lines at most.
+    pub fn list(&self, sheet: &mut Sheet, now: Stamp) {
         let lines = self.sweep_len() as u32;
         let end = lines.min(sheet.cursor.saturating_add(LOOKED_AT));
         while sheet.cursor < end && !sheet.rows.is_full() {
@@ -172,10 +186,10 @@ impl Conns {
                 dest: conn.dest(),
                 forward: conn.forward(),
                 lent: conn.is_lent(),
-                left: conn.expires().0.wrapping_sub(now.0),
+                left: conn.expires().0.wrapping_sub(now.0).into(),
+                template: None,
             });
         }
-        sheet.ended = sheet.cursor >= lines;
-        sheet.is_done()
+        sheet.ended = sheet.cursor >= lines && !sheet.rows.is_full();
     }
 }

@@ -142,6 +142,8 @@ const RESET: u16 = 2048;
 const CROSSED: u16 = 4096;
 /// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
+/// It goes by a template (`Extra`).
+const CONTROLLED: u16 = 16384;
 
 /// What keeps a conn's packets from simply going on.
 const ODD: u16 = LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES;
@@ -400,6 +402,11 @@ impl Conn {
     /// The dest knows its client now.
     pub fn set_introduced(&mut self) {
         self.flags &= !INTRODUCES;
+    }
+
+    /// Whether it goes by a template, which must hear of its end.
+    pub fn is_controlled(&self) -> bool {
+        self.flags & CONTROLLED != 0
     }
 
     /// Sets its deadline.

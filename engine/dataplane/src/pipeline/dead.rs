@@ -243,7 +243,7 @@ impl<F: Frame> Core<F> {
 
     /// Another dest of the packet's service that is not dead, if there is one.
     fn living<P>(&mut self, t: &Turn<'_, F, P>, p: &Parsed, from: DestId) -> Option<DestId> {
-        let service = t.snap.service(p.tuple.proto, p.tuple.dst, p.tuple.dport)?;
+        let service = t.snap.service(&p.tuple)?;
         let position = &mut self.positions[service.id.0 as usize];
         let mut barred = ArrayVec::<DestId, MAX_DEAD>::new();
         barred.push(from);

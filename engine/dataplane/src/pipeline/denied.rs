@@ -15,7 +15,7 @@ impl<F: Frame> Core<F> {
             return false;
         }
         let ends = self.conns.ends(id);
-        let service = t.snap.service(ends.proto, ends.vaddr, ends.vport);
+        let service = t.snap.service(&ends.original());
         !t.snap.access.admits(service.map(|s| s.id), ends.caddr)
     }
 
@@ -35,7 +35,7 @@ impl<F: Frame> Core<F> {
         } else {
             self.close(t, id);
         }
-        if let Some(service) = t.snap.service(ends.proto, ends.vaddr, ends.vport) {
+        if let Some(service) = t.snap.service(&ends.original()) {
             t.services[service.id.0 as usize].denied_conns.add(1);
         }
         true

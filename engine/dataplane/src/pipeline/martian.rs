@@ -83,7 +83,7 @@ impl<F: Frame> Core<F> {
             };
         }
         let original = tuple.reversed();
-        let service = t.snap.service(original.proto, original.dst, original.dport);
+        let service = t.snap.service(&original);
         match service {
             Some(service) if service.forward.sees_replies() => Owner::Nobody,
             None if !t.snap.lookup.has_removed() => Owner::Nobody,

@@ -28,6 +28,7 @@ mod odd;
 mod open;
 mod out;
 mod outbox;
+mod persist;
 mod pieces;
 mod plain;
 mod proxy;
@@ -81,6 +82,9 @@ use crate::stats::DestStats;
 use crate::stats::ServiceBlocks;
 use crate::stats::ServiceStats;
 use crate::stats::WorkerStats;
+use crate::templates::Controls;
+use crate::templates::Template;
+use crate::templates::Templates;
 use crate::tick::Stamp;
 use crate::tick::Tick;
 use crate::tuple::Family;
@@ -104,6 +108,9 @@ use std::sync::Arc;
 /// (laddr, dest endpoint) pairs that a worker can lease ports of; memory is touched as they come.
 const LEASE_PAIRS: usize = 131_072;
 
+/// Templates a worker has room for unless said otherwise.
+const TEMPLATES: usize = 1024;
+
 /// What workers and the control thread share; made once at start.
 #[derive(Debug)]
 pub struct Shared {
@@ -117,6 +124,8 @@ pub struct Shared {
     pub leases: Box<[Arc<Book>]>,
     /// Next hops; the control thread writes.
     pub neighbours: Arc<Neighbours>,
+    /// Each worker's conns by the templates they go by.
+    pub controls: Controls,
 }
 
 impl Shared {
@@ -129,7 +138,17 @@ impl Shared {
             services: ServiceBlocks::new(workers, dests),
             leases: (0..workers).map(|_| Arc::new(book())).collect(),
             neighbours,
+            controls: Controls::new(workers, TEMPLATES).expect("address space, at start"),
         }
+    }
+
+    /// With room for so many templates a worker instead of 1,024.
+    ///
+    /// # Errors
+    /// The kernel's, when it gives no address space.
+    pub fn with_templates(mut self, templates: usize) -> io::Result<Self> {
+        self.controls = Controls::new(self.stats.len(), templates)?;
+        Ok(self)
     }
 }
 
@@ -179,6 +198,7 @@ struct Core<F> {
     hasher: Hasher,
     conns: Conns,
     leases: Leases,
+    templates: Templates,
     numbers: Numbers,
     /// By service number.
     positions: Vec<Position>,
@@ -201,6 +221,7 @@ struct Turn<'a, F, P> {
     snap: &'a Snapshot,
     neighbours: &'a Neighbours,
     loads: &'a DestBlocks,
+    controls: &'a Controls,
     stats: &'a WorkerStats,
     dests: &'a [DestStats],
     services: &'a [ServiceStats],
@@ -218,6 +239,7 @@ macro_rules! turn {
             snap: &$self.snapshot,
             neighbours: &$self.shared.neighbours,
             loads: &$self.shared.dests,
+            controls: &$self.shared.controls,
             stats: &$self.shared.stats[$self.core.worker],
             dests: $self.shared.dests.of_worker($self.core.worker),
             services: $self.shared.services.of_worker($self.core.worker),
@@ -248,6 +270,7 @@ impl<F: Frame> Pipeline<F> {
                 Arc::clone(&shared.leases[setup.worker]),
                 setup.port_order,
             )?,
+            templates: Templates::new(setup.worker, shared.controls.templates())?,
             numbers: setup.numbers,
             positions: Vec::new(),
             held: Held::new(),
@@ -291,7 +314,7 @@ impl<F: Frame> Pipeline<F> {
         turn.stats.taken_over.add(1);
         let p = parse(handed.frame.data(), turn.snap.port(handed.port));
         if let Some(seeks) = handed.seeks {
-            return self.core.seek(&mut turn, handed.frame, &p, seeks);
+            return self.core.sought(&mut turn, handed.frame, &p, seeks);
         }
         self.core.lone(&mut turn, handed.frame, &p, handed.visited);
     }
@@ -332,9 +355,21 @@ impl<F: Frame> Pipeline<F> {
         &self.shared.stats[self.core.worker]
     }
 
-    /// Goes on with a listing by a bounded number of conns; whether the sheet is to go back.
+    /// Goes on with a listing by a bounded number of conns, then of templates; whether the sheet is
+    /// to go back.
     pub fn list(&self, sheet: &mut Sheet, now: Tick) -> bool {
-        self.core.conns.list(sheet, now.stamp())
+        self.core.conns.list(sheet, now.stamp());
+        if sheet.ended {
+            self.list_templates(sheet, now);
+        }
+        sheet.is_done()
+    }
+
+    /// This worker's templates.
+    pub fn templates(&self, now: Tick) -> impl Iterator<Item = Template> + '_ {
+        let controls = &self.shared.controls;
+        (0..self.core.templates.sweep_len())
+            .filter_map(move |line| self.core.templates.at(line, controls, now))
     }
 
     /// This worker's conns.

@@ -158,6 +158,10 @@ impl<F: Frame> Core<F> {
             to.add(1);
             from.sub(1);
         }
+        if conn.is_controlled() && conn.state() == State::Established {
+            t.controls.assure(self.worker, self.conns.link(id));
+        }
+        let conn = self.conns.get(id);
         if conn.has_lease() {
             let would_lend = conn.state().would_lend();
             match (would_lend, self.conns.track(id).is_listed()) {

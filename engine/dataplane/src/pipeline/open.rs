@@ -3,6 +3,7 @@
 use super::Core;
 use super::Handed;
 use super::Turn;
+use super::outbox::Asker;
 use super::outbox::Offer;
 use crate::conn::ConnId;
 use crate::conn::Direction;
@@ -48,10 +49,10 @@ const RECLAIM: usize = 64;
 const MAX_TRIES: usize = 8;
 
 /// What came of a packet that opens a conn.
-enum Opened {
+pub(super) enum Opened {
     /// It lives here.
     Here(ConnId),
-    /// It goes to this dest, if there is another worker that has a port.
+    /// It goes there, if there is another worker that has a port.
     NoPort(Offer),
 }
 
@@ -92,7 +93,25 @@ impl<F: Frame> Core<F> {
         if !opens {
             return self.unclaimed(t, frame, p, DropReason::NotSyn);
         }
-        match self.open(t, frame.data(), p, service) {
+        if let Some(persistence) = &service.persistence {
+            let sender = self.sender.take().map(|worker| worker as u16);
+            let asker = Asker { worker: self.worker as u16, sender };
+            return self.persist(t, frame, p, (service, persistence), asker);
+        }
+        let opened = self.open(t, frame.data(), p, service);
+        self.opened(t, frame, p, service, opened);
+    }
+
+    /// What becomes of a packet that was to open a conn.
+    pub(super) fn opened<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        service: &Service,
+        opened: Result<Opened, DropReason>,
+    ) {
+        match opened {
             Ok(Opened::Here(id)) => self.forward(t, frame, p, id, Direction::Original),
             Ok(Opened::NoPort(offer)) => self.begin_search(t, frame, p, offer),
             Err(reason @ (DropReason::NoDest | DropReason::NoRoute)) if service.is_rule() => {
@@ -173,7 +192,7 @@ impl<F: Frame> Core<F> {
         service: &Service,
         offer: Offer,
     ) -> Result<ConnId, DropReason> {
-        let Offer { dest: id, tries, may_lend, .. } = offer;
+        let Offer { dest: id, link, tries, may_lend, .. } = offer;
         // Asked before, but perhaps by a worker with an older list, or when another conn began.
         if t.snap.denies(service, p.tuple.src) {
             return Err(DropReason::Denied);
@@ -234,6 +253,10 @@ impl<F: Frame> Core<F> {
         stats.conns.add(1);
         stats.inactive.add(1);
         t.stats.opened.add(1);
+        if let Some(link) = link {
+            self.conns.set_link(conn, link);
+            t.controls.join(self.worker, link);
+        }
         self.count(t);
         Ok(conn)
     }
@@ -253,11 +276,15 @@ impl<F: Frame> Core<F> {
         let laddrs = t.snap.laddrs(service, port, daddr.family());
         let own = if service.is_rule() { self.paired(laddrs, caddr) } else { &[] };
         self.turn = self.turn.wrapping_add(1);
+        // A pool address that is also a VIP: answers to a service's port are the service's.
+        let snap = t.snap;
+        let is_idle =
+            |laddr, lport| snap.service(&Ends { laddr, lport, ..*ends }.reply()).is_none();
         for _ in 0..MAX_SHARED {
             let lease = self.leases.lease(proto, own, 0, daddr, dport);
             let lease = lease.or_else(|| self.leases.lease(proto, laddrs, self.turn, daddr, dport));
             let Some(lease) = lease else { break };
-            if t.snap.service(proto, lease.laddr, lease.lport).is_none() {
+            if is_idle(lease.laddr, lease.lport) {
                 return Some(lease);
             }
             self.leases.give_back(lease.pair, lease.lport, lease.last, t.stamp);
@@ -268,7 +295,7 @@ impl<F: Frame> Core<F> {
             let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp)?;
             self.delist(lender);
             let Ends { laddr, lport, .. } = self.conns.ends(lender);
-            if t.snap.service(proto, laddr, lport).is_none() {
+            if is_idle(laddr, lport) {
                 return Some(self.borrow(t, lender));
             }
         }
@@ -323,6 +350,9 @@ impl<F: Frame> Core<F> {
     #[cold]
     pub(super) fn close<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
         let conn = self.conns.get(id);
+        if conn.is_controlled() {
+            t.controls.leave(self.worker, self.conns.link(id));
+        }
         if conn.elsewhere().is_none() {
             let stats = &t.dests[conn.dest().0 as usize];
             if conn.is_inactive() { &stats.inactive } else { &stats.active }.sub(1);

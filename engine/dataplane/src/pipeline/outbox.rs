@@ -5,6 +5,7 @@ use crate::frame::BURST;
 use crate::neigh::PortId;
 use crate::service::DestId;
 use crate::stats::WorkerStats;
+use crate::templates::Link;
 use crate::tuple::Addr;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;
@@ -31,13 +32,25 @@ pub struct Handed<F> {
     /// Workers that have had it; an ICMP error that nobody can place goes round once. A fragment
     /// that has been gathered counts otherwise (`pieces`).
     pub visited: u16,
-    /// A packet that opens a conn, for which the workers so far had no port.
+    /// A packet that opens a conn, for which another worker was needed.
     pub seeks: Option<Seek>,
 }
 
-/// What a packet seeks that opens a full-NAT conn for which its own worker has no port left.
+/// What a packet seeks that opens a conn, where the worker that its conn belongs to cannot open it
+/// alone.
 #[derive(Clone, Copy, Debug)]
-pub struct Seek {
+pub enum Seek {
+    /// A port toward a dest: the workers so far had none.
+    Port(Search),
+    /// The dest of its client's template. Later fragments follow the first one there and back.
+    Template(Asker),
+    /// Its conn, to the dest of its client's template.
+    Conn(Offer, Asker),
+}
+
+/// The search for a port of a full-NAT conn for which its own worker has none left.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
     /// A port for this.
     pub(super) offer: Offer,
     /// The worker the client's packets arrive at.
@@ -46,10 +59,21 @@ pub struct Seek {
     pub(super) again: bool,
 }
 
+/// Who asks for a template.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The worker that will open the conn.
+    pub(super) worker: u16,
+    /// The worker that sent the conn there whose place it takes.
+    pub(super) sender: Option<u16>,
+}
+
 /// To which dest a conn is to open.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Offer {
+pub struct Offer {
     pub(super) dest: DestId,
+    /// The template that named the dest.
+    pub(super) link: Option<Link>,
     /// Dests tried before it.
     pub(super) tries: u8,
     /// Whether a conn that has ended may lend its port: once no worker has an idle one.

@@ -3,7 +3,9 @@
 
 use super::Core;
 use super::Handed;
+use super::Seek;
 use super::Turn;
+use super::outbox::Asker;
 use super::snat;
 use crate::conn::ConnId;
 use crate::conn::Direction;
@@ -190,10 +192,31 @@ impl<F: Frame> Core<F> {
                 t.out.hand_over(next, handed, t.stats);
             }
             (_, Some(first)) => self.leading_piece(t, frame, &first, key, visited | SETTLED),
-            (None, None) if tuple.is_some() => {
-                self.route_or_drop(t, frame, p, DropReason::FragmentOrphan);
+            (None, None) => match tuple {
+                Some(tuple) if visited & SETTLED == 0 => self.behind_first(t, frame, p, &tuple),
+                Some(_) => self.route_or_drop(t, frame, p, DropReason::FragmentOrphan),
+                None => t.stats.drop(DropReason::FragmentOrphan),
+            },
+        }
+    }
+
+    /// A later fragment without a conn, though the first one was here: that one may be with the
+    /// worker that keeps its client's template.
+    fn behind_first<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        tuple: &Tuple,
+    ) {
+        match self.asked_for(t, tuple) {
+            Some(keeper) => {
+                let asker = Asker { worker: self.worker as u16, sender: None };
+                let seeks = Some(Seek::Template(asker));
+                let handed = Handed { port: t.port, frame, visited: SETTLED, seeks };
+                t.out.hand_over(keeper, handed, t.stats);
             }
-            (None, None) => t.stats.drop(DropReason::FragmentOrphan),
+            None => self.route_or_drop(t, frame, p, DropReason::FragmentOrphan),
         }
     }
 
@@ -366,6 +389,11 @@ impl<F: Frame> Core<F> {
 
 fn source_changes(forward: Forward, way: Direction) -> bool {
     matches!((forward, way), (Forward::FullNat, _) | (Forward::Nat, Direction::Reply))
+}
+
+/// Whether it is a fragment that does not begin its datagram.
+pub(super) fn is_later(frame: &[u8], p: &Parsed) -> bool {
+    p.kind == Kind::Fragment && read(frame, p).is_ok_and(|(_, piece)| piece.from > 0)
 }
 
 /// A fragment's datagram and its place in it.

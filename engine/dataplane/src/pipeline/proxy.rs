@@ -302,13 +302,13 @@ impl<F: Frame> Core<F> {
     /// before, that is all. Else a copy may still be on its way, which the dest reports as one
     /// (D-SACK, RFC 2883), at the latest as long from now as the last one has taken.
     fn is_over(&mut self, id: ConnId, now: Stamp) -> bool {
-        let Introduction { known, level, due, .. } = self.conns.extra(id).introduction;
-        if known == 0 {
+        let before = self.conns.extra(id).introduction;
+        if !before.is_known() {
             self.introductions.remove(&mut self.conns, id);
-            let intro = &mut self.conns.extra_mut(id).introduction;
-            (intro.known, intro.due) = (1, now.after(FIRST_WAIT << level).0);
+            let until = now.after(FIRST_WAIT << before.level);
+            self.conns.extra_mut(id).introduction.set_known(until);
         }
-        level == 0 || (known != 0 && Stamp(due).is_due(now))
+        before.level == 0 || (before.is_known() && Stamp(before.due).is_due(now))
     }
 
     /// A client's datagram, translated: gets the header.

@@ -318,6 +318,11 @@ impl<F: Frame> Core<F> {
             let epoch = t.neighbours.epoch();
             self.conns.get_mut(id).set_reply_hop(hop, epoch);
         }
+        let conn = self.conns.get(id);
+        if conn.is_controlled() && !conn.is_tcp() {
+            // A datagram has come back, the first of which always takes this way.
+            t.controls.assure(self.worker, self.conns.link(id));
+        }
         let mtu = t.snap.port(to.port()).mtu;
         if self.conns.get(id).is_crossed() {
             return self.cross(t, frame, p, (id, way), (Next::Back(to), mtu));

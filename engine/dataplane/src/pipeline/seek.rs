@@ -11,10 +11,12 @@ use super::Core;
 use super::Handed;
 use super::Seek;
 use super::Turn;
+use super::open::Opened;
 use super::outbox::Offer;
+use super::outbox::Search;
 use super::pieces::SETTLED;
+use super::pieces::is_later;
 use crate::conn::ConnId;
-use crate::conn::Direction;
 use crate::conn::State;
 use crate::frame::Frame;
 use crate::frame::Pool;
@@ -23,13 +25,15 @@ use crate::parse::Parsed;
 use crate::parse::parse_first;
 use crate::service::DestId;
 use crate::service::Forward;
+use crate::snapshot::Snapshot;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 
 impl<F: Frame> Core<F> {
     /// A first offer to a dest. A worker alone has nobody to ask before it lends a port.
     pub(super) fn offer(&self, dest: DestId) -> Offer {
-        Offer { dest, tries: 0, may_lend: self.workers == 1, before: None }
+        let may_lend = self.workers == 1;
+        Offer { dest, link: None, tries: 0, may_lend, before: None }
     }
 
     /// What is offered where nothing came of a second choice: the dest that the conn had, so that
@@ -50,14 +54,15 @@ impl<F: Frame> Core<F> {
         let Some(service) = t.snap.taker(&p.tuple) else {
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
         };
-        match self.open_to(t, frame.data(), p, service, offer) {
-            Ok(id) => self.forward(t, frame, p, id, Direction::Original),
-            Err(DropReason::NoLease) => self.begin_search(t, frame, p, offer),
+        let opened = match self.open_to(t, frame.data(), p, service, offer) {
+            Ok(id) => Ok(Opened::Here(id)),
+            Err(DropReason::NoLease) => Ok(Opened::NoPort(offer)),
             Err(reason) => match self.instead(offer) {
-                Some(offer) => self.open_for(t, frame, p, offer),
-                None => self.unopened(t, frame, p, reason),
+                Some(offer) => return self.open_for(t, frame, p, offer),
+                None => Err(reason),
             },
-        }
+        };
+        self.opened(t, frame, p, service, opened);
     }
 
     /// Exchanges a conn for another one of the same client's tuple. If another worker sent the old
@@ -73,7 +78,13 @@ impl<F: Frame> Core<F> {
         let has_track = conn.forward() == Forward::FullNat && conn.elsewhere().is_none();
         self.sender = if has_track { self.conns.track_mut(id).take_sent_by() } else { None };
         let result = exchange(self, t);
-        // A search has begun there already.
+        self.settle_sender(t, tuple);
+        result
+    }
+
+    /// The worker that sent an exchanged conn here sends the new one's packets, too, or hears of the
+    /// end. Where a search has begun, or a template is asked for, that settles it.
+    pub(super) fn settle_sender<P>(&mut self, t: &mut Turn<'_, F, P>, tuple: &Tuple) {
         if let Some(from) = self.sender.take() {
             match self.conns.find(self.conns.hash(tuple), tuple) {
                 Some((id, _)) if self.conns.get(id).forward() == Forward::FullNat => {
@@ -82,7 +93,6 @@ impl<F: Frame> Core<F> {
                 _ => self.ended(t, from, tuple),
             }
         }
-        result
     }
 
     /// No port toward the dest here: the workers are asked in turn, beginning with the one that the
@@ -97,26 +107,32 @@ impl<F: Frame> Core<F> {
         let sender = self.sender.take().filter(|worker| *worker != self.worker);
         let from = sender.unwrap_or(self.worker) as u16;
         // The workers from the sender to this one had entries of the conn that was here.
-        let seek = Seek { offer, from, again: sender.is_some() };
+        let search = Search { offer, from, again: sender.is_some() };
         match sender {
-            None => self.pass_on(t, frame, p, seek),
+            None => self.pass_on(t, frame, p, search),
             Some(worker) => {
                 self.unnumber(&mut frame, p);
-                let handed = Handed { port: t.port, frame, visited: 1, seeks: Some(seek) };
+                let seeks = Some(Seek::Port(search));
+                let handed = Handed { port: t.port, frame, visited: 1, seeks };
                 t.out.hand_over(worker, handed, t.stats);
             }
         }
     }
 
-    /// A packet that opens a conn, from a worker without a port toward its dest: opened here if
-    /// there is a port, else passed on.
-    pub(super) fn seek<P: Pool<Frame = F>>(
+    /// A packet that opens a conn, handed over for that.
+    pub(super) fn sought<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         mut frame: F,
         p: &Parsed,
         seek: Seek,
     ) {
+        if let Seek::Template(asker) = seek
+            && is_later(frame.data(), p)
+        {
+            let handed = Handed { port: t.port, frame, visited: SETTLED, seeks: None };
+            return t.out.hand_over(asker.worker.into(), handed, t.stats);
+        }
         let first = match p.kind {
             Kind::Fragment => parse_first(frame.data(), p),
             _ => Ok(*p),
@@ -125,10 +141,30 @@ impl<F: Frame> Core<F> {
             Ok(first) => first,
             Err(reason) => return t.stats.drop(reason),
         };
-        if p.kind == Kind::Fragment {
+        let to_fullnat = match seek {
+            Seek::Template(_) => false,
+            Seek::Port(Search { offer, .. }) | Seek::Conn(offer, _) => {
+                is_fullnat(t.snap, offer.dest)
+            }
+        };
+        if p.kind == Kind::Fragment && to_fullnat {
             self.number(t, &mut frame, p, &first.tuple);
         }
-        let p = &first;
+        match seek {
+            Seek::Port(search) => self.seek(t, frame, &first, search),
+            Seek::Template(asker) => self.template_sought(t, frame, &first, asker),
+            Seek::Conn(offer, asker) => self.dest_found(t, frame, &first, (offer, asker)),
+        }
+    }
+
+    /// From a worker without a port toward its dest: opened here if there is a port, else passed on.
+    fn seek<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        search: Search,
+    ) {
         let hash = self.conns.hash(&p.tuple);
         if let Some((id, way)) = self.conns.find(hash, &p.tuple) {
             if self.conns.get(id).elsewhere().is_none() {
@@ -137,22 +173,24 @@ impl<F: Frame> Core<F> {
             // Of a round before, or of a conn whose end was not heard of.
             self.close(t, id);
         }
-        let (from, beyond) = (usize::from(seek.from), (self.worker + 1) % self.workers);
-        let opened = match t.snap.taker(&p.tuple) {
-            Some(service) => self.open_to(t, frame.data(), p, service, seek.offer),
-            None => Err(DropReason::ClosedPort),
-        };
+        let Search { offer, from: sender, again } = search;
+        let (from, beyond) = (usize::from(sender), (self.worker + 1) % self.workers);
+        let service = t.snap.taker(&p.tuple).ok_or(DropReason::ClosedPort);
+        let opened = service.and_then(|service| match is_fullnat(t.snap, offer.dest) {
+            true => Ok((service, self.open_to(t, frame.data(), p, service, offer)?)),
+            false => Err(DropReason::NoDest),
+        });
         match opened {
-            Ok(id) => {
+            Ok((service, id)) => {
                 if from != self.worker {
-                    self.conns.track_mut(id).set_sent_by(seek.from);
+                    self.conns.track_mut(id).set_sent_by(sender);
                 }
-                if seek.again {
+                if again {
                     self.tell_ended(t, beyond, from, &p.tuple);
                 }
-                self.forward(t, frame, p, id, Direction::Original);
+                self.opened(t, frame, p, service, Ok(Opened::Here(id)));
             }
-            Err(DropReason::NoLease) => self.pass_on(t, frame, p, seek),
+            Err(DropReason::NoLease) => self.pass_on(t, frame, p, search),
             Err(reason) => {
                 self.ended(t, beyond, &p.tuple);
                 self.unopened(t, frame, p, reason);
@@ -168,25 +206,25 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         mut frame: F,
         p: &Parsed,
-        mut seek: Seek,
+        mut search: Search,
     ) {
         let next = (self.worker + 1) % self.workers;
-        if next == usize::from(seek.from) {
-            if !seek.offer.may_lend {
-                seek.offer.may_lend = true;
-            } else if let Some(offer) = self.instead(seek.offer) {
-                seek.offer = offer;
+        if next == usize::from(search.from) {
+            if !search.offer.may_lend {
+                search.offer.may_lend = true;
+            } else if let Some(offer) = self.instead(search.offer) {
+                search.offer = offer;
             } else {
                 self.ended(t, next, &p.tuple);
                 if let Some(service) = t.snap.taker(&p.tuple) {
-                    self.count_exhausted(t, service, seek.offer.dest, p);
+                    self.count_exhausted(t, service, search.offer.dest, p);
                 }
                 return self.unopened(t, frame, p, DropReason::NoLease);
             }
             if next == self.worker {
-                return self.open_for(t, frame, p, seek.offer);
+                return self.open_for(t, frame, p, search.offer);
             }
-            seek.again = true;
+            search.again = true;
         } else {
             let expires = t.stamp.after(t.snap.timeouts.of(State::Established));
             if self.conns.open_elsewhere(&p.tuple, next, expires).is_err() {
@@ -196,7 +234,8 @@ impl<F: Frame> Core<F> {
             self.count(t);
         }
         self.unnumber(&mut frame, p);
-        let handed = Handed { port: t.port, frame, visited: 1, seeks: Some(seek) };
+        let seeks = Some(Seek::Port(search));
+        let handed = Handed { port: t.port, frame, visited: 1, seeks };
         t.out.hand_over(next, handed, t.stats);
     }
 
@@ -243,4 +282,10 @@ impl<F: Frame> Core<F> {
             self.conns.close(id);
         }
     }
+}
+
+/// Whether the dest is one under full-NAT here, too: where another snapshot is in force it may be
+/// none.
+fn is_fullnat(snap: &Snapshot, dest: DestId) -> bool {
+    snap.known_dest(dest).is_some_and(|dest| dest.forward == Forward::FullNat)
 }

@@ -145,6 +145,7 @@ mod tests {
     use super::*;
     use crate::sched::tests::list;
     use crate::service::Forward;
+    use crate::service::Scope;
     use crate::service::ServiceId;
     use crate::stats::DestBlocks;
     use crate::tuple::Addr;
@@ -171,9 +172,11 @@ mod tests {
             proto: Proto::Tcp,
             addr: Addr::v4(2),
             port: 4,
+            scope: Scope::Address,
             forward: Forward::Nat,
             pool: None,
             proxy_in: Vec::new(),
+            persistence: None,
             sched,
             dests: dests.to_vec(),
             version,

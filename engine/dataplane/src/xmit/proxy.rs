@@ -39,7 +39,7 @@ pub fn note(intro: &mut Introduction, segment: &[u8], ts_shift: u32) {
     intro.ack = ack;
     intro.window = get16(segment, tcp::WINDOW);
     if let Some(at) = options::timestamps(segment) {
-        intro.has_ts = 1;
+        intro.marks |= Introduction::HAS_TS;
         intro.tsval = get32(segment, at).wrapping_add(ts_shift);
         intro.tsecr = get32(segment, at + 4);
     }
@@ -56,7 +56,7 @@ pub fn header_segment<F: Frame>(
 ) -> bool {
     let family = ends.daddr.family();
     let ip_header = if family == Family::V4 { ipv4::LEN } else { ipv6::LEN };
-    let tcp_header = tcp::LEN + if intro.has_ts != 0 { 12 } else { 0 };
+    let tcp_header = tcp::LEN + if intro.has_ts() { 12 } else { 0 };
     let len = tcp_header + header.len();
     if !frame.set_len(ip_header + len) {
         return false;
@@ -71,7 +71,7 @@ pub fn header_segment<F: Frame>(
     segment[tcp::FLAGS] = tcp::ACK_BIT | tcp::PSH;
     put16(segment, tcp::WINDOW, intro.window);
     put32(segment, tcp::CHECKSUM, 0);
-    if intro.has_ts != 0 {
+    if intro.has_ts() {
         put32(segment, tcp::LEN, options::USUAL_TIMESTAMPS);
         put32(segment, tcp::LEN + 4, intro.tsval);
         put32(segment, tcp::LEN + 8, intro.tsecr);

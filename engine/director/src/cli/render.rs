@@ -104,7 +104,9 @@ fn services(out: &mut String, s: &Status) {
         let plain = format!("{protocol} {address}");
         let name =
             if service.name == plain { String::new() } else { format!(" \"{}\"", service.name) };
-        line(out, &format!("{plain} {} {}{name}", service.scheduler, service.forward));
+        let persistent = service.persistent.map(|s| format!(" persistent {s}")).unwrap_or_default();
+        let (scheduler, forward) = (&service.scheduler, &service.forward);
+        line(out, &format!("{plain} {scheduler} {forward}{persistent}{name}"));
         let (e, mut short) = (&service.exhausted, Vec::new());
         let counts = [
             ("no-lease", e.no_lease),
@@ -146,6 +148,9 @@ fn dest(out: &mut String, d: &DestStatus) {
     let mut cells = vec![d.weight.to_string()];
     cells.extend(counters.map(number));
     row(out, 22, &format!("  {}", d.address), &cells);
+    if d.persistent > 0 {
+        line(out, &format!("     {} persistent", pair("templates", d.persistent)));
+    }
     let at = match &d.mac {
         Some(mac) => mac.clone(),
         // As many next hops as its conns have destinations.

@@ -11,6 +11,9 @@ use pointsman_config::Scheduler;
 use pointsman_config::SchedulerFlag;
 use pointsman_dataplane::conn::State;
 use pointsman_dataplane::conn::Timeouts;
+use pointsman_dataplane::matching::Mark;
+use pointsman_dataplane::matching::Matching;
+use pointsman_dataplane::matching::Protocols;
 use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::sched::Flags;
@@ -24,8 +27,11 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::OnIdle;
+use pointsman_dataplane::service::Persistence;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::snapshot::Ipvs;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::PortInfo;
@@ -122,11 +128,42 @@ pub(crate) fn proto(protocol: Protocol) -> Proto {
 }
 
 pub(super) fn key(service: &pointsman_config::Service) -> ServiceKey {
-    ServiceKey {
-        proto: proto(service.protocol),
-        addr: service.address.ip().into(),
-        port: service.address.port(),
-    }
+    let scope = match service.scope {
+        pointsman_config::Scope::Address => Scope::Address,
+        pointsman_config::Scope::Range(last) => Scope::Range(last.into()),
+        pointsman_config::Scope::Mark(mark) => Scope::Mark(mark),
+    };
+    let (addr, port) = (service.address.ip().into(), service.address.port());
+    ServiceKey { proto: proto(service.protocol), addr, port, scope }
+}
+
+pub(super) fn persistence(service: &pointsman_config::Service) -> Option<Persistence> {
+    let pointsman_config::Persistence { timeout, prefix } = service.persistence?;
+    Some(Persistence { timeout, prefix })
+}
+
+pub(super) fn ipvs(config: &Config) -> Ipvs {
+    let pointsman_config::Ipvs { expire_quiescent_template } = config.ipvs;
+    Ipvs { expire_quiescent_template }
+}
+
+/// Rules that mark packets.
+pub(super) fn marks(config: &Config) -> Vec<Mark> {
+    let prefixes = |all: &[pointsman_config::Prefix]| {
+        all.iter().map(|p| Prefix::new(p.address().into(), p.length())).collect()
+    };
+    let one = |rule: &pointsman_config::Match| {
+        let has = |protocol| rule.protocols.contains(&protocol);
+        let (tcp, udp) = (has(Protocol::Tcp), has(Protocol::Udp));
+        let matching = Matching {
+            sources: prefixes(&rule.sources),
+            destinations: prefixes(&rule.destinations),
+            ports: rule.ports.iter().map(|(first, last)| *first..=*last).collect(),
+            protocols: Protocols { tcp, udp, icmp: false },
+        };
+        Mark { matching, mark: rule.mark }
+    };
+    config.matches.iter().map(one).collect()
 }
 
 pub(crate) fn forward(forward: pointsman_config::Forward) -> Forward {
@@ -297,7 +334,7 @@ pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Sna
     let headers = if v4 { 40 } else { 60 };
     let smallest = next.ports.iter().map(|p| p.mtu).min().unwrap_or(u16::MAX);
     let udp = match service.forward {
-        Forward::FullNat if dport < 1024 => 30,
+        Forward::FullNat if (1..1024).contains(&dport) => 30,
         Forward::FullNat => 120,
         _ => 0,
     };

@@ -3,9 +3,12 @@
 use hashbrown::HashMap;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
+use std::fmt;
+use std::net::SocketAddr;
 
 /// What makes a service the same service.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -13,17 +16,49 @@ pub(crate) struct ServiceKey {
     pub(crate) proto: Proto,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    pub(crate) scope: Scope,
+}
+
+impl fmt::Display for ServiceKey {
+    /// As people write it: `tcp 10.1.0.100:80`, `udp 10.1.0.0-10.1.0.255:53`, `mark 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scope {
+            Scope::Mark(mark) if self.addr.is_v4() => write!(f, "mark {mark}"),
+            Scope::Mark(mark) => write!(f, "mark {mark} ipv6"),
+            _ => write!(f, "{} {}", self.proto, self.address()),
+        }
+    }
 }
 
 impl ServiceKey {
-    /// Of what opens a rule's conns, which are numbered by their names. Services are not ICMP.
+    /// Its addresses and port.
+    pub(crate) fn address(&self) -> String {
+        match (self.scope, self.addr.is_v4()) {
+            (Scope::Range(last), true) => format!("{}-{last}:{}", self.addr, self.port),
+            (Scope::Range(last), false) => format!("[{}-{last}]:{}", self.addr, self.port),
+            _ => SocketAddr::new(self.addr.into(), self.port).to_string(),
+        }
+    }
+
+    /// Whether an address is, or may be, one of its VIPs.
+    pub(crate) fn is_of(&self, addr: Addr) -> bool {
+        match self.scope {
+            Scope::Address => self.addr == addr,
+            Scope::Range(last) => (self.addr..=last).contains(&addr),
+            Scope::Mark(_) => self.addr.is_v4() == addr.is_v4(),
+            Scope::Rule => false,
+        }
+    }
+
+    /// Of what opens a rule's conns, which are numbered by their names.
     pub(crate) fn of_rule(number: usize) -> Self {
-        Self { proto: Proto::Icmp, addr: Addr::v6(number as u128), port: 0 }
+        let addr = Addr::v6(number as u128);
+        Self { proto: Proto::Icmp, addr, port: 0, scope: Scope::Rule }
     }
 
     /// The rule's number.
     pub(crate) fn rule(&self) -> Option<usize> {
-        (self.proto == Proto::Icmp).then_some(self.addr.bits() as usize)
+        (self.scope == Scope::Rule).then_some(self.addr.bits() as usize)
     }
 }
 
@@ -89,6 +124,11 @@ impl<K: Copy + Eq + std::hash::Hash> Ids<K> {
     /// The key of a number in use.
     pub(crate) fn key(&self, id: u32) -> Option<K> {
         self.slots.get(id as usize).filter(|slot| slot.1 == 0).map(|slot| slot.0)
+    }
+
+    /// The number of a key, in use or released.
+    pub(crate) fn number(&self, key: &K) -> Option<u32> {
+        self.by_key.get(key).copied()
     }
 
     /// Numbers given out so far are below this.

@@ -1,6 +1,7 @@
 //! What of the local addresses is in use, from the workers' books.
 
 use super::Control;
+use super::snapshot::key_of;
 use super::status::BusiestStatus;
 use super::status::LocalStatus;
 use crate::io::Driver;
@@ -9,6 +10,7 @@ use hashbrown::HashSet;
 use pointsman_dataplane::laddr::Book;
 use pointsman_dataplane::laddr::FIRST_PORT;
 use pointsman_dataplane::laddr::PORTS;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Addr;
@@ -52,7 +54,10 @@ impl Usage {
         let busiest = busiest.filter(|(_, ports)| **ports > 0);
         let proto = busiest.map_or(Proto::Tcp, |(dest, _)| dest.0);
         let of_services = |s: &&pointsman_dataplane::service::Service| {
-            (s.proto, s.addr) == (proto, laddr) && s.port >= FIRST_PORT
+            let key = (s.proto, s.port >= FIRST_PORT);
+            key == (proto, true)
+                && matches!(s.scope, Scope::Address | Scope::Range(_))
+                && key_of(s).is_of(laddr)
         };
         let taken = snapshot.services.iter().filter(of_services).count() as u64;
         let most = busiest.map_or(0, |(_, ports)| *ports);

@@ -101,7 +101,9 @@ impl<D: Driver> Control<D> {
         let blocks = &self.parts.shared.dests;
         let conns = |id: DestId| {
             let active = blocks.sum(id.0 as usize, |s| &s.active);
-            active.wrapping_add(blocks.sum(id.0 as usize, |s| &s.inactive))
+            let conns = active.wrapping_add(blocks.sum(id.0 as usize, |s| &s.inactive));
+            // A template whose dest comes back is of use again.
+            conns.wrapping_add(blocks.sum(id.0 as usize, |s| &s.persistent))
         };
         let ended = self.ended.look(removed.map(|(id, _)| DestId(id as u32)), conns, now);
         // A snapshot is not built in vain: with a large pool that takes its time. Before all workers
@@ -172,6 +174,7 @@ fn takes_a_restart(old: &Config, new: &Config) -> Vec<String> {
         ("control_core", a.control_core != b.control_core),
         ("idle", a.idle != b.idle),
         ("conns", a.conns != b.conns),
+        ("templates", a.templates != b.templates),
         ("neighbours", a.neighbours != b.neighbours),
         ("socket", a.socket != b.socket),
         ("secret", a.secret != b.secret),

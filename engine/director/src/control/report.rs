@@ -1,6 +1,8 @@
 //! Statistics and log lines of the control thread.
 
 use super::Control;
+use super::ids::ServiceKey;
+use super::snapshot::key_of;
 use super::status;
 use super::status::mac;
 use crate::io::Driver;
@@ -11,6 +13,7 @@ use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
 use pointsman_dataplane::snapshot::Snapshot;
@@ -20,7 +23,6 @@ use pointsman_dataplane::stats::ServiceStats;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Addr;
-use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::Consumed;
 use pointsman_dataplane::verdict::DropReason;
 use pointsman_dataplane::verdict::Made;
@@ -53,7 +55,7 @@ impl DestTotals {
 }
 
 /// A service, and what its counters of exhaustion stood at when the number became its own.
-pub(super) type ServiceBase = ((Proto, Addr, u16), [u64; 5]);
+pub(super) type ServiceBase = (ServiceKey, [u64; 5]);
 
 /// How busy a worker was between the last two samples.
 #[derive(Clone, Copy, Default, Debug)]
@@ -208,12 +210,19 @@ impl<D: Driver> Control<D> {
             &pointsman_config::Service,
         )| {
             let (exhausted, denied) = self.refused_status(service.id);
+            let key = key_of(service);
+            let (protocol, address) = match service.scope {
+                Scope::Mark(mark) if service.addr.is_v4() => ("mark".into(), mark.to_string()),
+                Scope::Mark(mark) => ("mark".into(), format!("{mark} ipv6")),
+                _ => (service.proto.to_string(), key.address()),
+            };
             status::ServiceStatus {
                 name: config.name.clone(),
-                protocol: service.proto.to_string(),
-                address: SocketAddr::new(service.addr.into(), service.port).to_string(),
+                protocol,
+                address,
                 scheduler: service.sched.name().into(),
                 forward: service.forward.name().into(),
+                persistent: service.persistence.map(|p| p.timeout),
                 exhausted,
                 denied,
                 dests: service.dests.iter().map(|c| self.dest_status(c.id)).collect(),
@@ -236,7 +245,7 @@ impl<D: Driver> Control<D> {
     /// Notes what the counters of services' numbers stand at that serve another one now.
     pub(super) fn note_services(&mut self, next: &Snapshot) {
         for service in &next.services {
-            let key = (service.proto, service.addr, service.port);
+            let key = key_of(service);
             let same = self.service_bases.get(&service.id).is_some_and(|(k, _)| *k == key);
             if !same {
                 let base = refused(&self.parts.shared, service.id);
@@ -290,6 +299,7 @@ impl<D: Driver> Control<D> {
             mac,
             active: dests.sum(id.0 as usize, |s| &s.active),
             inactive: dests.sum(id.0 as usize, |s| &s.inactive),
+            persistent: dests.sum(id.0 as usize, |s| &s.persistent),
             conns: now.conns.wrapping_sub(base.conns),
             in_packets: now.in_packets.wrapping_sub(base.in_packets),
             in_bytes: now.in_bytes.wrapping_sub(base.in_bytes),

@@ -12,15 +12,17 @@ use super::snapshot::nobody;
 use super::snapshot::remember_weights;
 use pointsman_config::LeaveWith;
 use pointsman_config::SnatProtocol;
+use pointsman_dataplane::matching::Matching;
+use pointsman_dataplane::matching::Protocols;
 use pointsman_dataplane::sched::Flags;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Snapshot;
-use pointsman_dataplane::snat::Protocols;
 use pointsman_dataplane::snat::Snat;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Prefix;
@@ -76,22 +78,26 @@ impl Builder {
         };
         let has = |protocol| snat.protocols.contains(&protocol);
         Ok(Snat {
-            sources: prefixes(&snat.sources),
-            destinations: prefixes(&snat.destinations),
-            ports: snat.ports.iter().map(|(first, last)| *first..=*last).collect(),
-            protocols: Protocols {
-                tcp: has(SnatProtocol::Tcp),
-                udp: has(SnatProtocol::Udp),
-                icmp: has(SnatProtocol::Icmp),
+            matching: Matching {
+                sources: prefixes(&snat.sources),
+                destinations: prefixes(&snat.destinations),
+                ports: snat.ports.iter().map(|(first, last)| *first..=*last).collect(),
+                protocols: Protocols {
+                    tcp: has(SnatProtocol::Tcp),
+                    udp: has(SnatProtocol::Udp),
+                    icmp: has(SnatProtocol::Icmp),
+                },
             },
             service: Service {
                 id,
                 proto: Proto::Tcp,
                 addr: Addr::UNSPECIFIED,
                 port: 0,
+                scope: Scope::Rule,
                 forward: Forward::FullNat,
                 pool,
                 proxy_in: Vec::new(),
+                persistence: None,
                 sched,
                 dests,
                 version,

@@ -10,6 +10,7 @@ use super::ids::DestKey;
 use super::ids::Ids;
 use super::ids::ServiceKey;
 use super::linger::Linger;
+use hashbrown::HashMap;
 use hashbrown::HashSet;
 use pointsman_config::Config;
 use pointsman_dataplane::neigh::Hop;
@@ -159,6 +160,8 @@ impl Builder {
         next.routing = config.director.route;
         next.pools = convert::pools(config);
         next.timeouts = convert::timeouts(&config.timeouts);
+        next.marks = convert::marks(config);
+        next.ipvs = convert::ipvs(config);
         // Before any next hop: what is ours from now on is none, what was ours may be one.
         next.locals = convert::locals(config, &next);
         let mut fresh = Vec::new();
@@ -193,15 +196,24 @@ impl Builder {
         self.linger.pools()
     }
 
+    /// Dests by service or rule, also those removed that have conns.
+    pub fn dests_by_service(&self) -> HashMap<ServiceId, Vec<DestId>> {
+        let mut all = HashMap::<_, Vec<_>>::new();
+        for id in 0..self.dests.len() as u32 {
+            let key = self.dests.key(id);
+            if let Some(service) = key.and_then(|key| self.services.number(&key.service)) {
+                all.entry(ServiceId(service)).or_default().push(DestId(id));
+            }
+        }
+        all
+    }
+
     /// A dest's service and the dest as people write them, while its number is in use.
     pub fn dest_name(&self, id: DestId) -> Option<(String, SocketAddr)> {
         let key = self.dests.key(id.0)?;
         let service = match key.service.rule() {
             Some(rule) => format!("snat {}", self.rules.get(rule)?),
-            None => {
-                let vip = SocketAddr::new(key.service.addr.into(), key.service.port);
-                format!("{} {vip}", key.service.proto)
-            }
+            None => key.service.to_string(),
         };
         Some((service, SocketAddr::new(key.addr.into(), key.port)))
     }
@@ -243,9 +255,11 @@ impl Builder {
             proto: key.proto,
             addr: key.addr,
             port: key.port,
+            scope: key.scope,
             forward,
             pool: service.pool,
             proxy_in: convert::proxy_in(service),
+            persistence: convert::persistence(service),
             sched,
             dests,
             version,
@@ -334,7 +348,7 @@ impl Builder {
         let removed = |addr: Addr| {
             let of_vip = |id: usize| {
                 next.dests[id].removed
-                    && self.dests.key(id as u32).is_some_and(|k| k.service.addr == addr)
+                    && self.dests.key(id as u32).is_some_and(|k| k.service.is_of(addr))
             };
             (0..next.dests.len()).any(of_vip)
         };
@@ -385,8 +399,9 @@ pub fn hops_changed(before: &Snapshot, after: &Snapshot) -> bool {
     before.routes != after.routes || a.iter().zip(&b).any(|(x, y)| x != y)
 }
 
-fn key_of(service: &Service) -> ServiceKey {
-    ServiceKey { proto: service.proto, addr: service.addr, port: service.port }
+pub(crate) fn key_of(service: &Service) -> ServiceKey {
+    let Service { proto, addr, port, scope, .. } = *service;
+    ServiceKey { proto, addr, port, scope }
 }
 
 /// A quiesced dest's weight of before (`__ip_vs_update_dest`).

@@ -163,14 +163,17 @@ pub struct RuleStatus {
 pub struct ServiceStatus {
     /// In the configuration.
     pub name: String,
-    /// `tcp` or `udp`.
+    /// `tcp` or `udp`; `mark`.
     pub protocol: String,
-    /// VIP and port.
+    /// VIP and port, `10.1.0.0-10.1.0.255:80`; the mark.
     pub address: String,
     /// As ipvsadm names it.
     pub scheduler: String,
     /// `nat`, `fullnat`, `dr`, `tunnel`.
     pub forward: String,
+    /// Seconds a client's conns go to one dest; none: it is not persistent.
+    #[serde(default)]
+    pub persistent: Option<u32>,
     /// Conns that could not be opened.
     #[serde(default)]
     pub exhausted: ExhaustedStatus,
@@ -248,6 +251,9 @@ pub struct DestStatus {
     pub active: u64,
     /// Other conns.
     pub inactive: u64,
+    /// Templates of persistent clients (PersistConn).
+    #[serde(default)]
+    pub persistent: u64,
     /// Conns opened.
     pub conns: u64,
     /// Packets from clients.

@@ -101,21 +101,16 @@ fn by_name<T: Copy>(
     })
 }
 
-/// A service's protocol and virtual end, or a rule's dests; by its VIP and port of either protocol.
+/// A service's or a rule's dests; by its VIP and port of either protocol.
 fn service(value: &str, names: &Names) -> Result<[Option<Term>; 2], String> {
     let exactly = |addr: Addr, port| Term::End(VIRTUAL, Some(Prefix::new(addr, 128)), Some(port));
-    let Names { services, rules } = names;
-    if let Some(((proto, addr, port), _)) = services.iter().find(|(_, name)| *name == value) {
-        return Ok([Some(Term::Proto(*proto)), Some(exactly(*addr, *port))]);
-    }
-    if let Some((_, dests)) = rules.iter().find(|(name, _)| name == value) {
+    if let Some((_, dests)) = names.all.iter().find(|(name, _)| name == value) {
         return Ok([Some(Term::Dests(Arc::clone(dests))), None]);
     }
     if let Ok(vip) = value.parse::<SocketAddr>() {
         return Ok([Some(exactly(vip.ip().into(), vip.port())), None]);
     }
-    let all = services.values().chain(rules.iter().map(|(name, _)| name));
-    let mut names: Vec<_> = all.map(|name| format!("{name:?}")).collect();
+    let mut names: Vec<_> = names.all.iter().map(|(name, _)| format!("{name:?}")).collect();
     names.sort_unstable();
     let rest = if names.len() > NAMED { ", ..." } else { "" };
     names.truncate(NAMED);
@@ -149,15 +144,14 @@ fn end(which: u8, text: &str) -> Result<Term, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hashbrown::HashMap;
     use pointsman_dataplane::service::DestId;
 
     fn parsed(text: &str) -> Result<Vec<Term>, String> {
         let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
-        let vip = "10.1.0.100".parse::<IpAddr>().unwrap().into();
-        let services = HashMap::from([((Proto::Udp, vip, 53), "dns".to_owned())]);
-        let rules = vec![("out".to_owned(), Arc::from([DestId(7)]))];
-        parse(&words, &Names { services, rules }).map(|terms| terms.to_vec())
+        let mut names = Names::default();
+        names.add("dns", Arc::from([DestId(3), DestId(4)]));
+        names.add("out", Arc::from([DestId(7)]));
+        parse(&words, &names).map(|terms| terms.to_vec())
     }
 
     fn prefix(text: &str, len: u8) -> Option<Prefix> {
@@ -178,6 +172,7 @@ mod tests {
             ("proto=UDP", Term::Proto(Proto::Udp)),
             ("proto=icmp", Term::Proto(Proto::Icmp)),
             ("service=out", Term::Dests(Arc::from([DestId(7)]))),
+            ("service=dns", Term::Dests(Arc::from([DestId(3), DestId(4)]))),
             ("state=time_wait", Term::State(State::TimeWait)),
             ("forward=dr", Term::Forward(Forward::Dr)),
         ];
@@ -185,7 +180,6 @@ mod tests {
             assert_eq!(parsed(text), Ok(vec![term]), "{text}");
         }
         let virtual_ = Term::End(VIRTUAL, prefix("10.1.0.100", 32), Some(53));
-        assert_eq!(parsed("service=dns"), Ok(vec![Term::Proto(Proto::Udp), virtual_.clone()]));
         assert_eq!(parsed("service=10.1.0.100:53"), Ok(vec![virtual_]));
         assert_eq!(parsed("10.1.0.1 proto=tcp").unwrap().len(), 2);
     }

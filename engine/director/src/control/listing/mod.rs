@@ -7,14 +7,11 @@ use super::Control;
 use crate::io::Driver;
 use crate::worker::desk::Desk;
 use hashbrown::HashMap;
-use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::conn::list::Filter;
 use pointsman_dataplane::conn::list::Row;
 use pointsman_dataplane::conn::list::Sheet;
 use pointsman_dataplane::service::DestId;
-use pointsman_dataplane::service::Service;
 use pointsman_dataplane::tuple::Addr;
-use pointsman_dataplane::tuple::Proto;
 use serde::Deserialize;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -26,7 +23,7 @@ pub const LIMIT: u64 = 100;
 /// A conn. Field names are stable; further ones may come.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ConnStatus {
-    /// `tcp`, `udp`, `icmp` or `icmpv6`.
+    /// `tcp`, `udp`, `icmp` or `icmpv6`; `ip`: the template of a mark.
     pub protocol: String,
     /// caddr and cport.
     pub client: String,
@@ -37,7 +34,8 @@ pub struct ConnStatus {
     pub local: String,
     /// daddr and dport.
     pub dest: String,
-    /// As the kernel names it.
+    /// As the kernel names it; of a template, which stands for a client's conns and has no client's
+    /// port, NONE or ASSURED.
     pub state: String,
     /// Until it ends unless a packet comes.
     pub expires_seconds: f64,
@@ -74,19 +72,22 @@ pub struct Listing {
     names: Names,
 }
 
-/// What conns belong to, by name.
+/// What conns belong to, services and rules, by name.
 #[derive(Default)]
 struct Names {
-    services: HashMap<(Proto, Addr, u16), String>,
-    /// Rules, each with its dests.
-    rules: Vec<(String, Arc<[DestId]>)>,
+    /// Each with its dests; those removed that have conns, too.
+    all: Vec<(String, Arc<[DestId]>)>,
+    by_dest: HashMap<DestId, usize>,
 }
 
 impl Names {
+    fn add(&mut self, name: &str, dests: Arc<[DestId]>) {
+        self.by_dest.extend(dests.iter().map(|dest| (*dest, self.all.len())));
+        self.all.push((name.to_owned(), dests));
+    }
+
     fn of(&self, row: &Row) -> Option<&String> {
-        let Ends { proto, vaddr, vport, .. } = row.ends;
-        let rule = || self.rules.iter().find(|(_, dests)| dests.contains(&row.dest));
-        self.services.get(&(proto, vaddr, vport)).or_else(|| rule().map(|(name, _)| name))
+        self.by_dest.get(&row.dest).map(|i| &self.all[*i].0)
     }
 }
 
@@ -98,13 +99,12 @@ impl<D: Driver> Control<D> {
     pub(super) fn listing(&self, words: &[String], limit: u64) -> Result<Listing, String> {
         let services = self.current.services.iter().zip(&self.parts.config.services);
         let rules = self.current.snats.iter().zip(&self.parts.config.snats);
-        let dests = |s: &Service| s.dests.iter().map(|c| c.id).collect();
-        let names = Names {
-            services: services
-                .map(|(s, config)| ((s.proto, s.addr, s.port), config.name.clone()))
-                .collect(),
-            rules: rules.map(|(r, config)| (config.name.clone(), dests(&r.service))).collect(),
-        };
+        let services = services.map(|(s, config)| (s, &config.name));
+        let all = services.chain(rules.map(|(rule, config)| (&rule.service, &config.name)));
+        let (mut by_service, mut names) = (self.builder.dests_by_service(), Names::default());
+        for (service, name) in all {
+            names.add(name, by_service.remove(&service.id).unwrap_or_default().into());
+        }
         let filter = filter::parse(words, &names)?;
         let limit = if limit == 0 { u64::MAX } else { limit };
         Ok(Listing { desks: Arc::clone(&self.parts.links.desks), filter, limit, names })
@@ -138,15 +138,20 @@ impl Listing {
 
     fn conn(&self, worker: usize, row: &Row) -> ConnStatus {
         let e = &row.ends;
+        let of_mark = row.template.is_some_and(|template| template.of_mark);
+        let state = match row.template {
+            Some(template) if template.assured => "ASSURED",
+            _ => row.state.name(),
+        };
         let end = |addr: Addr, port| SocketAddr::new(addr.into(), port).to_string();
         ConnStatus {
-            protocol: e.proto.to_string(),
+            protocol: if of_mark { "ip".into() } else { e.proto.to_string() },
             client: end(e.caddr, e.cport),
             virtual_: end(e.vaddr, e.vport),
             local: end(e.laddr, e.lport),
             dest: end(e.daddr, e.dport),
-            state: row.state.name().into(),
-            expires_seconds: f64::from(row.left) / 1000.0,
+            state: state.into(),
+            expires_seconds: row.left as f64 / 1000.0,
             forward: row.forward.name().into(),
             lent: row.lent,
             worker,

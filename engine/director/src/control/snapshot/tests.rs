@@ -2,6 +2,7 @@ use super::*;
 use pointsman_dataplane::acl::Access;
 use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::tuple::Tuple;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -278,7 +279,8 @@ fn vips_of_removed_services_are_answered_while_conns_live() {
     world.load(PORTS);
     world.load(PORTS);
     assert!(world.current.locals[&vip].vip);
-    assert!(world.current.service(Proto::Tcp, vip, 80).is_none());
+    let asked = Tuple { proto: Proto::Tcp, src: vip, sport: 1024, dst: vip, dport: 80 };
+    assert!(world.current.service(&asked).is_none());
     world.busy.clear();
     world.load(PORTS);
     assert!(!world.current.locals.contains_key(&vip));
@@ -535,8 +537,8 @@ fn a_rule_by_route_has_one_dest_that_needs_no_next_hop() {
     let text = config(&[snat("out", "address = '10.1.0.254'\nports = [53, '80-81']")]);
     assert_eq!(world.load(&text), [DestId(0)]);
     let rule = &world.current.snats[0];
-    assert_eq!(rule.ports, [53..=53, 80..=81]);
-    assert!(rule.service.is_rule() && rule.protocols.tcp && !rule.protocols.icmp);
+    assert_eq!(rule.matching.ports, [53..=53, 80..=81]);
+    assert!(rule.service.is_rule() && rule.matching.protocols.tcp && !rule.matching.protocols.icmp);
     let dest = world.current.dest(DestId(0));
     assert_eq!((dest.traits.target, dest.mtu), (Target::ByRoute, 0));
     assert!(!dest.is_nobody());
