@@ -27,6 +27,7 @@ use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -340,7 +341,7 @@ fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
             forward,
             pool: Some(0),
             proxy_in: Vec::new(),
-            persistence: None,
+            terms: Terms::default(),
             sched: Sched::Rr,
             dests: candidates,
             version: 1,

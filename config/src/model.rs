@@ -143,10 +143,55 @@ impl Default for Timeouts {
 }
 
 /// What the kernel's IPVS has as sysctls below net.ipv4.vs, with their names and defaults.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ipvs {
     /// Whether clients of a persistent service leave a quiesced dest with their next conn.
     pub expire_quiescent_template: bool,
+    /// Whether conns end whose dest was removed, where `on_dead = "drop"` would drop their packets,
+    /// and a SYN on the tuple of a conn to a quiesced dest begins another one.
+    pub expire_nodest_conn: bool,
+    /// Whether any segment but a reset opens a conn, full-NAT excepted.
+    pub sloppy_tcp: bool,
+    /// Which conns a SYN on their tuple begins anew, 0 to 3.
+    pub conn_reuse_mode: u8,
+    /// Whether ICMP errors of which no conn is known open one, full-NAT and persistent services
+    /// excepted.
+    pub schedule_icmp: bool,
+    /// Whether some new conns are dropped.
+    pub drop_packet: Defend,
+    /// Whether half-open and idle conns are ended early.
+    pub drop_entry: Defend,
+    /// Whether TCP conns count as established only after a further packet each way.
+    pub secure_tcp: Defend,
+    /// Under [`Defend::Always`] one of so many new conns is dropped.
+    pub am_droprate: u16,
+}
+
+impl Default for Ipvs {
+    fn default() -> Self {
+        Self {
+            expire_quiescent_template: false,
+            expire_nodest_conn: false,
+            sloppy_tcp: false,
+            conn_reuse_mode: 1,
+            schedule_icmp: false,
+            drop_packet: Defend::Off,
+            drop_entry: Defend::Off,
+            secure_tcp: Defend::Off,
+            am_droprate: 10,
+        }
+    }
+}
+
+/// When a defence against floods is on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Defend {
+    /// 0: never.
+    Off,
+    /// 1 and 2, which the kernel exchanges by itself: while a worker's conn table is nearly full.
+    Short,
+    /// 3: always.
+    Always,
 }
 
 /// A DPDK port.
@@ -287,6 +332,12 @@ pub struct Service {
     pub mss: Option<u16>,
     /// Seconds a UDP conn lives without a packet; none: by method.
     pub udp_timeout: Option<u32>,
+    /// Seconds a TCP conn lives in ESTABLISHED without a packet; none: as [`Timeouts`] has it.
+    pub tcp_timeout: Option<u32>,
+    /// The same in FIN_WAIT.
+    pub tcp_fin_timeout: Option<u32>,
+    /// Whether a UDP conn ends with the datagram that opens it.
+    pub one_packet: bool,
     /// Datagrams from the dest after which a UDP conn ends; 0: no such number.
     pub replies: u16,
     /// Whether full-NAT shifts sequence numbers and timestamps.
@@ -307,6 +358,8 @@ pub struct Service {
     pub access: Option<Arc<AccessList>>,
     /// What clients get that may not.
     pub denied: Denied,
+    /// What TCP clients get where no dest is left.
+    pub no_dest: NoDest,
     /// How dests learn of their clients; not off only for full-NAT.
     pub client_address: ClientAddress,
     /// Clients that tell the dest by themselves; host bits are zero.
@@ -340,6 +393,10 @@ pub struct Dest {
     pub address: SocketAddr,
     /// Share of new conns; 0 is quiesced.
     pub weight: u16,
+    /// Conns with which it gets no new ones; 0: no limit.
+    pub upper: u32,
+    /// Conns below which it gets some again; 0: three quarters of `upper`.
+    pub lower: u32,
 }
 
 /// A rule for conns that servers open through the director.
@@ -443,6 +500,16 @@ words! {
         Require "require" "always" "on" "yes" "true",
         /// Not even if there are some.
         Never "never" "off" "no" "false" "none",
+    }
+}
+
+words! {
+    /// What TCP clients get where no dest is left; UDP clients get ICMP.
+    NoDest "answer" {
+        /// ICMP port unreachable, as under IPVS.
+        Unreachable "unreachable" "icmp" "reject",
+        /// A reset.
+        Reset "reset" "rst" "tcp-reset",
     }
 }
 

@@ -83,8 +83,20 @@ pub(crate) const TIMEOUTS: Schema = Schema {
     ],
 };
 
-pub(crate) const IPVS: Schema =
-    Schema { header: "[ipvs]", keys: &[("expire_quiescent_template", "false")] };
+pub(crate) const IPVS: Schema = Schema {
+    header: "[ipvs]",
+    keys: &[
+        ("expire_quiescent_template", "false"),
+        ("expire_nodest_conn", "false"),
+        ("sloppy_tcp", "false"),
+        ("conn_reuse_mode", "1"),
+        ("schedule_icmp", "false"),
+        ("drop_packet", "0"),
+        ("drop_entry", "0"),
+        ("secure_tcp", "0"),
+        ("am_droprate", "10"),
+    ],
+};
 
 pub(crate) const PORT: Schema = Schema {
     header: "[[port]]",
@@ -148,7 +160,10 @@ pub(crate) const SERVICE: Schema = Schema {
         ("pool", "\"lan\""),
         ("retries", "1"),
         ("mss", "1360"),
+        ("tcp_timeout", "900"),
+        ("tcp_fin_timeout", "120"),
         ("udp_timeout", "30"),
+        ("one_packet", "true"),
         ("replies", "1"),
         ("rewrite", "true"),
         ("last_hop", "true"),
@@ -162,14 +177,17 @@ pub(crate) const SERVICE: Schema = Schema {
         ("allow_file", "\"allow.txt\""),
         ("deny_file", "\"deny.txt\""),
         ("denied", "\"drop\""),
+        ("no_dest", "\"reset\""),
         ("client_address", "\"proxy-v2\""),
         ("proxy_in", "[\"10.1.0.0/24\"]"),
         ("dest", "[[service.dest]]"),
     ],
 };
 
-pub(crate) const DEST: Schema =
-    Schema { header: "[[service.dest]]", keys: &[("address", "\"10.2.0.2:80\""), ("weight", "1")] };
+pub(crate) const DEST: Schema = Schema {
+    header: "[[service.dest]]",
+    keys: &[("address", "\"10.2.0.2:80\""), ("weight", "1"), ("upper", "1000"), ("lower", "750")],
+};
 
 pub(crate) const SNAT: Schema = Schema {
     header: "[[snat]]",

@@ -30,6 +30,7 @@ use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
+use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -271,7 +272,7 @@ fn add_service(
         forward,
         pool: (forward == Forward::FullNat).then_some(0),
         proxy_in: Vec::new(),
-        persistence: None,
+        terms: Terms::default(),
         sched: Sched::Rr,
         dests: candidates,
         version: 1,
@@ -307,6 +308,13 @@ pub fn add_like(s: &mut Snapshot, at: usize, change: impl FnOnce(&mut Service)) 
     change(&mut service);
     s.services.push(service);
     s.services.len() - 1
+}
+
+/// Gives the service at `at` dests in place of its own: the same ones by other numbers.
+pub fn renew_dests(s: &mut Snapshot, at: usize) {
+    let new = add_like(s, at, |_| {});
+    s.services[at].dests = s.services.remove(new).dests;
+    s.services[at].version += 1;
 }
 
 /// Crosses the families: full-NAT's v4 services get the v6 services' dests, and the reverse. To be

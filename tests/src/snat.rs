@@ -27,6 +27,7 @@ use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
+use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -104,7 +105,7 @@ pub fn add(s: &mut Snapshot, sched: Sched, dests: Vec<Dest>) -> usize {
         forward: Forward::FullNat,
         pool: Some(s.pools.len() - 1),
         proxy_in: Vec::new(),
-        persistence: None,
+        terms: Terms::default(),
         sched,
         dests: (0..dests.len() as u32).map(candidates).collect(),
         version: 1,

@@ -241,7 +241,7 @@ fn the_pool_is_whole_after_all_conns_have_ended() {
         let now = rig.now;
         let (pipeline, outbox, pool) = rig.parts(0);
         for n in 0..ports {
-            let client = net::client(V4, (n >> 15) as u8, 1 + (n & 0x7fff) as u16);
+            let client = net::client(V4, (n >> 15) as u8, 1024 + (n & 0x7fff) as u16);
             let mut burst =
                 std::iter::once(pool.frame(&Packet::udp(client, vip).bytes()).unwrap()).collect();
             pipeline.process(WAN, &mut burst, now, pool, outbox);

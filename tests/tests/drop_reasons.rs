@@ -21,6 +21,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::Persistence;
+use pointsman_dataplane::snapshot::Defend;
 use pointsman_dataplane::snapshot::Routes;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Family::V6;
@@ -91,6 +92,7 @@ cases!(DROPS, DropReason, dropped, [
     LateSegment late_segment
     ReplyClash reply_clash
     TableFull table_full
+    Defended defended
     TemplatesFull templates_full
     TtlExceeded ttl_exceeded
     TooBig too_big
@@ -603,11 +605,22 @@ mod case {
         rig
     }
 
+    pub(super) fn defended() -> Rig {
+        let mut rig = Rig::with(|s| s.ipvs.drop_packet = Defend::Always);
+        rig.pass(Duration::from_secs(1));
+        for n in 0..10 {
+            let dst = net::service_addr(V4, Forward::Nat);
+            rig.feed(WAN, &Packet::tcp(net::client(V4, n, 5), dst, flag::SYN).bytes());
+        }
+        assert_eq!(rig.drops(), [(DropReason::Defended, 1)]);
+        rig
+    }
+
     pub(super) fn templates_full() -> Rig {
         let mut rig = Rig::build(Options { templates: 4, ..Options::default() }, |s, _| {
             let service = net::service_index(V4, Proto::Tcp, Forward::Nat);
             let persistence = Persistence { timeout: 10, prefix: 32 };
-            s.services[service].persistence = Some(persistence);
+            s.services[service].terms.persistence = Some(persistence);
         });
         for n in 0..5 {
             let dst = net::service_addr(V4, Forward::Nat);

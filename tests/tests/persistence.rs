@@ -34,7 +34,7 @@ fn secs(s: u64) -> Duration {
 /// A client's network is a /24 or a /64, all of `net::client`.
 fn persist(service: &mut Service) {
     let prefix = net::of(service.addr.family(), 24, 64);
-    service.persistence = Some(Persistence { timeout: TIMEOUT, prefix });
+    service.terms.persistence = Some(Persistence { timeout: TIMEOUT, prefix });
 }
 
 /// A rig whose service of this kind is persistent.
@@ -121,7 +121,7 @@ fn clients_of_other_networks_are_scheduled_for_themselves() {
     let kind = (Family::V4, Proto::Tcp, Forward::Nat);
     let mut rig = rig(2, kind, |s| {
         let service = &mut s.services[net::service_index(kind.0, kind.1, kind.2)];
-        service.persistence = Some(Persistence { timeout: TIMEOUT, prefix: 32 });
+        service.terms.persistence = Some(Persistence { timeout: TIMEOUT, prefix: 32 });
     });
     let dests: Vec<_> =
         (0..30).map(|n| open(&mut rig, usize::from(n) % 2, kind, (n, 1000)).unwrap()).collect();
@@ -462,7 +462,7 @@ fn a_template_to_a_dest_that_a_worker_does_not_know_yet_opens_nothing() {
             let at = net::service_index(family, Proto::Tcp, forward);
             let mut rig = rig(2, kind, |s| {
                 let prefix = net::of(family, 32, 128);
-                s.services[at].persistence = Some(Persistence { timeout: TIMEOUT, prefix });
+                s.services[at].terms.persistence = Some(Persistence { timeout: TIMEOUT, prefix });
             });
             rig.reload_one(1, |s| net::renew_dests(s, at));
             let opened = (0..40).filter(|n| open(&mut rig, 0, kind, (*n, 1000)).is_some()).count();
@@ -488,7 +488,7 @@ fn a_conn_on_an_ended_ones_tuple_goes_by_the_template_wherever_it_lives() {
         let at = net::service_index(family, Proto::Tcp, Forward::FullNat);
         let mut rig = rig(3, kind, |s| {
             let prefix = net::of(family, 32, 128);
-            s.services[at].persistence = Some(Persistence { timeout: TIMEOUT, prefix });
+            s.services[at].terms.persistence = Some(Persistence { timeout: TIMEOUT, prefix });
         });
         for worker in [0, 2] {
             rig.reload_one(worker, |s| s.pools[0] = LocalPool::default());

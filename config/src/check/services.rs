@@ -13,6 +13,7 @@ use super::virtuals::Taken;
 use crate::address::is_link_local;
 use crate::model::Dest;
 use crate::model::Forward;
+use crate::model::NoDest;
 use crate::model::OnDead;
 use crate::model::OnIdle;
 use crate::model::Oversize;
@@ -124,15 +125,26 @@ pub(super) fn check(
     for service in &raw.services {
         let Some(address) = service.address else { continue };
         let name = check_name(report, service, address, &mut names);
-        if let Some(first) = taken.claim(service, address) {
-            let help = format!("line {} has it already; put all dests there", report.line(first));
+        if let Some((first, overlaps)) = taken.claim(service, address) {
             let virtual_ = service.scope.of(service.protocol, address.value);
-            report.error(address.span, format!("duplicate service {virtual_}"), help);
+            let line = report.line(first);
+            let (message, help) = match overlaps {
+                false => (
+                    format!("duplicate service {virtual_}"),
+                    format!("line {line} has it already; put all dests there"),
+                ),
+                true => (
+                    format!("{virtual_} overlaps another range"),
+                    format!("line {line} has some of its addresses; an address is in one range"),
+                ),
+            };
+            report.error(address.span, message, help);
         }
         let Some(forward) = service.forward else { continue };
         let pool = check_pool(report, service, address.value, forward, &around);
         endings::check(report, service);
         check_oversize(report, service, forward.value);
+        check_protocol(report, service, forward.value);
         check_own_vip(report, service.scope, address, forward.value, ways);
         let persistence = virtuals::check(report, raw, service, address, ways, pools);
         let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
@@ -168,6 +180,10 @@ pub(super) fn check(
             retries: service.retries.map_or(by_default, |at| at.value),
             mss: service.mss,
             udp_timeout: service.udp_timeout,
+            tcp_timeout: service.tcp_timeout.map(|at| at.value),
+            tcp_fin_timeout: service.tcp_fin_timeout.map(|at| at.value),
+            one_packet: service.one_packet.is_some_and(|at| at.value),
+            no_dest: service.no_dest.map_or(NoDest::Unreachable, |at| at.value),
             replies: service.replies,
             rewrite: service.rewrite,
             last_hop: service.last_hop,
@@ -258,6 +274,26 @@ fn check_name(
         }
     }
     name
+}
+
+/// What one protocol has, or one method has not.
+fn check_protocol(report: &mut Report<'_>, service: &RawService, forward: Forward) {
+    let marked = matches!(service.scope, Scope::Mark(_));
+    let timeouts =
+        [("tcp_timeout", service.tcp_timeout), ("tcp_fin_timeout", service.tcp_fin_timeout)];
+    let of_tcp = timeouts.iter().filter_map(|(key, given)| Some((*key, given.as_ref()?.span)));
+    let no_dest = service.no_dest.as_ref().filter(|at| at.value == NoDest::Reset);
+    let of_tcp = of_tcp.chain(no_dest.map(|at| ("no_dest = \"reset\"", at.span)));
+    for (key, span) in of_tcp.filter(|_| service.protocol == Protocol::Udp && !marked) {
+        report.error(span, format!("{key} of a udp service"), "it is for TCP: leave it out");
+    }
+    let Some(At { span, .. }) = service.one_packet.filter(|at| at.value) else { return };
+    if service.protocol == Protocol::Tcp && !marked {
+        report.error(span, "one_packet of a tcp service", "it is for UDP: leave it out");
+    } else if forward == Forward::FullNat {
+        let help = "no answer would find its client: take \"dr\" or \"tunnel\", or replies = 1";
+        report.error(span, "one_packet by \"fullnat\"", help);
+    }
 }
 
 /// Full-NAT needs a pool with an address of the family of each dest.
@@ -351,7 +387,7 @@ fn check_dests(
 ) -> Vec<Dest> {
     let mut seen: HashMap<SocketAddr, Span> = HashMap::new();
     let mut dests = Vec::new();
-    for RawDest { address: given, weight } in &service.dests {
+    for RawDest { address: given, weight, upper, lower } in &service.dests {
         let Some(At { value: (ip, port), span }) = *given else { continue };
         let dest = SocketAddr::new(ip, port.unwrap_or(address.port()));
         if let Some(first) = seen.insert(dest, span) {
@@ -359,7 +395,18 @@ fn check_dests(
             report.error(span, format!("duplicate dest {dest}"), help);
             continue;
         }
-        dests.push(Dest { address: dest, weight: *weight });
+        if let Some(lower) = lower.filter(|lower| lower.value > *upper) {
+            let (message, help) = match upper {
+                0 => ("lower without upper".into(), "add upper, or leave it out".into()),
+                _ => (
+                    format!("lower {} is above upper", lower.value),
+                    format!("expected at most {upper}"),
+                ),
+            };
+            report.error(lower.span, message, help);
+        }
+        let lower = lower.map_or(0, |at| at.value);
+        dests.push(Dest { address: dest, weight: *weight, upper: *upper, lower });
         if forward != Forward::FullNat && !same_family(ip, address.ip()) {
             let message =
                 format!("dest {ip} is {}, its VIP is {}", family(ip), family(address.ip()));

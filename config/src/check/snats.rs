@@ -226,7 +226,9 @@ fn check_dests(report: &mut Report<'_>, rule: &RawSnat, around: &Surroundings<'_
             let help = format!("expected an address in a port's prefix: {}", ways.prefixes(router));
             report.error(span, format!("router {router} is on no port's link"), help);
         }
-        dests.push(Dest { address: SocketAddr::new(router, 0), weight: dest.weight });
+        let (upper, lower) = (0, 0);
+        let address = SocketAddr::new(router, 0);
+        dests.push(Dest { address, weight: dest.weight, upper, lower });
     }
     if rule.whole && !dests.is_empty() && dests.iter().all(|dest| dest.weight == 0) {
         report.warning(rule.span, "every router has weight 0", "it passes no new conns");

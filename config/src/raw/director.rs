@@ -2,6 +2,7 @@
 
 use super::access;
 use super::or;
+use crate::model::Defend;
 use crate::model::Director;
 use crate::model::Hugepages;
 use crate::model::Idle;
@@ -129,8 +130,33 @@ pub(super) fn read_timeouts(report: &mut Report<'_>, table: &Table<'_, '_>) -> T
 /// `[ipvs]`, the kernel's where nothing is given.
 pub(super) fn read_ipvs(report: &mut Report<'_>, table: &Table<'_, '_>) -> Ipvs {
     let kernel = Ipvs::default();
-    let template = table.boolean(report, "expire_quiescent_template");
-    Ipvs { expire_quiescent_template: or(template, kernel.expire_quiescent_template) }
+    let conn_reuse_mode = table.number(report, "conn_reuse_mode", 0..=3, "");
+    let am_droprate = table.number(report, "am_droprate", 1..=65_535, "");
+    let [drop_packet, drop_entry, secure_tcp] = ["drop_packet", "drop_entry", "secure_tcp"]
+        .map(|key| read_defence(table.number(report, key, 0..=3, "")));
+    let mut flag = |key, default| or(table.boolean(report, key), default);
+    Ipvs {
+        expire_quiescent_template: flag(
+            "expire_quiescent_template",
+            kernel.expire_quiescent_template,
+        ),
+        expire_nodest_conn: flag("expire_nodest_conn", kernel.expire_nodest_conn),
+        sloppy_tcp: flag("sloppy_tcp", kernel.sloppy_tcp),
+        conn_reuse_mode: or(conn_reuse_mode, kernel.conn_reuse_mode),
+        schedule_icmp: flag("schedule_icmp", kernel.schedule_icmp),
+        drop_packet,
+        drop_entry,
+        secure_tcp,
+        am_droprate: or(am_droprate, kernel.am_droprate),
+    }
+}
+
+fn read_defence(given: Option<At<u8>>) -> Defend {
+    match given.map_or(0, |at| at.value) {
+        0 => Defend::Off,
+        3 => Defend::Always,
+        _ => Defend::Short,
+    }
 }
 
 fn read_cores(report: &mut Report<'_>, table: &Table<'_, '_>) -> Option<At<Vec<At<usize>>>> {

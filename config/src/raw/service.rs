@@ -14,6 +14,7 @@ use crate::model::Exhausted;
 use crate::model::Family;
 use crate::model::Forward;
 use crate::model::IcmpSource;
+use crate::model::NoDest;
 use crate::model::OnDead;
 use crate::model::OnIdle;
 use crate::model::Oversize;
@@ -74,6 +75,10 @@ pub(crate) struct RawService {
     pub(crate) retries: Option<At<u8>>,
     pub(crate) mss: Option<u16>,
     pub(crate) udp_timeout: Option<u32>,
+    pub(crate) tcp_timeout: Option<At<u32>>,
+    pub(crate) tcp_fin_timeout: Option<At<u32>>,
+    pub(crate) one_packet: Option<At<bool>>,
+    pub(crate) no_dest: Option<At<NoDest>>,
     pub(crate) replies: u16,
     pub(crate) rewrite: bool,
     pub(crate) last_hop: bool,
@@ -98,6 +103,8 @@ pub(crate) struct RawService {
 pub(crate) struct RawDest {
     pub(crate) address: Option<At<(IpAddr, Option<u16>)>>,
     pub(crate) weight: u16,
+    pub(crate) upper: u32,
+    pub(crate) lower: Option<At<u32>>,
 }
 
 /// Seconds of a persistent service that says no more (`IP_VS_TEMPLATE_TIMEOUT` of ipvsadm).
@@ -177,6 +184,10 @@ impl RawService {
             retries: table.number(report, "retries", 0..=8, ""),
             mss: table.number(report, "mss", 88..=8960, "bytes").map(|at| at.value),
             udp_timeout: table.number(report, "udp_timeout", 1..=1_987_200, "s").map(|at| at.value),
+            tcp_timeout: table.number(report, "tcp_timeout", 1..=1_987_200, "s"),
+            tcp_fin_timeout: table.number(report, "tcp_fin_timeout", 1..=1_987_200, "s"),
+            one_packet: table.boolean(report, "one_packet"),
+            no_dest: table.word(report, "no_dest"),
             replies: or(table.number(report, "replies", 0..=65_535, ""), 0),
             rewrite: or(table.boolean(report, "rewrite"), true),
             last_hop: or(table.boolean(report, "last_hop"), false),
@@ -233,6 +244,8 @@ impl RawDest {
         Self {
             address: table.parsed(report, "address", address::parse_dest),
             weight: or(table.number(report, "weight", 0..=u64::from(u16::MAX), ""), 1),
+            upper: or(table.number(report, "upper", 0..=u64::from(u32::MAX), "conns"), 0),
+            lower: table.number(report, "lower", 0..=u64::from(u32::MAX), "conns"),
         }
     }
 }

@@ -158,6 +158,29 @@ pub struct Traits {
     pub target: Target,
     /// Whether and how dests are told who their clients are; full-NAT only.
     pub client_address: ClientAddress,
+    /// Milliseconds that TCP conns live in ESTABLISHED and in FIN_WAIT without a packet; 0: as
+    /// `Snapshot::timeouts` has it.
+    pub tcp_timeouts: (u32, u32),
+    /// How many conns the dest may have.
+    pub limits: Limits,
+}
+
+/// How many conns, active and inactive, a dest may have (ipvsadm's thresholds).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// With so many it gets no new ones; 0: no limit.
+    pub upper: u32,
+    /// Until it has fewer than these; 0: than three quarters of `upper`.
+    pub lower: u32,
+}
+
+impl Limits {
+    /// Whether a dest that has `conns`, and is full or not, is full from now on.
+    pub fn judge(self, conns: u64, full: bool) -> bool {
+        let (upper, lower) = (u64::from(self.upper), u64::from(self.lower));
+        let below = if lower == 0 { conns * 4 < upper * 3 } else { conns < lower };
+        upper > 0 && (conns >= upper || full && !below)
+    }
 }
 
 impl Default for Traits {
@@ -178,6 +201,8 @@ impl Default for Traits {
             denied: Closed::Drop,
             target: Target::Dest,
             client_address: ClientAddress::Off,
+            tcp_timeouts: (0, 0),
+            limits: Limits::default(),
         }
     }
 }
@@ -263,6 +288,17 @@ pub struct Persistence {
     pub prefix: u8,
 }
 
+/// What a service says of conns before they are opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Terms {
+    /// Whether and how long a client's conns go to one dest.
+    pub persistence: Option<Persistence>,
+    /// UDP: a conn ends with the datagram that opens it (ipvsadm's ops).
+    pub one_packet: bool,
+    /// TCP clients get a reset, not ICMP, where no dest is left.
+    pub resets: bool,
+}
+
 /// A service.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Service {
@@ -284,8 +320,8 @@ pub struct Service {
     /// Clients that tell the dest by themselves (upstream proxies): `client_address` is off for
     /// them.
     pub proxy_in: Vec<Prefix>,
-    /// Whether and how long a client's conns go to one dest.
-    pub persistence: Option<Persistence>,
+    /// What it says of conns before they are opened.
+    pub terms: Terms,
     /// Scheduler, with the tables it builds from the dests.
     pub sched: Sched,
     /// Dests in the kernel's order: the newest first (`ip_vs_add_dest` adds at the list's head).

@@ -2,6 +2,7 @@
 //! taken by each worker in one step.
 
 use crate::acl::Access;
+use crate::conn::State;
 use crate::conn::Timeouts;
 use crate::matching::Mark;
 use crate::neigh::Mac;
@@ -139,10 +140,65 @@ impl LocalPool {
 }
 
 /// What the kernel's IPVS has as sysctls below net.ipv4.vs, by their names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipvs {
     /// Whether clients of a persistent service leave a quiesced dest with their next conn.
     pub expire_quiescent_template: bool,
+    /// Whether conns end whose dest was removed, where `OnDead::Drop` would drop their packets, and
+    /// a SYN on the tuple of a conn to a quiesced dest begins another one.
+    pub expire_nodest_conn: bool,
+    /// Whether any segment but a reset opens a conn, full-NAT excepted.
+    pub sloppy_tcp: bool,
+    /// Which conns a SYN on their tuple begins anew: 0 none, 1 those in TIME_WAIT and CLOSE, 2 and
+    /// 3 besides those in FIN_WAIT whose answers do not pass the director.
+    pub conn_reuse_mode: u8,
+    /// Whether ICMP errors of which no conn is known open one, full-NAT and persistent services
+    /// excepted.
+    pub schedule_icmp: bool,
+    /// Whether some new conns are dropped.
+    pub drop_packet: Defend,
+    /// Whether half-open and idle conns are ended early.
+    pub drop_entry: Defend,
+    /// Whether TCP conns count as established only after a further packet each way.
+    pub secure_tcp: Defend,
+    /// Under `Defend::Always` one of so many new conns is dropped.
+    pub am_droprate: u16,
+}
+
+impl Ipvs {
+    /// Whether any defence is on, or may come on.
+    #[inline]
+    pub fn defends(&self) -> bool {
+        [self.drop_packet, self.drop_entry, self.secure_tcp] != [Defend::Off; 3]
+    }
+}
+
+/// When a defence against floods is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Defend {
+    /// Never.
+    #[default]
+    Off,
+    /// While a worker's conn table is nearly full.
+    Short,
+    /// Always.
+    Always,
+}
+
+impl Default for Ipvs {
+    fn default() -> Self {
+        Self {
+            expire_quiescent_template: false,
+            expire_nodest_conn: false,
+            sloppy_tcp: false,
+            conn_reuse_mode: 1,
+            schedule_icmp: false,
+            drop_packet: Defend::Off,
+            drop_entry: Defend::Off,
+            secure_tcp: Defend::Off,
+            am_droprate: 10,
+        }
+    }
 }
 
 /// All of it.
@@ -193,6 +249,7 @@ pub struct Lookup {
     has_rules: bool,
     has_removed: bool,
     strict: Vec<DestId>,
+    longest: u32,
 }
 
 impl Lookup {
@@ -200,6 +257,12 @@ impl Lookup {
     #[inline]
     pub fn has_removed(&self) -> bool {
         self.has_removed
+    }
+
+    /// The longest that a conn lives without a packet, in milliseconds.
+    #[inline]
+    pub fn longest(&self) -> u32 {
+        self.longest
     }
 
     /// The dests whose conns do not simply go on when it is removed or dead (`Traits::on_dead`).
@@ -220,6 +283,9 @@ impl Snapshot {
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
         let of_rule = |d: &Dest| d.traits.target != Target::Dest;
         self.lookup.has_rules = self.dests.iter().any(of_rule);
+        let own = self.dests.iter().map(|d| d.traits.tcp_timeouts.0.max(d.traits.udp_timeout));
+        let established = self.timeouts.of(State::Established);
+        self.lookup.longest = own.fold(established, u32::max);
         self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {

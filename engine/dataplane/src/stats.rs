@@ -9,9 +9,11 @@ pub use services::ServiceBlocks;
 pub use services::ServiceStats;
 
 use crate::conn::Direction;
+use crate::service::Limits;
 use crate::verdict::Consumed;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 use zerocopy::FromZeros;
@@ -81,6 +83,8 @@ pub struct WorkerStats {
     pub leases: Counter,
     /// Ports lent again by conns that had ended.
     pub lent: Counter,
+    /// Conns and templates ended early (`drop_entry`).
+    pub defended: Counter,
     /// Packets routed that are of no conn.
     pub routed: Counter,
     /// Replies of dr and tunnel dests that came back through the director.
@@ -113,6 +117,7 @@ impl Default for WorkerStats {
             opened: Counter::default(),
             leases: Counter::default(),
             lent: Counter::default(),
+            defended: Counter::default(),
             routed: Counter::default(),
             martian_replies: Counter::default(),
             turns: Counter::default(),
@@ -246,13 +251,32 @@ impl DestStats {
 #[derive(Debug)]
 pub struct DestBlocks {
     blocks: Box<[Box<[DestStats]>]>,
+    /// Dests that are full, of all workers: whoever sees a dest's count pass a limit writes.
+    full: Box<[AtomicBool]>,
 }
 
 impl DestBlocks {
     /// Blocks for `workers` workers and ids below `dests`.
     pub fn new(workers: usize, dests: usize) -> Self {
         let block = || (0..dests).map(|_| DestStats::default()).collect();
-        Self { blocks: (0..workers).map(|_| block()).collect() }
+        let full = (0..dests).map(|_| AtomicBool::new(false)).collect();
+        Self { blocks: (0..workers).map(|_| block()).collect(), full }
+    }
+
+    /// Whether a dest has reached its upper limit and not fallen below the lower one since
+    /// (IP_VS_DEST_F_OVERLOAD).
+    #[inline]
+    pub fn is_full(&self, dest: usize) -> bool {
+        self.full[dest].load(Relaxed)
+    }
+
+    /// A conn of a dest has begun or ended, or its limits are others.
+    pub fn judge(&self, dest: usize, limits: Limits) {
+        let conns = self.sum(dest, |s| &s.active).wrapping_add(self.sum(dest, |s| &s.inactive));
+        let (was, is) = (self.is_full(dest), limits.judge(conns, self.is_full(dest)));
+        if was != is {
+            self.full[dest].store(is, Relaxed);
+        }
     }
 
     /// One worker's block.

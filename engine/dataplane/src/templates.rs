@@ -76,6 +76,21 @@ pub struct Link {
     pub(crate) generation: u32,
 }
 
+/// What a new template is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct New {
+    /// What it is for.
+    pub key: Key,
+    /// Where conns go.
+    pub dest: DestId,
+    /// And to which port; 0: each to its own.
+    pub dport: u16,
+    /// Seconds since the last conn began.
+    pub timeout: u32,
+    /// It is not ended early, used or not.
+    pub lasts: bool,
+}
+
 /// A template as listed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Template {
@@ -119,6 +134,8 @@ struct Line {
 const VALID: u8 = 1;
 /// Of no use for new conns (`ip_vs_check_template`), but not ended.
 const INVALID: u8 = 2;
+/// Not ended early.
+const LASTS: u8 = 4;
 
 impl Line {
     fn key(&self) -> Key {
@@ -251,14 +268,8 @@ impl Templates {
     }
 
     /// A new template; none where there is no room. Its key must not have one.
-    pub fn open(
-        &mut self,
-        key: &Key,
-        hasher: &Hasher,
-        (dest, dport): (DestId, u16),
-        timeout: u32,
-        now: Tick,
-    ) -> Option<Link> {
+    pub fn open(&mut self, new: &New, hasher: &Hasher, now: Tick) -> Option<Link> {
+        let New { key, dest, dport, timeout, lasts } = *new;
         let line = match self.free {
             NO_LINE if (self.used as usize) < self.lines.len() => {
                 self.used += 1;
@@ -270,7 +281,7 @@ impl Templates {
                 free
             }
         };
-        let bucket = self.bucket(key, hasher);
+        let bucket = self.bucket(&key, hasher);
         let generation = self.lines[line as usize].generation.wrapping_add(1).max(1);
         self.lines[line as usize] = Line {
             client: key.client.bits(),
@@ -283,7 +294,7 @@ impl Templates {
             vport: key.vport,
             dport,
             proto: key.proto.map_or(0, |proto| proto as u8),
-            state: VALID,
+            state: VALID | if lasts { LASTS } else { 0 },
         };
         self.buckets[bucket] = line + 1;
         self.len += 1;
@@ -323,6 +334,20 @@ impl Templates {
         Some(self.close(link.line, hasher))
     }
 
+    /// The template in a line below `sweep_len` ends if no conn goes by it and none was ever
+    /// established; this gives its dest.
+    pub fn drop_unused(
+        &mut self,
+        line: usize,
+        hasher: &Hasher,
+        controls: &Controls,
+    ) -> Option<DestId> {
+        let link = self.link(line as u32);
+        let state = self.lines.get(line)?.state;
+        let used = state == 0 || state & LASTS != 0 || controls.conns(link) > 0;
+        (!used && !controls.is_assured(link)).then(|| self.close(line as u32, hasher))
+    }
+
     /// The next of up to `quota` lines whose time is up; takes what it looked at from `quota`.
     pub fn sweep(&mut self, quota: &mut usize, now: Tick) -> Option<Link> {
         while *quota > 0 && self.used > 0 {
@@ -348,7 +373,7 @@ impl Templates {
         let link = self.link(line as u32);
         (l.state != 0).then(|| Template {
             key: l.key(),
-            valid: l.state == VALID,
+            valid: l.state & VALID != 0,
             dest: DestId(l.dest),
             dport: l.dport,
             conns: controls.conns(link),
@@ -384,7 +409,7 @@ impl Templates {
     }
 
     fn close(&mut self, line: u32, hasher: &Hasher) -> DestId {
-        if self.lines[line as usize].state == VALID {
+        if self.lines[line as usize].state & VALID != 0 {
             self.unlink(line, hasher);
         }
         let l = &mut self.lines[line as usize];
@@ -411,6 +436,10 @@ mod tests {
         Key { client: Addr::v4(n), vaddr: Addr::v4(1), vport: 80, proto: Some(Proto::Tcp) }
     }
 
+    fn new(n: u32, timeout: u32) -> New {
+        New { key: key(n), dest: DEST.0, dport: DEST.1, timeout, lasts: false }
+    }
+
     fn secs(s: u64) -> Tick {
         Tick::from_secs(s)
     }
@@ -419,16 +448,15 @@ mod tests {
     fn found_until_closed_and_lines_serve_again() {
         let (h, controls) = (hasher(), Controls::new(1, 4).unwrap());
         let mut t = Templates::new(0, 4).unwrap();
-        let links: Vec<_> =
-            (0..4).map(|n| t.open(&key(n), &h, DEST, 10 + n, secs(0)).unwrap()).collect();
-        assert_eq!(t.open(&key(9), &h, DEST, 10, secs(0)), None);
+        let links: Vec<_> = (0..4).map(|n| t.open(&new(n, 10 + n), &h, secs(0)).unwrap()).collect();
+        assert_eq!(t.open(&new(9, 10), &h, secs(0)), None);
         for (n, link) in links.iter().enumerate() {
             assert_eq!(t.find(&key(n as u32), &h), Some((*link, DEST.0)));
         }
         assert_eq!(t.run_out(links[1], &h, &controls, secs(10)), None, "11 s are not up");
         assert_eq!(t.run_out(links[1], &h, &controls, secs(11)), Some(DEST.0));
         assert_eq!((t.find(&key(1), &h), t.len()), (None, 3));
-        let again = t.open(&key(9), &h, DEST, 10, secs(11)).unwrap();
+        let again = t.open(&new(9, 10), &h, secs(11)).unwrap();
         assert_eq!((again.line, again.generation), (links[1].line, 2));
         let (mut quota, mut due) = (100, 0);
         while t.sweep(&mut quota, secs(12)).is_some() {
@@ -441,7 +469,7 @@ mod tests {
     fn it_goes_on_for_60_s_while_conns_go_by_it() {
         let (h, controls) = (hasher(), Controls::new(3, 8).unwrap());
         let mut t = Templates::new(1, 8).unwrap();
-        let link = t.open(&key(1), &h, DEST, 10, secs(0)).unwrap();
+        let link = t.open(&new(1, 10), &h, secs(0)).unwrap();
         controls.join(0, link);
         controls.join(2, link);
         assert_eq!(t.run_out(link, &h, &controls, secs(10)), None);
@@ -457,11 +485,11 @@ mod tests {
     fn one_of_no_use_is_not_found_but_lasts() {
         let (h, controls) = (hasher(), Controls::new(1, 8).unwrap());
         let mut t = Templates::new(0, 8).unwrap();
-        let link = t.open(&key(1), &h, DEST, 10, secs(0)).unwrap();
+        let link = t.open(&new(1, 10), &h, secs(0)).unwrap();
         t.invalidate(link, &h);
         assert_eq!((t.find(&key(1), &h), t.len()), (None, 1));
         assert!(t.at(0, &controls, secs(0)).is_some_and(|t| !t.valid));
-        let newer = t.open(&key(1), &h, (DestId(6), 80), 10, secs(0)).unwrap();
+        let newer = t.open(&New { dest: DestId(6), ..new(1, 10) }, &h, secs(0)).unwrap();
         assert_eq!(t.find(&key(1), &h), Some((newer, DestId(6))));
         assert_eq!(t.run_out(link, &h, &controls, secs(10)), Some(DEST.0));
         assert_eq!(t.find(&key(1), &h), Some((newer, DestId(6))));
@@ -471,13 +499,13 @@ mod tests {
     fn assured_is_of_one_template_not_of_its_line() {
         let (h, controls) = (hasher(), Controls::new(2, 1).unwrap());
         let mut t = Templates::new(0, 1).unwrap();
-        let link = t.open(&key(1), &h, DEST, 10, secs(0)).unwrap();
+        let link = t.open(&new(1, 10), &h, secs(0)).unwrap();
         let assured = |t: &Templates| t.at(0, &controls, secs(0)).unwrap().assured;
         assert!(!assured(&t));
         controls.assure(1, link);
         assert!(assured(&t));
         t.run_out(link, &h, &controls, secs(10));
-        t.open(&key(2), &h, DEST, 10, secs(10)).unwrap();
+        t.open(&new(2, 10), &h, secs(10)).unwrap();
         assert!(!assured(&t));
     }
 
@@ -487,7 +515,7 @@ mod tests {
         let mut t = Templates::new(0, 64).unwrap();
         t.buckets = HugeSlice::new(1).unwrap();
         let links: Vec<_> =
-            (0..64).map(|n| t.open(&key(n), &h, DEST, 1 + n % 7, secs(0)).unwrap()).collect();
+            (0..64).map(|n| t.open(&new(n, 1 + n % 7), &h, secs(0)).unwrap()).collect();
         for (n, link) in links.iter().enumerate().filter(|(n, _)| n % 7 == 3) {
             assert_eq!(t.run_out(*link, &h, &controls, secs(4)), Some(DEST.0), "{n}");
         }

@@ -105,6 +105,8 @@ DropReason {
     ReplyClash = "reply-clash",
     /// The conn table is full.
     TableFull = "table-full",
+    /// Would have opened a conn, and was dropped to defend against a flood (`drop_packet`).
+    Defended = "defended",
     /// The table of persistence templates is full.
     TemplatesFull = "templates-full",
     // On its way out.

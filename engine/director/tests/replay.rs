@@ -94,7 +94,10 @@ fn a_conversation_through_fullnat_leaves_as_scapy_says() {
 fn a_port_by_name_takes_what_has_no_source() {
     let said = replay(&["-c", "replay.toml", "-i", "in.pcap", "--port", "wan"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    says(&said.out, &["fed 15: wan 15, lan 0", "skipped 4", "dropped: ether-type 1"]);
+    says(
+        &said.out,
+        &["fed 15: wan 15, lan 0", "skipped 4", "dropped: closed-port 1, ether-type 1, no-route 1"],
+    );
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Conns {
 
     /// The conn goes by a template from now on.
     pub fn set_link(&mut self, id: ConnId, link: Link) {
-        self.get_mut(id).flags |= CONTROLLED;
+        self.get_mut(id).tries |= CONTROLLED;
         let extra = &mut self.extras[id.0 as usize];
         extra.template_owner = link.owner;
         (extra.template_line, extra.template_generation) = (link.line, link.generation);

@@ -142,11 +142,14 @@ const RESET: u16 = 2048;
 const CROSSED: u16 = 4096;
 /// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
-/// It goes by a template (`Extra`).
-const CONTROLLED: u16 = 16384;
+/// Its service has timeouts of its own.
+const OWN_TIMEOUTS: u16 = 32768;
+/// In `tries`: it goes by a template (`Extra`).
+const CONTROLLED: u8 = 128;
 
 /// What keeps a conn's packets from simply going on.
-const ODD: u16 = LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES;
+const ODD: u16 =
+    LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES | OWN_TIMEOUTS;
 
 /// Whoever does not see a conn has to guess its numbers (RFC 5961): a segment is the conn's only if it
 /// ends less than this from the last one seen. Windows are not followed, but hosts have less than
@@ -281,7 +284,8 @@ impl Conn {
     }
 
     /// Whether its packets simply go on: nothing is odd about it, its time is not up, and they are
-    /// neither to change their family nor to tell the dest anything.
+    /// neither to change their family nor to tell the dest anything, nor has its service timeouts of
+    /// its own.
     #[inline(always)]
     pub fn goes_on(&self, now: Stamp) -> bool {
         self.flags & ODD == 0 && !self.expires().is_due(now)
@@ -361,7 +365,7 @@ impl Conn {
 
     /// Dests tried before this one.
     pub fn tries(&self) -> u8 {
-        self.tries
+        self.tries & !CONTROLLED
     }
 
     /// A datagram has come from the dest; whether that makes all after which the conn ends.
@@ -406,7 +410,7 @@ impl Conn {
 
     /// Whether it goes by a template, which must hear of its end.
     pub fn is_controlled(&self) -> bool {
-        self.flags & CONTROLLED != 0
+        self.tries & CONTROLLED != 0
     }
 
     /// Sets its deadline.
@@ -565,21 +569,24 @@ impl Conn {
         self.expires = now.after(timeout).0;
     }
 
-    /// A segment has come that ends before `end` and acknowledges `ack`: new state, new deadline
-    /// (`set_tcp_state`), and what was sent last. True where the state is another one now. One whose
-    /// numbers are not the conn's leaves all but the deadline.
+    /// A segment has come that ends before `end` and acknowledges `ack`: new state, by the kernel's
+    /// tables for floods where `secure`, new deadline (`set_tcp_state`), and what was sent last. True
+    /// where the state is another one now. One whose numbers are not the conn's leaves all but the
+    /// deadline.
     #[inline(always)]
     pub fn step(
         &mut self,
         way: Direction,
         flags: u8,
         (end, ack): (u32, u32),
+        secure: bool,
         now: Stamp,
         timeouts: &Timeouts,
     ) -> bool {
         debug_assert!(self.is_tcp());
         let is_first = way == Direction::Original && self.packets == 0;
         let new = match is_first || self.is_believed(way, flags, end) {
+            true if secure => state::next_secure(self.side(way), self.state, flags),
             true => state::next(self.side(way), self.state, flags),
             false => self.state,
         };
@@ -587,7 +594,7 @@ impl Conn {
         if is_first || flags & tcp::SYN != 0 {
             let seen = if way == Direction::Original { &mut self.seq } else { &mut self.ack };
             // Where a SYN does not begin the conn (anew), it says nothing of its numbers.
-            match is_first || matches!(new, State::SynRecv | State::SynSent) {
+            match is_first || matches!(new, State::SynRecv | State::SynAck | State::SynSent) {
                 true => *seen = end,
                 false => end = *seen,
             }
@@ -606,6 +613,43 @@ impl Conn {
                 self.flags &= !NO_OUTPUT;
                 self.observe_reply(end);
             }
+        }
+    }
+
+    /// Its service has timeouts of its own, which `set_own_timeout` goes by.
+    pub fn set_own_timeouts(&mut self) {
+        self.flags |= OWN_TIMEOUTS;
+    }
+
+    /// The deadline after a segment, where its service has timeouts of its own for ESTABLISHED and
+    /// FIN_WAIT, in milliseconds; 0: none.
+    #[inline(always)]
+    pub fn set_own_timeout(&mut self, now: Stamp, (established, fin_wait): (u32, u32)) {
+        if self.flags & OWN_TIMEOUTS == 0 {
+            return;
+        }
+        let own = match self.state() {
+            State::Established => established,
+            State::FinWait => fin_wait,
+            _ => 0,
+        };
+        if own > 0 {
+            self.expires = now.after(own).0;
+        }
+    }
+
+    /// Whether a SYN on its tuple begins it anew by that `conn_reuse_mode`
+    /// (`is_new_conn_expected`). Full-NAT has a new local port in any case: the dest would take the
+    /// SYN for one of the old conn.
+    pub fn begins_anew(&self, mode: u8) -> bool {
+        let half_closed = self.state() == State::FinWait && self.flags & NO_OUTPUT != 0;
+        let ended = matches!(self.state(), State::TimeWait | State::Close);
+        let full_nat = self.forward() == Forward::FullNat;
+        match mode {
+            _ if full_nat => ended,
+            _ if self.is_controlled() => false,
+            0 => false,
+            _ => ended || mode & 2 != 0 && half_closed,
         }
     }
 

@@ -147,11 +147,18 @@ pub(super) fn next(side: Side, state: State, flags: u8) -> State {
     NEXT[side as usize][(flags & 0x1f) as usize][state as usize & 15]
 }
 
+/// The same by the tables for floods (`tcp_states_dos`). Where a segment without SYN, FIN and RST
+/// changes no state by the usual tables, it changes none by these, so the plain lane does not ask.
+#[cold]
+pub(super) fn next_secure(side: Side, state: State, flags: u8) -> State {
+    NEXT[3 + side as usize][(flags & 0x1f) as usize][state as usize & 15]
+}
+
 /// The tables' rows by the five lowest control bits, so that one look does.
-static NEXT: [[[State; 16]; 32]; 3] = {
-    let mut next = [[[State::Close; 16]; 32]; 3];
+static NEXT: [[[State; 16]; 32]; 6] = {
+    let mut next = [[[State::Close; 16]; 32]; 6];
     let mut at = 0;
-    while at < 3 * 32 {
+    while at < 6 * 32 {
         let (side, flags) = (at / 32, at % 32);
         // The kernel's order: rst, syn, fin, ack; with none of them the conn is closed.
         let flag = flags as u8;
@@ -171,7 +178,8 @@ static NEXT: [[[State; 16]; 32]; 3] = {
 
 type Table = [[State; 16]; 4];
 
-const TABLES: [Table; 3] = {
+/// `tcp_states`, then `tcp_states_dos`.
+const TABLES: [Table; 6] = {
     use State::Close as CL;
     use State::CloseWait as CW;
     use State::Established as ES;
@@ -179,6 +187,7 @@ const TABLES: [Table; 3] = {
     use State::LastAck as LA;
     use State::Listen as LI;
     use State::None as NO;
+    use State::SynAck as SA;
     use State::SynRecv as SR;
     use State::SynSent as SS;
     use State::TimeWait as TW;
@@ -199,6 +208,24 @@ const TABLES: [Table; 3] = {
         ],
         [
             [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
+            [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
+            [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES, NO, NO, NO, NO, NO],
+            [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL, NO, NO, NO, NO, NO],
+        ],
+        [
+            [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA, NO, NO, NO, NO, NO],
+            [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA, NO, NO, NO, NO, NO],
+            [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA, NO, NO, NO, NO, NO],
+            [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL, NO, NO, NO, NO, NO],
+        ],
+        [
+            [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA, NO, NO, NO, NO, NO],
+            [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW, NO, NO, NO, NO, NO],
+            [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES, NO, NO, NO, NO, NO],
+            [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL, NO, NO, NO, NO, NO],
+        ],
+        [
+            [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA, NO, NO, NO, NO, NO],
             [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
             [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES, NO, NO, NO, NO, NO],
             [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL, NO, NO, NO, NO, NO],
@@ -259,6 +286,41 @@ mod tests {
                 (tcp::RST, State::Close),
             ],
         );
+    }
+
+    /// `tcp_states_dos`: the handshake's third segment alone does not do.
+    #[test]
+    fn under_secure_tcp_the_dests_answer_establishes() {
+        let mut s = State::None;
+        for (side, flags, expected) in [
+            (Side::Input, tcp::SYN, State::SynRecv),
+            (Side::Input, tcp::ACK_BIT, State::SynRecv),
+            (Side::Output, tcp::SYN | tcp::ACK_BIT, State::SynAck),
+            (Side::Input, tcp::ACK_BIT, State::SynAck),
+            (Side::Output, tcp::ACK_BIT, State::Established),
+        ] {
+            s = next_secure(side, s, flags);
+            assert_eq!(s, expected);
+        }
+        assert_eq!(next_secure(Side::Input, State::SynAck, tcp::RST), State::Close);
+        let mut s = State::None;
+        for (flags, expected) in [(tcp::SYN, State::SynAck), (tcp::ACK_BIT, State::Established)] {
+            s = next_secure(Side::InputOnly, s, flags);
+            assert_eq!(s, expected);
+        }
+    }
+
+    #[test]
+    fn what_the_plain_lane_takes_changes_no_state_under_secure_tcp_either() {
+        for side in [Side::Input, Side::Output, Side::InputOnly] {
+            for n in 0..11 {
+                let state = State::ALL[n];
+                for flags in [0, tcp::ACK_BIT] {
+                    let stays = next(side, state, flags) == state;
+                    assert!(!stays || next_secure(side, state, flags) == state);
+                }
+            }
+        }
     }
 
     #[test]

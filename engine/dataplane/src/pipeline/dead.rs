@@ -80,6 +80,11 @@ fn is_condemned<F, P>(t: &Turn<'_, F, P>, dest: &Dest) -> bool {
     dest.removed || dest.dead || t.neighbours.get(dest.hop).1 == HopState::Dead
 }
 
+/// Whether a condemned dest's conns end with their next packet, which may begin another one.
+fn expires_now<F, P>(t: &Turn<'_, F, P>, dest: &Dest) -> bool {
+    dest.removed && t.snap.ipvs.expire_nodest_conn
+}
+
 impl<F: Frame> Core<F> {
     /// Looks for dests that were removed or died, and for access lists that are new, and sees to
     /// their conns.
@@ -164,6 +169,8 @@ impl<F: Frame> Core<F> {
             OnDead::Reset if is_tcp && !matches!(state, State::TimeWait | State::Close) => {
                 return self.reset(t, id);
             }
+            // Nobody waits for its next packet (`ip_vs_expire_nodest_conn_flush`).
+            OnDead::Drop if expires_now(t, t.snap.dest(dest)) => self.close(t, id),
             OnDead::Drop => self.conns.get_mut(id).set_condemned(true),
             OnDead::Reselect if !is_tcp => self.conns.get_mut(id).set_condemned(true),
             _ => {}
@@ -210,6 +217,12 @@ impl<F: Frame> Core<F> {
         match (on_dead, way) {
             // As the kernel does: what the dest may still have to say passes.
             (_, Direction::Reply) => self.forward(t, frame, p, id, way),
+            (OnDead::Drop, _) if expires_now(t, dest) => {
+                self.keep_sender(t, id, &p.tuple, |core, t| {
+                    core.close(t, id);
+                    core.miss(t, frame, p, visited);
+                });
+            }
             (OnDead::Drop, _) => t.stats.drop(DropReason::DeadDest),
             _ => self.reselect(t, frame, p, id, visited),
         }

@@ -18,6 +18,7 @@
 
 mod cross;
 mod dead;
+mod defence;
 mod denied;
 mod exhausted;
 mod held;
@@ -214,6 +215,7 @@ struct Core<F> {
     ids: Ids,
     upkeep: upkeep::Upkeep,
     watch: dead::Watch,
+    defence: defence::Defence,
 }
 
 /// What one call works with besides `Core`.
@@ -282,8 +284,9 @@ impl<F: Frame> Pipeline<F> {
             ids: Ids::new(setup.worker, setup.workers, setup.secret[0]),
             upkeep: upkeep::Upkeep::default(),
             watch: dead::Watch::default(),
+            defence: defence::Defence::default(),
         };
-        core.follow(None, &snapshot);
+        core.follow(None, &snapshot, &shared.dests);
         let looks = [Look { plain: None, parsed: Parsed::NONE, hash: 0, guess: None }; BURST];
         Ok(Self { snapshot, shared, core, looks })
     }
@@ -345,7 +348,7 @@ impl<F: Frame> Pipeline<F> {
 
     /// Takes a new snapshot and gives the old one, which the caller drops elsewhere.
     pub fn swap(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.core.follow(Some(&self.snapshot), &snapshot);
+        self.core.follow(Some(&self.snapshot), &snapshot, &self.shared.dests);
         core::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -469,7 +472,10 @@ impl<F: Frame> Core<F> {
         };
         if p.tuple.proto == Proto::Tcp {
             let extent = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
-            if conn.step(way, p.flags, extent, t.stamp, &t.snap.timeouts) {
+            let secure = self.defence.is_secure;
+            let changed = conn.step(way, p.flags, extent, secure, t.stamp, &t.snap.timeouts);
+            conn.set_own_timeout(t.stamp, dest.traits.tcp_timeouts);
+            if changed {
                 self.state_changed(t, id);
             }
         } else {

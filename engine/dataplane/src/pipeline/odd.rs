@@ -40,8 +40,12 @@ impl<F: Frame> Core<F> {
     ) {
         let conn = self.conns.get(id);
         let opens = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN && way == Direction::Original;
-        let ended = matches!(conn.state(), State::TimeWait | State::Close) || conn.is_lent();
-        // A SYN starts the tuple of an ended conn afresh (IPVS's conn_reuse_mode 1).
+        let ipvs = &t.snap.ipvs;
+        let quiesced = || conn.elsewhere().is_none() && t.snap.dest(conn.dest()).weight == 0;
+        // A SYN starts the tuple of an ended conn afresh.
+        let ended = conn.is_lent()
+            || conn.begins_anew(ipvs.conn_reuse_mode)
+            || opens && ipvs.expire_nodest_conn && quiesced();
         let due = conn.expires().is_due(t.stamp);
         if due || (opens && ended) {
             return self.keep_sender(t, id, &p.tuple, |core, t| {
@@ -55,7 +59,7 @@ impl<F: Frame> Core<F> {
         }
         if let Some(worker) = conn.elsewhere() {
             // As long as the longest-lived conn: the other worker says when it has ended.
-            let expires = t.stamp.after(t.snap.timeouts.of(State::Established));
+            let expires = t.stamp.after(t.snap.lookup.longest());
             self.conns.get_mut(id).set_expires(expires);
             let Some(mut frame) = self.send_elsewhere(t, frame, (id, worker), visited) else {
                 return;

@@ -27,6 +27,7 @@ use crate::service::Forward;
 use crate::service::Service;
 use crate::service::Target;
 use crate::snapshot::Snapshot;
+use crate::stats::DestBlocks;
 use crate::steer::Owner;
 use crate::steer::steer;
 use crate::tick::Stamp;
@@ -43,6 +44,8 @@ use arrayvec::ArrayVec;
 
 /// Ports of services that a lease may come upon in a row.
 const MAX_SHARED: usize = 1024;
+/// Where an FTP server's data conns come from.
+const FTP_DATA: u16 = 20;
 /// Lines looked at for one that is due when the table is full.
 const RECLAIM: usize = 64;
 /// How many dests a SYN is offered whose reply tuples are taken.
@@ -86,14 +89,25 @@ impl<F: Frame> Core<F> {
         if t.snap.denies(service, src) {
             return self.unopened(t, frame, p, DropReason::Denied);
         }
-        let opens = p.tuple.proto != Proto::Tcp || p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        // Never those of an FTP server toward its client (`ip_vs_schedule`).
+        if p.tuple.sport == FTP_DATA && !service.is_rule() {
+            return self.unclaimed(t, frame, p, DropReason::ClosedPort);
+        }
+        let sloppy = t.snap.ipvs.sloppy_tcp
+            && service.forward != Forward::FullNat
+            && p.flags & tcp::RST == 0;
+        let syn = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        let opens = p.tuple.proto != Proto::Tcp || syn || sloppy;
         if !opens && service.is_rule() {
             return self.not_passed(t, frame, p, DropReason::NotSyn);
         }
         if !opens {
             return self.unclaimed(t, frame, p, DropReason::NotSyn);
         }
-        if let Some(persistence) = &service.persistence {
+        if !service.is_rule() && self.defence.drops() {
+            return t.stats.drop(DropReason::Defended);
+        }
+        if let Some(persistence) = &service.terms.persistence {
             let sender = self.sender.take().map(|worker| worker as u16);
             let asker = Asker { worker: self.worker as u16, sender };
             return self.persist(t, frame, p, (service, persistence), asker);
@@ -112,15 +126,24 @@ impl<F: Frame> Core<F> {
         opened: Result<Opened, DropReason>,
     ) {
         match opened {
+            Ok(Opened::Here(id)) if service.terms.one_packet && p.tuple.proto == Proto::Udp => {
+                let wait = self.rest_of_datagram(frame.data(), p);
+                self.forward(t, frame, p, id, Direction::Original);
+                match wait {
+                    0 => self.close(t, id),
+                    wait => self.conns.get_mut(id).set_expires(t.stamp.after(wait)),
+                }
+            }
             Ok(Opened::Here(id)) => self.forward(t, frame, p, id, Direction::Original),
             Ok(Opened::NoPort(offer)) => self.begin_search(t, frame, p, offer),
             Err(reason @ (DropReason::NoDest | DropReason::NoRoute)) if service.is_rule() => {
                 self.not_passed(t, frame, p, reason);
             }
             Err(DropReason::NoDest) => {
-                let answer = match t.snap.closed(p.tuple.dst) {
-                    Closed::Reject => Answer::PortUnreachable,
-                    Closed::Drop => Answer::Silence,
+                let answer = match (t.snap.closed(p.tuple.dst), p.tuple.proto) {
+                    (Closed::Drop, _) => Answer::Silence,
+                    (Closed::Reject, Proto::Tcp) if service.terms.resets => Answer::Reset,
+                    (Closed::Reject, _) => Answer::PortUnreachable,
                 };
                 self.refuse(t, frame, p, DropReason::NoDest, answer);
             }
@@ -155,7 +178,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Picks a dest and opens the conn.
-    fn open<P: Pool<Frame = F>>(
+    pub(super) fn open<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
@@ -207,7 +230,7 @@ impl<F: Frame> Core<F> {
         let mut opening = Opening { ends, dest: id, forward, track: None, shifts: false, tries };
         let segment = &frame[p.l4 as usize..p.end as usize];
         let rewritten = matches!(dest.forward, Forward::Nat | Forward::FullNat);
-        if rewritten && proto == Proto::Tcp && syn::is_signed(segment) {
+        if rewritten && proto == Proto::Tcp && !segment.is_empty() && syn::is_signed(segment) {
             return Err(DropReason::Signed);
         }
         match dest.forward {
@@ -239,6 +262,9 @@ impl<F: Frame> Core<F> {
             }
             return Err(DropReason::TableFull);
         };
+        if dest.traits.tcp_timeouts != (0, 0) {
+            self.conns.get_mut(conn).set_own_timeouts();
+        }
         if dest.traits.last_hop {
             self.conns.set_last_hop(conn, t.port, ethernet::source(frame));
         }
@@ -252,6 +278,9 @@ impl<F: Frame> Core<F> {
         }
         stats.conns.add(1);
         stats.inactive.add(1);
+        if dest.traits.limits.upper > 0 {
+            t.loads.judge(id.0 as usize, dest.traits.limits);
+        }
         t.stats.opened.add(1);
         if let Some(link) = link {
             self.conns.set_link(conn, link);
@@ -356,6 +385,10 @@ impl<F: Frame> Core<F> {
         if conn.elsewhere().is_none() {
             let stats = &t.dests[conn.dest().0 as usize];
             if conn.is_inactive() { &stats.inactive } else { &stats.active }.sub(1);
+            let limits = t.snap.dest(conn.dest()).traits.limits;
+            if limits.upper > 0 {
+                t.loads.judge(conn.dest().0 as usize, limits);
+            }
             if conn.forward() == Forward::FullNat {
                 self.end_introduction(id);
                 self.close_fullnat(t, id);
@@ -386,7 +419,10 @@ impl<F: Frame> Core<F> {
     }
 
     /// Schedulers take up what changed between two snapshots.
-    pub(super) fn follow(&mut self, old: Option<&Snapshot>, new: &Snapshot) {
+    pub(super) fn follow(&mut self, old: Option<&Snapshot>, new: &Snapshot, loads: &DestBlocks) {
+        for (id, dest) in new.dests.iter().enumerate() {
+            loads.judge(id, dest.traits.limits);
+        }
         self.watch.follow(old, new);
         let highest = new.takers().map(|s| s.id.0 as usize + 1).max().unwrap_or(0);
         if self.positions.len() < highest {

@@ -26,6 +26,7 @@ use crate::service::Persistence;
 use crate::service::Service;
 use crate::templates::Key;
 use crate::templates::Link;
+use crate::templates::New;
 use crate::templates::Template;
 use crate::tick::Tick;
 use crate::tuple::Proto;
@@ -78,7 +79,7 @@ impl<F: Frame> Core<F> {
         asker: Asker,
     ) {
         match t.snap.taker(&p.tuple) {
-            Some(service) => match &service.persistence {
+            Some(service) => match &service.terms.persistence {
                 Some(persistence) => self.persist(t, frame, p, (service, persistence), asker),
                 // A snapshot later, or earlier, it is not: the client comes again.
                 None => t.stats.drop(DropReason::NoDest),
@@ -115,7 +116,7 @@ impl<F: Frame> Core<F> {
     /// client's template. Rings keep the order: what goes there and back is behind it.
     pub(super) fn asked_for<P>(&self, t: &Turn<'_, F, P>, tuple: &Tuple) -> Option<usize> {
         let service = t.snap.taker(tuple)?;
-        let key = Key::of(service, service.persistence.as_ref()?, tuple);
+        let key = Key::of(service, service.terms.persistence.as_ref()?, tuple);
         Some(self.keeper(&key)).filter(|keeper| *keeper != self.worker)
     }
 
@@ -127,6 +128,15 @@ impl<F: Frame> Core<F> {
     pub(super) fn expire_templates<P>(&mut self, t: &Turn<'_, F, P>) {
         if !self.templates.is_empty() {
             self.sweep_templates(t, MAX_SWEPT);
+        }
+    }
+
+    /// Ends the template in a line if no conn goes by it and none was ever established: a flood's.
+    pub(super) fn drop_template<P>(&mut self, t: &Turn<'_, F, P>, line: usize) {
+        let ended = self.templates.drop_unused(line, &self.hasher, t.controls);
+        if let Some(dest) = ended {
+            t.dests[dest.0 as usize].persistent.sub(1);
+            t.stats.defended.add(1);
         }
     }
 
@@ -154,11 +164,13 @@ impl<F: Frame> Core<F> {
         let position = &mut self.positions[service.id.0 as usize];
         let dest = sched::pick(service, position, &ask).ok_or(DropReason::NoDest)?;
         let dport = if key.vport == 0 { 0 } else { t.snap.dest(dest).port };
-        let new = ((dest, dport), persistence.timeout);
-        let mut link = self.templates.open(key, &self.hasher, new.0, new.1, t.now);
+        // Conns that are never answered, and gone at once, assure nothing.
+        let lasts = service.terms.one_packet;
+        let new = New { key: *key, dest, dport, timeout: persistence.timeout, lasts };
+        let mut link = self.templates.open(&new, &self.hasher, t.now);
         if link.is_none() {
             self.sweep_templates(t, RECLAIM);
-            link = self.templates.open(key, &self.hasher, new.0, new.1, t.now);
+            link = self.templates.open(&new, &self.hasher, t.now);
         }
         let link = link.ok_or(DropReason::TemplatesFull)?;
         t.dests[dest.0 as usize].persistent.add(1);

@@ -350,9 +350,13 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         id: ConnId,
     ) {
-        let has_more = Header::of(frame, p).place.is_some();
-        let wait = if has_more { REST_OF_REPLY } else { 0 };
+        let wait = self.rest_of_datagram(frame, p);
         self.conns.get_mut(id).set_expires(t.stamp.after(wait));
+    }
+
+    /// Milliseconds that the fragments behind a first one, if it is one, need to come.
+    pub(super) fn rest_of_datagram(&self, frame: &[u8], p: &Parsed) -> u32 {
+        if Header::of(frame, p).place.is_some() { REST_OF_REPLY } else { 0 }
     }
 
     /// A client's whole v4 packet that will be cut on its way of this MTU: behind one local address

@@ -4,6 +4,7 @@ use super::Core;
 use super::Handed;
 use super::Turn;
 use super::cross::Next;
+use super::open::Opened;
 use super::out;
 use super::way::Way;
 use crate::conn::ConnId;
@@ -34,6 +35,9 @@ use crate::xmit::answer;
 use crate::xmit::icmp;
 use crate::xmit::icmp::Translation;
 use crate::xmit::tunnel;
+
+/// Milliseconds that a conn lives without a packet of its own (`ip_vs_conn_new`).
+const BORN: u32 = 3000;
 
 impl<F: Frame> Core<F> {
     /// Drops a packet by name and answers its sender, within the rate limit.
@@ -293,10 +297,36 @@ impl<F: Frame> Core<F> {
             let handed = Handed { port: t.port, frame, visited, seeks: None };
             return t.out.hand_over(worker, handed, t.stats);
         }
+        if t.snap.ipvs.schedule_icmp && self.open_for_error(t, frame.data(), p, tuple) {
+            return self.icmp_error(t, frame, p, visited);
+        }
         match t.snap.locals.contains_key(&p.tuple.dst) {
             true => t.stats.drop(DropReason::IcmpUnknown),
             false => self.route(t, frame, p),
         }
+    }
+
+    /// Opens a conn for a client whose side complains about an answer that another director let
+    /// through (`ip_vs_in_icmp`): the error goes where the client's packets go. Under full-NAT it
+    /// would mean nothing to the dest.
+    fn open_for_error<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: &[u8],
+        p: &Parsed,
+        tuple: &crate::tuple::Tuple,
+    ) -> bool {
+        // One about a tunnel of ours came to the tunnel's end.
+        let to_vip = tuple.dst == p.tuple.dst;
+        let Some(service) = t.snap.service(tuple).filter(|_| to_vip) else { return false };
+        if service.forward == Forward::FullNat || service.terms.persistence.is_some() {
+            return false;
+        }
+        // It stands for the client's segment, of which nothing is here.
+        let opens = Parsed { l4: p.end, tuple: *tuple, ..*p };
+        let Ok(Opened::Here(id)) = self.open(t, frame, &opens, service) else { return false };
+        self.conns.get_mut(id).set_expires(t.stamp.after(BORN));
+        true
     }
 
     /// The way to the client is not known (any more): look it up and go on, or wait for it.

@@ -17,7 +17,6 @@ use super::outbox::Search;
 use super::pieces::SETTLED;
 use super::pieces::is_later;
 use crate::conn::ConnId;
-use crate::conn::State;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::parse::Kind;
@@ -226,7 +225,7 @@ impl<F: Frame> Core<F> {
             }
             search.again = true;
         } else {
-            let expires = t.stamp.after(t.snap.timeouts.of(State::Established));
+            let expires = t.stamp.after(t.snap.lookup.longest());
             if self.conns.open_elsewhere(&p.tuple, next, expires).is_err() {
                 self.ended(t, next, &p.tuple);
                 return self.unopened(t, frame, p, DropReason::TableFull);

@@ -44,6 +44,7 @@ impl<F: Frame> Core<F> {
         self.introduce_again(t);
         self.expire(t);
         self.expire_templates(t);
+        self.defend(t);
         self.watch_conns(t);
         self.leases.give_up(t.stamp, MAX_PAIRS);
     }

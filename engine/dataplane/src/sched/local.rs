@@ -49,11 +49,13 @@ impl Locality {
         Self { entries: vec![free; if many { BUCKETS * PER_BUCKET } else { 1 }] }
     }
 
-    /// `ip_vs_lblc_schedule`: the address's dest, or wlc's choice, which is remembered.
+    /// `ip_vs_lblc_schedule`: the address's dest, even where its thresholds say that it is full; or
+    /// wlc's choice, which is remembered.
     pub(super) fn one(&mut self, dests: &[Candidate], ask: &Ask<'_>) -> Option<DestId> {
         let entry = self.entry(ask)?;
         let known = entry.dests.first().and_then(|id| find(dests, *id));
-        if let Some(known) = known.filter(|c| ask.may(c) && !is_overloaded(c, dests, ask)) {
+        let stays = |c: &&Candidate| ask.may_though_full(c) && !is_overloaded(c, dests, ask);
+        if let Some(known) = known.filter(stays) {
             return Some(known.id);
         }
         let chosen = least::weighted(dests, ask)?;
@@ -140,6 +142,7 @@ mod tests {
     use crate::sched::tests::asked;
     use crate::sched::tests::list;
     use crate::sched::tests::tuple;
+    use crate::service::Limits;
     use crate::tuple::Tuple;
 
     /// What is asked at a second, of which address, under which load.
@@ -175,6 +178,22 @@ mod tests {
         assert_eq!(at(2 * 86_400 + 1, 7, &[(1, 0)], |a| memory.one(&dests, a)), Some(1));
         assert_eq!(at(2 * 86_400 + 2, 7, &[], |a| memory.one(&list(&[1, 0]), a)), Some(0));
         assert_eq!(at(2 * 86_400 + 3, 7, &[], |a| memory.one(&list(&[0, 0]), a)), None);
+    }
+
+    #[test]
+    fn lblc_stays_with_a_full_dest_and_lblcr_does_not() {
+        let (dests, limits) = (list(&[2, 2]), Limits { upper: 1, lower: 0 });
+        let (mut one, mut set) = (Locality::new(false), Locality::new(false));
+        assert_eq!(at(0, 7, &[], |a| one.one(&dests, a)), Some(0));
+        assert_eq!(at(0, 7, &[], |a| set.set(&dests, a)), Some(0));
+        let full = |rule: &mut dyn FnMut(&Ask<'_>) -> Option<DestId>| {
+            at(1, 7, &[(1, 0), (0, 0)], |a| {
+                a.loads.judge(0, limits);
+                rule(a)
+            })
+        };
+        assert_eq!(full(&mut |a| one.one(&dests, a)), Some(0));
+        assert_eq!(full(&mut |a| set.set(&dests, a)), Some(1));
     }
 
     #[test]

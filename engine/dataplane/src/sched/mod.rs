@@ -85,9 +85,14 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Whether a dest may take a new conn: weight above 0 and not barred.
+    /// Whether a dest may take a new conn: weight above 0, not full and not barred.
     #[inline]
     pub(crate) fn may(&self, c: &Candidate) -> bool {
+        self.may_though_full(c) && !self.loads.is_full(c.id.0 as usize)
+    }
+
+    /// The same, whatever its thresholds say.
+    fn may_though_full(&self, c: &Candidate) -> bool {
         c.weight > 0 && !self.barred.contains(&c.id)
     }
 

@@ -8,6 +8,7 @@ use super::gcd;
 use super::local::Locality;
 use crate::service::Candidate;
 use crate::service::DestId;
+use crate::service::Scope;
 use crate::service::Service;
 
 /// Where a service's rounds stand. Belongs to one worker and outlives snapshots.
@@ -88,7 +89,7 @@ impl Position {
         let same = old.is_some_and(|old| old.sched == service.sched);
         self.locality = match &service.sched {
             Sched::Lblc | Sched::Lblcr if same => core::mem::take(&mut self.locality),
-            Sched::Lblc | Sched::Lblcr => Locality::new(service.is_rule()),
+            Sched::Lblc | Sched::Lblcr => Locality::new(service.scope != Scope::Address),
             _ => Locality::default(),
         };
     }
@@ -145,7 +146,6 @@ mod tests {
     use super::*;
     use crate::sched::tests::list;
     use crate::service::Forward;
-    use crate::service::Scope;
     use crate::service::ServiceId;
     use crate::stats::DestBlocks;
     use crate::tuple::Addr;
@@ -156,7 +156,7 @@ mod tests {
         Tuple { src: Addr::v4(1), dst: Addr::v4(2), sport: 3, dport: 4, proto: Proto::Tcp };
 
     fn picks(p: &mut Position, dests: &[Candidate], n: usize, wrr: bool) -> Vec<Option<u32>> {
-        let loads = DestBlocks::new(1, dests.len());
+        let loads = DestBlocks::new(1, 8);
         let now = crate::tick::Stamp(0);
         let ask = Ask { tuple: &TUPLE, loads: &loads, barred: &[], now };
         let one = |p: &mut Position| match wrr {
@@ -176,7 +176,7 @@ mod tests {
             forward: Forward::Nat,
             pool: None,
             proxy_in: Vec::new(),
-            persistence: None,
+            terms: crate::service::Terms::default(),
             sched,
             dests: dests.to_vec(),
             version,

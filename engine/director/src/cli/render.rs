@@ -42,7 +42,8 @@ fn head(out: &mut String, s: &Status) {
     let (used, of) = (number(s.conns.used), number(s.conns.capacity));
     let opened = number(s.conns.opened);
     line(out, &format!("conns {used} of {of}, {opened} opened; leases {}", number(s.leases)));
-    let strangers = [("routed", s.routed), ("martian replies", s.martian_replies)];
+    let strangers =
+        [("routed", s.routed), ("martian replies", s.martian_replies), ("defended", s.defended)];
     let strangers: Vec<_> =
         strangers.iter().filter(|c| c.1 > 0).map(|c| format!("{} {}", c.0, number(c.1))).collect();
     wrap(out, "", &strangers);
@@ -148,9 +149,10 @@ fn dest(out: &mut String, d: &DestStatus) {
     let mut cells = vec![d.weight.to_string()];
     cells.extend(counters.map(number));
     row(out, 22, &format!("  {}", d.address), &cells);
-    if d.persistent > 0 {
-        line(out, &format!("     {} persistent", pair("templates", d.persistent)));
-    }
+    let mut more = Vec::new();
+    more.extend(d.full.then(|| "full".to_owned()));
+    more.extend((d.persistent > 0).then(|| pair("templates", d.persistent)));
+    wrap(out, "     ", &more);
     let at = match &d.mac {
         Some(mac) => mac.clone(),
         // As many next hops as its conns have destinations.

@@ -30,7 +30,9 @@ use pointsman_dataplane::service::OnIdle;
 use pointsman_dataplane::service::Persistence;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Target;
+use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::snapshot::Defend;
 use pointsman_dataplane::snapshot::Ipvs;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
@@ -137,14 +139,46 @@ pub(super) fn key(service: &pointsman_config::Service) -> ServiceKey {
     ServiceKey { proto: proto(service.protocol), addr, port, scope }
 }
 
-pub(super) fn persistence(service: &pointsman_config::Service) -> Option<Persistence> {
-    let pointsman_config::Persistence { timeout, prefix } = service.persistence?;
-    Some(Persistence { timeout, prefix })
+pub(super) fn terms(service: &pointsman_config::Service) -> Terms {
+    let persistence = service.persistence.map(|persistence| {
+        let pointsman_config::Persistence { timeout, prefix } = persistence;
+        Persistence { timeout, prefix }
+    });
+    let resets = service.no_dest == pointsman_config::NoDest::Reset;
+    Terms { persistence, one_packet: service.one_packet, resets }
 }
 
 pub(super) fn ipvs(config: &Config) -> Ipvs {
-    let pointsman_config::Ipvs { expire_quiescent_template } = config.ipvs;
-    Ipvs { expire_quiescent_template }
+    let pointsman_config::Ipvs {
+        expire_quiescent_template,
+        expire_nodest_conn,
+        sloppy_tcp,
+        conn_reuse_mode,
+        schedule_icmp,
+        drop_packet,
+        drop_entry,
+        secure_tcp,
+        am_droprate,
+    } = config.ipvs;
+    Ipvs {
+        expire_quiescent_template,
+        expire_nodest_conn,
+        sloppy_tcp,
+        conn_reuse_mode,
+        schedule_icmp,
+        drop_packet: defend(drop_packet),
+        drop_entry: defend(drop_entry),
+        secure_tcp: defend(secure_tcp),
+        am_droprate,
+    }
+}
+
+fn defend(when: pointsman_config::Defend) -> Defend {
+    match when {
+        pointsman_config::Defend::Off => Defend::Off,
+        pointsman_config::Defend::Short => Defend::Short,
+        pointsman_config::Defend::Always => Defend::Always,
+    }
 }
 
 /// Rules that mark packets.
@@ -357,5 +391,10 @@ pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Sna
         },
         target: Target::Dest,
         client_address: client_address(service.client_address),
+        tcp_timeouts: (
+            service.tcp_timeout.map_or(0, |secs| secs * 1000),
+            service.tcp_fin_timeout.map_or(0, |secs| secs * 1000),
+        ),
+        ..Traits::default()
     }
 }

@@ -21,6 +21,7 @@ use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::Target;
+use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::snat::Snat;
@@ -97,7 +98,7 @@ impl Builder {
                 forward: Forward::FullNat,
                 pool,
                 proxy_in: Vec::new(),
-                persistence: None,
+                terms: Terms::default(),
                 sched,
                 dests,
                 version,

@@ -20,6 +20,7 @@ use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Limits;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
@@ -239,6 +240,7 @@ impl Builder {
             let source = source(next, service.pool, dest.address.ip().into());
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
             built.traits = convert::traits(service, built.port, next);
+            built.traits.limits = Limits { upper: dest.upper, lower: dest.lower };
             built.mtu -= convert::overhead(&built.traits, &key);
             listed.push(self.plan_dest(key, built, inputs, plan, fresh)?);
         }
@@ -259,7 +261,7 @@ impl Builder {
             forward,
             pool: service.pool,
             proxy_in: convert::proxy_in(service),
-            persistence: convert::persistence(service),
+            terms: convert::terms(service),
             sched,
             dests,
             version,

@@ -47,6 +47,9 @@ pub struct Status {
     /// Replies of dr and tunnel dests that came back through the director.
     #[serde(default)]
     pub martian_replies: u64,
+    /// Conns and templates ended early (`drop_entry`).
+    #[serde(default)]
+    pub defended: u64,
     /// The conservation law, summed over workers.
     pub law: Law,
     /// Frames and requests of the control thread.
@@ -251,6 +254,9 @@ pub struct DestStatus {
     pub active: u64,
     /// Other conns.
     pub inactive: u64,
+    /// Whether it has reached its upper threshold, and not fallen below the lower one since.
+    #[serde(default)]
+    pub full: bool,
     /// Templates of persistent clients (PersistConn).
     #[serde(default)]
     pub persistent: u64,

@@ -63,6 +63,7 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
         opened,
         leases,
         lent,
+        defended,
         routed,
         martian_replies,
         turns,
@@ -87,6 +88,7 @@ fn copy(from: &WorkerStats, to: &WorkerStats) {
     one(&to.opened, opened);
     one(&to.leases, leases);
     one(&to.lent, lent);
+    one(&to.defended, defended);
     one(&to.routed, routed);
     one(&to.martian_replies, martian_replies);
     one(&to.turns, turns);

@@ -1,0 +1,224 @@
+//! Defence against floods, and ICMP errors that open conns: what IPVS does when it is told so.
+
+use pointsman_dataplane::conn::State;
+use pointsman_dataplane::sched::Flags;
+use pointsman_dataplane::sched::Hashed;
+use pointsman_dataplane::sched::Sched;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Persistence;
+use pointsman_dataplane::snapshot::Defend;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::tuple::Family::V4;
+use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::verdict::DropReason;
+use pointsman_tests::craft::Packet;
+use pointsman_tests::craft::flag;
+use pointsman_tests::net;
+use pointsman_tests::net::LAN;
+use pointsman_tests::net::WAN;
+use pointsman_tests::rig::Options;
+use pointsman_tests::rig::Rig;
+use std::time::Duration;
+
+fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn send(rig: &mut Rig, proto: Proto, forward: Forward, cport: u16, flags: u8) {
+    let (client, vip) = (net::client(V4, 1, cport), net::service_addr(V4, forward));
+    let packet = match proto {
+        Proto::Tcp => Packet::tcp(client, vip, flags),
+        _ => Packet::udp(client, vip),
+    };
+    rig.feed(WAN, &packet.bytes());
+}
+
+#[test]
+fn drop_packet_drops_one_new_conn_in_so_many() {
+    for proto in net::PROTOS {
+        let mut rig = Rig::with(|s| {
+            (s.ipvs.drop_packet, s.ipvs.am_droprate) = (Defend::Always, 4);
+        });
+        rig.pass(secs(1));
+        for cport in 1000..1040 {
+            send(&mut rig, proto, Forward::Dr, cport, flag::SYN);
+        }
+        assert_eq!(rig.drops(), [(DropReason::Defended, 10)]);
+        assert_eq!(rig.conns().len(), 30);
+        // Known conns pass.
+        send(&mut rig, proto, Forward::Dr, 1001, flag::ACK);
+        assert_eq!(rig.drops(), [(DropReason::Defended, 10)]);
+        rig.reload(|s| s.ipvs.drop_packet = Defend::Off);
+        rig.pass(secs(1));
+        for cport in 2000..2040 {
+            send(&mut rig, proto, Forward::Dr, cport, flag::SYN);
+        }
+        assert_eq!(rig.drops(), [(DropReason::Defended, 10)]);
+    }
+}
+
+#[test]
+fn automatic_defence_is_on_while_the_conn_table_is_nearly_full() {
+    let mut rig = Rig::build(Options { conns: 64, ..Options::default() }, |s, _| {
+        s.ipvs.drop_packet = Defend::Short;
+        s.dests.iter_mut().for_each(|d| d.traits.udp_timeout = 20_000);
+    });
+    // Less than a 16th of 64 is free from 61 on.
+    for cport in 1000..1060 {
+        send(&mut rig, Proto::Udp, Forward::Dr, cport, 0);
+    }
+    rig.pass(secs(1));
+    send(&mut rig, Proto::Udp, Forward::Dr, 2000, 0);
+    assert!(rig.drops().is_empty(), "4 of 64 were free");
+    rig.pass(secs(1));
+    // 4 / (4 - 3): one in four.
+    for cport in 2001..=2004 {
+        send(&mut rig, Proto::Udp, Forward::Dr, cport, 0);
+    }
+    assert_eq!(rig.drops(), [(DropReason::Defended, 1)]);
+    rig.pass(secs(25));
+    for cport in 3000..3010 {
+        send(&mut rig, Proto::Udp, Forward::Dr, cport, 0);
+    }
+    assert_eq!(rig.drops(), [(DropReason::Defended, 1)]);
+}
+
+#[test]
+fn drop_entry_ends_half_open_conns_and_spares_others() {
+    for forward in net::METHODS {
+        let mut rig = Rig::with(|s| s.ipvs.drop_entry = Defend::Always);
+        for cport in 1000..1040 {
+            send(&mut rig, Proto::Tcp, forward, cport, flag::SYN);
+            if cport % 2 == 0 {
+                send(&mut rig, Proto::Tcp, forward, cport, flag::ACK);
+            }
+        }
+        // A 32nd of the table a second.
+        rig.pass(secs(33));
+        let conns = rig.conns();
+        assert!(conns.iter().all(|(_, c, _)| c.state() == State::Established));
+        assert_eq!((conns.len(), rig.sum(|s| &s.defended)), (20, 20), "{forward:?}");
+    }
+}
+
+/// `todrop_entry`: of idle conns with n packets, 1 to 8, one in n.
+#[test]
+fn drop_entry_ends_idle_conns_of_few_packets() {
+    for proto in net::PROTOS {
+        // The second segment establishes.
+        let flags = |n| if n == 0 { flag::SYN } else { flag::ACK };
+        let left = |packets: u16, idle: u64| {
+            let mut rig = Rig::with(|s| {
+                s.ipvs.drop_entry = Defend::Always;
+                s.dests.iter_mut().for_each(|d| d.traits.udp_timeout = 900_000);
+            });
+            for cport in 1000..1032 {
+                for n in 0..packets {
+                    send(&mut rig, proto, Forward::Dr, cport, flags(n));
+                }
+            }
+            rig.pass(secs(idle));
+            rig.conns().len()
+        };
+        if proto == Proto::Udp {
+            assert_eq!(left(1, 59), 32, "not idle");
+            assert_eq!(left(1, 93), 0);
+        }
+        assert_eq!(left(4, 59), 32, "not idle");
+        assert_eq!(left(4, 93), 24);
+        assert_eq!(left(8, 93), 28);
+        assert_eq!(left(9, 93), 32);
+    }
+}
+
+#[test]
+fn drop_entry_ends_templates_that_nobody_was_established_by() {
+    let mut rig = Rig::build(Options { workers: 2, ..Options::default() }, |s, _| {
+        s.ipvs.drop_entry = Defend::Always;
+        let service = &mut s.services[net::service_index(V4, Proto::Tcp, Forward::Dr)];
+        service.terms.persistence = Some(Persistence { timeout: 3600, prefix: 32 });
+    });
+    let vip = net::service_addr(V4, Forward::Dr);
+    for n in 0..20 {
+        let client = net::client(V4, n, 1000);
+        rig.feed(WAN, &Packet::tcp(client, vip, flag::SYN).bytes());
+        if n < 5 {
+            rig.feed(WAN, &Packet::tcp(client, vip, flag::ACK).bytes());
+            rig.feed(WAN, &Packet::tcp(client, vip, flag::RST).bytes());
+        }
+    }
+    rig.pass(secs(70));
+    let templates = rig.templates();
+    assert!(templates.iter().all(|(_, t)| t.assured && t.conns == 0));
+    assert_eq!(templates.len(), 5);
+}
+
+#[test]
+fn secure_tcp_counts_conns_as_established_later() {
+    let mut rig = Rig::with(|s| s.ipvs.secure_tcp = Defend::Always);
+    rig.pass(secs(1));
+    let (client, vip) = (net::client(V4, 1, 1000), net::service_addr(V4, Forward::Nat));
+    let seen = rig.feed(WAN, &Packet::tcp(client, vip, flag::SYN).bytes()).seen();
+    let back = |flags| Packet::tcp(seen.dst, seen.src, flags).from_lan(seen.eth.0).bytes();
+    let state = |rig: &Rig| rig.conn().1.state();
+    rig.feed(LAN, &back(flag::SYN | flag::ACK));
+    assert_eq!(state(&rig), State::SynAck);
+    rig.feed(WAN, &Packet::tcp(client, vip, flag::ACK).bytes());
+    assert_eq!(state(&rig), State::SynAck);
+    rig.feed(LAN, &back(flag::ACK));
+    assert_eq!(state(&rig), State::Established);
+}
+
+/// Where several directors stand behind one router, the answer may have passed another one.
+#[test]
+fn with_schedule_icmp_an_error_goes_where_its_clients_packets_go() {
+    for workers in [1, 3] {
+        for family in net::FAMILIES {
+            for proto in net::PROTOS {
+                for forward in [Forward::Nat, Forward::Dr, Forward::Tunnel] {
+                    let by_source = |s: &mut Snapshot| {
+                        let at = net::service_index(family, proto, forward);
+                        let flags = Flags { port: true, fallback: false };
+                        let dests = net::candidates(family, proto, forward);
+                        s.services[at].sched = Sched::Hashed(Hashed::source(&dests, flags));
+                        s.ipvs.schedule_icmp = true;
+                    };
+                    let options = Options { workers, ..Options::default() };
+                    let mut rig = Rig::build(options, |s, _| by_source(s));
+                    for n in 0..8 {
+                        let client = net::client(family, n, 1000 + u16::from(n));
+                        let vip = net::service_addr(family, forward);
+                        let answer = match proto {
+                            Proto::Tcp => Packet::tcp(vip, client, flag::ACK),
+                            _ => Packet::udp(vip, client),
+                        };
+                        let kind = net::of(family, [3, 1], [1, 3]);
+                        let error = Packet::icmp(client.ip(), vip.ip(), kind, [0; 4], &answer.ip());
+                        let out = rig.feed_at(usize::from(n) % workers, WAN, &[&error.bytes()]);
+                        assert_eq!(out.only().port, LAN, "{:?}", rig.drops());
+                        let mac = out.seen().eth.0;
+                        // The same dest as for the client's own packet, later.
+                        rig.pass(secs(4));
+                        assert!(rig.conns().is_empty());
+                        let own = match proto {
+                            Proto::Tcp => Packet::tcp(client, vip, flag::SYN),
+                            _ => Packet::udp(client, vip),
+                        };
+                        assert_eq!(rig.feed(WAN, &own.bytes()).seen().eth.0, mac);
+                        rig.pass(secs(400));
+                    }
+                    assert!(rig.drops().is_empty());
+                    // Without it, it is nobody's.
+                    rig.reload(|s| s.ipvs.schedule_icmp = false);
+                    let (client, vip) =
+                        (net::client(family, 1, 1), net::service_addr(family, forward));
+                    let quoted = Packet::udp(vip, client).ip();
+                    let kind = net::of(family, [3, 1], [1, 3]);
+                    let error = Packet::icmp(client.ip(), vip.ip(), kind, [0; 4], &quoted);
+                    assert!(rig.feed(WAN, &error.bytes()).sent.is_empty());
+                    assert_eq!(rig.drops(), [(DropReason::IcmpUnknown, 1)]);
+                }
+            }
+        }
+    }
+}
