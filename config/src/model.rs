@@ -157,6 +157,8 @@ pub struct Ipvs {
     /// Whether ICMP errors of which no conn is known open one, full-NAT and persistent services
     /// excepted.
     pub schedule_icmp: bool,
+    /// Whether a dest under nat is told when what it sends is no conn's answer.
+    pub nat_icmp_send: bool,
     /// Whether some new conns are dropped.
     pub drop_packet: Defend,
     /// Whether half-open and idle conns are ended early.
@@ -175,6 +177,7 @@ impl Default for Ipvs {
             sloppy_tcp: false,
             conn_reuse_mode: 1,
             schedule_icmp: false,
+            nat_icmp_send: false,
             drop_packet: Defend::Off,
             drop_entry: Defend::Off,
             secure_tcp: Defend::Off,

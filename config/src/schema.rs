@@ -86,11 +86,12 @@ pub(crate) const TIMEOUTS: Schema = Schema {
 pub(crate) const IPVS: Schema = Schema {
     header: "[ipvs]",
     keys: &[
-        ("expire_quiescent_template", "false"),
-        ("expire_nodest_conn", "false"),
-        ("sloppy_tcp", "false"),
+        ("expire_quiescent_template", "true"),
+        ("expire_nodest_conn", "true"),
+        ("sloppy_tcp", "true"),
         ("conn_reuse_mode", "1"),
-        ("schedule_icmp", "false"),
+        ("schedule_icmp", "true"),
+        ("nat_icmp_send", "true"),
         ("drop_packet", "0"),
         ("drop_entry", "0"),
         ("secure_tcp", "0"),

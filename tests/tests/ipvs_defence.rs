@@ -11,6 +11,7 @@ use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::DropReason;
+use pointsman_dataplane::verdict::Made;
 use pointsman_tests::craft::Packet;
 use pointsman_tests::craft::flag;
 use pointsman_tests::net;
@@ -18,6 +19,7 @@ use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 fn secs(s: u64) -> Duration {
@@ -218,6 +220,45 @@ fn with_schedule_icmp_an_error_goes_where_its_clients_packets_go() {
                     assert!(rig.feed(WAN, &error.bytes()).sent.is_empty());
                     assert_eq!(rig.drops(), [(DropReason::IcmpUnknown, 1)]);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn with_nat_icmp_send_a_dest_under_nat_hears_that_nobody_waits_for_its_answer() {
+    for workers in [1, 3] {
+        for family in net::FAMILIES {
+            for proto in net::PROTOS {
+                let options = Options { workers, ..Options::default() };
+                let mut rig = Rig::build(options, |s, _| s.ipvs.nat_icmp_send = true);
+                let answer = |port, flags| {
+                    let dest = SocketAddr::new(net::dest_addr(family, 0), port);
+                    let client = net::client(family, 1, 1000);
+                    let packet = match proto {
+                        Proto::Tcp => Packet::tcp(dest, client, flags),
+                        _ => Packet::udp(dest, client),
+                    };
+                    packet.from_lan(net::dest_mac(0)).bytes()
+                };
+                let nat = net::dest_port(Forward::Nat);
+                let frame = answer(nat, flag::ACK);
+                let out = rig.feed(LAN, &frame);
+                assert_eq!(
+                    (out.only().port, out.seen().dst.ip()),
+                    (LAN, net::dest_addr(family, 0))
+                );
+                assert_eq!(rig.made(Made::Unreachable), 1);
+                // Not by another method, and never about a reset.
+                let full_nat = answer(net::dest_port(Forward::FullNat), flag::ACK);
+                assert!(rig.feed(LAN, &full_nat).sent.is_empty());
+                let reset = answer(nat, flag::RST);
+                assert_eq!(rig.feed(LAN, &reset).sent.is_empty(), proto == Proto::Tcp);
+                let made = rig.made(Made::Unreachable);
+                rig.reload(|s| s.ipvs.nat_icmp_send = false);
+                assert!(rig.feed(LAN, &frame).sent.is_empty());
+                assert_eq!(rig.made(Made::Unreachable), made);
+                assert!(rig.drops().iter().all(|(reason, _)| *reason == DropReason::NotOurs));
             }
         }
     }

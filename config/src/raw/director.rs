@@ -144,6 +144,7 @@ pub(super) fn read_ipvs(report: &mut Report<'_>, table: &Table<'_, '_>) -> Ipvs 
         sloppy_tcp: flag("sloppy_tcp", kernel.sloppy_tcp),
         conn_reuse_mode: or(conn_reuse_mode, kernel.conn_reuse_mode),
         schedule_icmp: flag("schedule_icmp", kernel.schedule_icmp),
+        nat_icmp_send: flag("nat_icmp_send", kernel.nat_icmp_send),
         drop_packet,
         drop_entry,
         secure_tcp,

@@ -23,6 +23,7 @@ use crate::snapshot::Local;
 use crate::steer::Owner;
 use crate::tuple::Family;
 use crate::tuple::Proto;
+use crate::tuple::Tuple;
 use crate::verdict::Answer;
 use crate::verdict::Consumed;
 use crate::verdict::DropReason;
@@ -31,6 +32,7 @@ use crate::wire::ethernet;
 use crate::wire::get16;
 use crate::wire::icmp as icmp_wire;
 use crate::wire::ipv4;
+use crate::wire::tcp;
 use crate::xmit::answer;
 use crate::xmit::icmp;
 use crate::xmit::icmp::Translation;
@@ -61,7 +63,8 @@ impl<F: Frame> Core<F> {
         // A host answers as the address that was spoken to, a router by that of the port where the
         // packet came in (RFC 1812 section 4.3.2.4).
         let src = match answer {
-            Answer::Reset | Answer::PortUnreachable => p.tuple.dst,
+            Answer::Reset => p.tuple.dst,
+            Answer::PortUnreachable if t.snap.locals.contains_key(&p.tuple.dst) => p.tuple.dst,
             _ => match t.snap.router_addr(t.port, p.family) {
                 Some(own) => own,
                 None if t.snap.locals.contains_key(&p.tuple.dst) => p.tuple.dst,
@@ -102,7 +105,12 @@ impl<F: Frame> Core<F> {
         reason: DropReason,
     ) {
         let Some(local) = t.snap.locals.get(&p.tuple.dst) else {
-            return self.route(t, frame, p);
+            let Tuple { proto, src, sport, .. } = p.tuple;
+            let told = t.snap.ipvs.nat_icmp_send && p.flags & tcp::RST == 0;
+            return match told && t.snap.is_nat_dest(proto, src, sport) {
+                true => self.refuse(t, frame, p, DropReason::NotOurs, Answer::PortUnreachable),
+                false => self.route(t, frame, p),
+            };
         };
         let answer = match (local.closed, p.tuple.proto) {
             (Closed::Drop, _) => Answer::Silence,
@@ -184,6 +192,8 @@ impl<F: Frame> Core<F> {
         if refuses && self.may_try_another(t, id) {
             return t.stats.drop(DropReason::SecondChoice);
         }
+        // It counts as a packet of the conn's (`ip_vs_in_icmp`, `handle_response_icmp`).
+        t.dests[self.conns.get(id).dest().0 as usize].count(way, p.ip_len() as u64);
         let mut frame = frame;
         let told = match self.conns.get(id).introduces() && way == Direction::Reply {
             true => self.untell(&mut frame, p, &q, id),
@@ -270,7 +280,7 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
-        tuple: &crate::tuple::Tuple,
+        tuple: &Tuple,
         visited: u16,
     ) {
         // A dr dest's own word about its client's packet.
@@ -314,7 +324,7 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
         p: &Parsed,
-        tuple: &crate::tuple::Tuple,
+        tuple: &Tuple,
     ) -> bool {
         // One about a tunnel of ours came to the tunnel's end.
         let to_vip = tuple.dst == p.tuple.dst;
