@@ -68,7 +68,7 @@ pub enum What {
 }
 
 /// A rule that marks packets by where they go.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mark {
     /// The mark.
     pub mark: u32,

@@ -1,10 +1,15 @@
 //! The grammar of `ipvsadm`, as far as cases speak it: command lines to a table of services, the
 //! table to a configuration of ours.
 
+use super::case::Mark;
 use super::net;
 use super::net::Side;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+
+/// Seconds of a persistent service without a time.
+const PERSISTENT: u32 = 360;
 
 /// A real server of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +57,7 @@ struct Service {
 pub(super) struct Rules {
     services: Vec<Service>,
     timeouts: Option<[u32; 3]>,
+    marks: Vec<Mark>,
 }
 
 /// A command line's options.
@@ -114,6 +120,11 @@ impl Rules {
         Ok(())
     }
 
+    /// Marks packets.
+    pub(super) fn mark(&mut self, mark: &Mark) {
+        self.marks.push(mark.clone());
+    }
+
     fn service(&mut self, line: &Line) -> Result<&mut Service, String> {
         let name = line.name.clone().ok_or("no service is named")?;
         let found = self.services.iter_mut().find(|s| s.name == name);
@@ -153,11 +164,25 @@ impl Rules {
             let _ = writeln!(text, "[[vip]]\naddress = \"{vip}\"");
         }
         let on_dead = "drop";
-        if let Some((key, value)) = sysctls.first() {
-            return Err(format!("sysctl {key} {value}"));
+        for mark in &self.marks {
+            let Mark { mark, proto, addr, ports: (first, last) } = mark;
+            let _ = writeln!(
+                text,
+                "[[match]]\nmark = {mark}\nprotocol = \"{proto}\"\ndestination = \"{addr}\"\n\
+                 ports = \"{first}-{last}\""
+            );
+        }
+        text.push_str("[ipvs]\n");
+        let mut oversize = "too-big";
+        for (key, value) in sysctls {
+            if (&key[..], &value[..]) == ("pmtu_disc", "0") {
+                oversize = "fragment";
+            } else {
+                let _ = writeln!(text, "{key} = {}", sysctl(key, value)?);
+            }
         }
         for service in &self.services {
-            text.push_str(&service.config(on_dead)?);
+            text.push_str(&service.config(on_dead, oversize)?);
         }
         Ok(text)
     }
@@ -166,9 +191,9 @@ impl Rules {
     pub(super) fn list(&self) -> Vec<Listed> {
         let of = |s: &Service| {
             let name =
-                format!("{} {}", s.name.proto().unwrap_or("FWM").to_uppercase(), s.name.address);
+                format!("{} {}", s.name.proto().unwrap_or("fwm").to_uppercase(), s.name.address);
             let dests = s.dests.iter().map(|d| (d.address, format!("{:?} {}", d.method, d.weight)));
-            (name, s.scheduler_shown(), dests.collect())
+            (name, s.shown(), dests.collect())
         };
         self.services.iter().map(of).collect()
     }
@@ -185,27 +210,60 @@ impl Name {
 }
 
 impl Service {
-    fn scheduler_shown(&self) -> String {
+    /// What `ipvsadm -Ln` says behind its name.
+    fn shown(&self) -> String {
+        let mut said = self.scheduler.clone();
         // ipvsadm's order, whatever they were given in.
         let known = ["sh-fallback", "sh-port", "mh-fallback", "mh-port"];
         let flags = known.into_iter().filter(|f| self.flags.iter().any(|g| g == f));
         let flags: Vec<_> = flags.collect();
-        match flags.is_empty() {
-            true => self.scheduler.clone(),
-            false => format!("{} ({})", self.scheduler, flags.join(",")),
+        if !flags.is_empty() {
+            let _ = write!(said, " ({})", flags.join(","));
+        }
+        if let Some(time) = self.persistent {
+            let _ = write!(said, " persistent {}", time.unwrap_or(PERSISTENT));
+        }
+        if let Some(mask) = &self.mask {
+            let _ = write!(said, " mask {mask}");
+        }
+        if self.one_packet {
+            said.push_str(" ops");
+        }
+        said
+    }
+
+    /// What packets it takes.
+    fn takes(&self) -> Result<String, String> {
+        if let Some(proto) = self.name.proto() {
+            return Ok(format!("address = \"{}\"\nprotocol = \"{proto}\"\n", self.name.address));
+        }
+        match (&self.name.kind[..], self.dests.first()) {
+            ("-f", Some(dest)) if dest.address.is_ipv6() => {
+                Ok(format!("mark = {}\nfamily = \"ipv6\"\n", self.name.address))
+            }
+            ("-f", _) => Ok(format!("mark = {}\n", self.name.address)),
+            (kind, _) => Err(format!("services by {kind}")),
         }
     }
 
-    fn config(&self, on_dead: &str) -> Result<String, String> {
-        let Some(proto) = self.name.proto() else {
-            return Err(format!("services by {}", self.name.kind));
+    /// Persistence, where it has it.
+    fn persistence(&self) -> Result<String, String> {
+        let Some(time) = self.persistent else { return Ok(String::new()) };
+        let mut text = match time {
+            Some(time) => format!("persistent = {time}\n"),
+            None => "persistent = true\n".into(),
         };
-        if let Some(time) = self.persistent {
-            return Err(format!("persistence ({time:?} s, mask {:?})", self.mask));
+        if let Some(mask) = &self.mask {
+            let bits = match mask.parse::<Ipv4Addr>() {
+                Ok(mask) => u32::from(mask).leading_ones(),
+                Err(_) => number(mask)?,
+            };
+            let _ = writeln!(text, "persistence_prefix = {bits}");
         }
-        if self.one_packet {
-            return Err("one-packet scheduling".into());
-        }
+        Ok(text)
+    }
+
+    fn config(&self, on_dead: &str, oversize: &str) -> Result<String, String> {
         let mut methods = self.dests.iter().map(|d| d.method);
         let method = methods.next().unwrap_or(Method::Masq);
         if methods.any(|other| other != method) {
@@ -218,22 +276,36 @@ impl Service {
         };
         // What the kernel does not do is off: no other dest for a SYN, no clamp.
         let mut text = format!(
-            "[[service]]\naddress = \"{}\"\nprotocol = \"{proto}\"\nscheduler = \"{}\"\n\
-             scheduler_flags = {:?}\nforward = \"{forward}\"\nretries = 0\non_dead = \"{on_dead}\"\n",
-            self.name.address, self.scheduler, self.flags
+            "[[service]]\n{}scheduler = \"{}\"\nscheduler_flags = {:?}\nforward = \"{forward}\"\n\
+             retries = 0\non_dead = \"{on_dead}\"\none_packet = {}\n{}",
+            self.takes()?,
+            self.scheduler,
+            self.flags,
+            self.one_packet,
+            self.persistence()?
         );
-        if method == Method::Masq {
-            text.push_str("mss = 8960\n");
+        match method {
+            Method::Masq => text.push_str("mss = 8960\n"),
+            Method::Tunnel => text.push_str(&format!("oversize = {oversize:?}\n")),
+            Method::Route => {}
         }
         for dest in &self.dests {
-            if (dest.upper, dest.lower) != (0, 0) {
-                return Err("thresholds".into());
-            }
             if !dest.tunnel.is_empty() {
                 return Err("tunnels but ipip".into());
             }
-            let Dest { address, weight, .. } = dest;
-            let _ = writeln!(text, "[[service.dest]]\naddress = \"{address}\"\nweight = {weight}");
+            let Dest { address, weight, upper, lower, .. } = dest;
+            let _ = match address.port() {
+                // It has the packet's.
+                0 if address.is_ipv6() => {
+                    writeln!(text, "[[service.dest]]\naddress = \"[{}]\"", address.ip())
+                }
+                0 => writeln!(text, "[[service.dest]]\naddress = \"{}\"", address.ip()),
+                _ => writeln!(text, "[[service.dest]]\naddress = \"{address}\""),
+            };
+            let _ = writeln!(text, "weight = {weight}\nupper = {upper}");
+            if *lower > 0 {
+                let _ = writeln!(text, "lower = {lower}");
+            }
         }
         Ok(text)
     }
@@ -303,4 +375,20 @@ impl Line {
 
 fn number(word: &str) -> Result<u32, String> {
     word.parse().map_err(|_| format!("{word:?} is no option of ipvsadm's that cases use"))
+}
+
+/// A sysctl's value as `[ipvs]` has it.
+fn sysctl(key: &str, value: &str) -> Result<String, String> {
+    let of_ipvs = match key {
+        "expire_nodest_conn"
+        | "expire_quiescent_template"
+        | "sloppy_tcp"
+        | "schedule_icmp"
+        | "nat_icmp_send" => (number(value)? != 0).to_string(),
+        "conn_reuse_mode" | "drop_packet" | "drop_entry" | "secure_tcp" | "am_droprate" => {
+            number(value)?.to_string()
+        }
+        _ => return Err(format!("sysctl {key} {value}")),
+    };
+    Ok(of_ipvs)
 }

@@ -15,10 +15,13 @@ use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Neighbours;
 use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::Counter;
 use pointsman_dataplane::stats::DestStats;
+use pointsman_dataplane::templates::Template;
+use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -29,6 +32,10 @@ const DESTS: usize = 128;
 /// What `ipvsadm --stats` counts of a dest.
 const COUNTERS: [fn(&DestStats) -> &Counter; 5] =
     [|s| &s.conns, |s| &s.in_packets, |s| &s.out_packets, |s| &s.in_bytes, |s| &s.out_bytes];
+
+/// What a dest lives on for when it is removed.
+const COUNTED: [fn(&DestStats) -> &Counter; 3] =
+    [|s| &s.active, |s| &s.inactive, |s| &s.persistent];
 
 /// One worker with the rules of a case.
 pub struct Ours {
@@ -96,8 +103,7 @@ impl Ours {
         let Some(rig) = self.rig.as_mut() else { return Ok(()) };
         let text = self.rules.config(self.mtu, &self.sysctls)?;
         let (config, _) = pointsman_config::parse("case", &text).map_err(|e| e.to_string())?;
-        let has_conns =
-            |id: DestId| rig.dest(id, |s| &s.active) + rig.dest(id, |s| &s.inactive) > 0;
+        let has_conns = |id: DestId| COUNTED.iter().any(|counter| rig.dest(id, *counter) > 0);
         let previous = rig.snapshot();
         let built = build(&mut self.builder, &config, &previous, rig.neighbours(), &has_conns)?;
         for id in built.1 {
@@ -123,7 +129,8 @@ impl Director for Ours {
     }
 
     fn mark(&mut self, mark: &Mark) -> Result<(), String> {
-        Err(format!("mark {}", mark.mark))
+        self.rules.mark(mark);
+        self.reload()
     }
 
     fn mtu(&mut self, side: Side, mtu: u16) -> Result<(), String> {
@@ -146,7 +153,10 @@ impl Director for Ours {
         rig.housekeep();
         let (now, conns) = (rig.now.stamp(), rig.conns());
         let living = conns.iter().filter(|(_, conn, _)| !conn.expires().is_due(now));
-        Ok(living.map(|(_, conn, ends)| say(conn, ends, now.0)).collect())
+        let living = living.map(|(_, conn, ends)| say(conn, ends, now.0));
+        let snapshot = rig.snapshot();
+        let templates = rig.templates().into_iter();
+        Ok(living.chain(templates.map(|(_, t)| say_template(&t, &snapshot))).collect())
     }
 
     fn dests(&mut self) -> Result<Vec<String>, String> {
@@ -234,6 +244,9 @@ fn build(
 }
 
 fn named(service: &Service) -> String {
+    if let Scope::Mark(mark) = service.scope {
+        return format!("FWM {mark}");
+    }
     let address = SocketAddr::new(service.addr.into(), service.port);
     format!("{} {address}", proto(service.proto))
 }
@@ -243,9 +256,24 @@ fn proto(proto: Proto) -> String {
 }
 
 fn say(conn: &Conn, ends: &Ends, now: u32) -> String {
-    let end = |addr: pointsman_dataplane::tuple::Addr, port| SocketAddr::new(addr.into(), port);
     let (client, vip) = (end(ends.caddr, ends.cport), end(ends.vaddr, ends.vport));
     let left = conn.expires().0.wrapping_sub(now).div_ceil(1000);
     let (dest, state) = (end(ends.daddr, ends.dport), conn.state().name());
     format!("conn {} {client} {vip} {dest} {left} s {state}", proto(ends.proto))
+}
+
+fn say_template(template: &Template, snapshot: &Snapshot) -> String {
+    let Template { key, dest, dport, .. } = template;
+    let kind = key.proto.map_or("IP".into(), proto);
+    // What serves no new conns any more has these ports (`ip_vs_check_template`).
+    let (vport, dport) = if template.valid { (key.vport, *dport) } else { (u16::MAX, u16::MAX) };
+    let (client, vip) = (end(key.client, 0), end(key.vaddr, vport));
+    let dest = end(snapshot.dest(*dest).addr, dport);
+    let left = template.left.as_millis().div_ceil(1000);
+    let state = if template.assured { "ASSURED" } else { "NONE" };
+    format!("conn {kind} {client} {vip} {dest} {left} s {state}")
+}
+
+fn end(addr: Addr, port: u16) -> SocketAddr {
+    SocketAddr::new(addr.into(), port)
 }
