@@ -10,6 +10,8 @@ usage: client.py udp ADDRESS PORT COUNT SIZE [df|nodf]   COUNT datagrams from on
        client.py hold ADDRESS PORT SECONDS PATH           keep-alive HTTP conn, one request every 0.2 s: "N answers"
        client.py wait ADDRESS PORT SECONDS                connects, reads a line, says nothing: what comes next, and when
        client.py again ADDRESS PORT LOCAL_PORT COUNT      COUNT HTTP conns from one port, each as soon as the last has ended
+       client.py together ADDRESS PORT tcp|udp SOURCE...  a conn from each address, all begun before any is answered:
+                                                          "SOURCE NAME" of the server that greets or answers, one per line
 
 Exits 1 when what was asked for did not come within 2 s (a greeting: 5 s).
 """
@@ -152,10 +154,29 @@ def again(address, port, local_port, count):
     print(f"{count} answers")
 
 
+def together(address, port, proto, *sources):
+    socks = []
+    for source in sources:
+        kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+        sock = socket.socket(family(address), kind)
+        sock.bind((source, 0))
+        sock.setblocking(False)
+        error = sock.connect_ex((address, port))
+        if error not in (0, errno.EINPROGRESS):
+            raise OSError(error, "")
+        if proto == "udp":
+            sock.send(b"who")
+        socks.append(sock)
+    for source, sock in zip(sources, socks):
+        sock.settimeout(5)
+        words = sock.recv(100).decode().split()
+        print(source, words[1] if proto == "tcp" else words[0])
+
+
 def main():
     verb, address, port, *rest = sys.argv[1:]
     verbs = {"udp": udp, "each": each, "who": who, "greeting": greeting, "raw": raw, "hops": hops, "hold": hold,
-             "wait": wait, "again": again}
+             "wait": wait, "again": again, "together": together}
     try:
         verbs[verb](address, int(port), *rest)
     except OSError as error:
