@@ -46,6 +46,7 @@ use pointsman_dataplane::wire::ipv4;
 use pointsman_dataplane::wire::put16;
 use pointsman_dataplane::wire::put32;
 use pointsman_dataplane::wire::tcp;
+pub use pointsman_traffic::Random;
 use std::io;
 use std::sync::Arc;
 
@@ -64,25 +65,6 @@ const WAN: PortId = PortId(0);
 const LAN: PortId = PortId(1);
 const VIP: u32 = 0x0a01_0064;
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
-
-/// A small fast generator (SplitMix64), so that every run sees the same traffic.
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// A number below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (((self.draw() >> 32) * n as u64) >> 32) as usize
-    }
-}
 
 /// What the director does to packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
