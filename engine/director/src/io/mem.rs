@@ -30,6 +30,7 @@ type FreeList = ArrayQueue<Box<Buffer>>;
 struct Buffer {
     head: usize,
     len: usize,
+    tag: u64,
     /// Where it goes back to; none while it lies there.
     home: Option<Arc<FreeList>>,
     bytes: Box<[u8]>,
@@ -87,6 +88,21 @@ impl Frame for MemFrame {
     }
 }
 
+impl MemFrame {
+    /// What `set_tag` said; 0 in a frame that the director made.
+    pub fn tag(&self) -> u64 {
+        self.0.as_ref().map_or(0, |b| b.tag)
+    }
+
+    /// Marks the frame, as a NIC does in an mbuf's metadata: whoever injects it knows it again when
+    /// it leaves.
+    pub fn set_tag(&mut self, tag: u64) {
+        if let Some(b) = &mut self.0 {
+            b.tag = tag;
+        }
+    }
+}
+
 impl Drop for MemFrame {
     fn drop(&mut self) {
         let Some(mut buffer) = self.0.take() else { return };
@@ -123,7 +139,8 @@ impl MemPool {
         let free = Arc::new(ArrayQueue::new(frames));
         for _ in 0..frames {
             let bytes = vec![UNSET; HEADROOM + room].into_boxed_slice();
-            let _ = free.push(Box::new(Buffer { head: HEADROOM, len: 0, home: None, bytes }));
+            let buffer = Buffer { head: HEADROOM, len: 0, tag: 0, home: None, bytes };
+            let _ = free.push(Box::new(buffer));
         }
         Self { free, frames }
     }
@@ -153,6 +170,7 @@ impl Pool for MemPool {
         let mut buffer = self.free.pop()?;
         buffer.head = HEADROOM;
         buffer.len = 0;
+        buffer.tag = 0;
         buffer.home = Some(Arc::clone(&self.free));
         Some(MemFrame(Some(buffer)))
     }
@@ -354,12 +372,14 @@ mod tests {
     fn buffers_go_back_and_come_out_fresh() {
         let mut pool = MemPool::new(1, 64);
         let mut frame = pool.frame(&[7; 10]).unwrap();
-        assert!(frame.prepend(HEADROOM));
+        frame.set_tag(7);
+        assert!(frame.prepend(HEADROOM) && frame.tag() == 7);
         assert!(pool.alloc().is_none());
         drop(frame);
         assert_eq!(pool.available(), pool.capacity());
         let mut again = pool.alloc().unwrap();
-        assert!(again.data().is_empty() && again.prepend(HEADROOM) && !again.prepend(1));
+        assert!(again.data().is_empty() && again.tag() == 0);
+        assert!(again.prepend(HEADROOM) && !again.prepend(1));
     }
 
     #[test]

@@ -1,21 +1,26 @@
-//! Captures: pcap and pcapng in, classic pcap with nanoseconds out.
+//! Captures: pcap and pcapng in and out.
 //!
 //! Both formats come in either byte order; the crate `pcap-parser` takes the file apart, what a
-//! block means (interfaces, clocks, which packet was cut) is decided here. Only Ethernet is taken.
+//! block means (interfaces, clocks, which packet was cut) is decided here. Only Ethernet is taken;
+//! what other interfaces of a pcapng have is counted by link type.
 
 mod blocks;
+mod writer;
+
+pub use writer::CaptureWriter;
+pub use writer::NgWriter;
 
 use blocks::Format;
 use blocks::Step;
 use pcap_parser::PcapError;
 use pcap_parser::create_reader;
 use pcap_parser::traits::PcapReaderIterator;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::io::Cursor;
 use std::io::Read;
-use std::io::Write;
 use std::path::Path;
 
 /// LINKTYPE_ETHERNET.
@@ -85,6 +90,7 @@ pub struct CaptureReader {
     blocks: Box<dyn PcapReaderIterator + Send>,
     capacity: usize,
     format: Format,
+    foreign: BTreeMap<u32, u64>,
 }
 
 impl CaptureReader {
@@ -112,13 +118,14 @@ impl CaptureReader {
             PcapError::ReadError => read_error(),
             _ => CaptureError::NotACapture(None),
         })?;
-        let mut reader = Self { blocks, capacity: BUFFER, format: Format::default() };
+        let (format, foreign) = (Format::default(), BTreeMap::new());
+        let mut reader = Self { blocks, capacity: BUFFER, format, foreign };
         // A classic pcap says its link type here and now; pcapng's first block holds no frame.
         reader.block(&mut Vec::new())?;
         Ok(reader)
     }
 
-    /// Puts the next frame into `data`; none at the end.
+    /// Puts the next Ethernet frame into `data`; none at the end.
     ///
     /// # Errors
     /// Reading is over after the first.
@@ -126,10 +133,21 @@ impl CaptureReader {
         loop {
             match self.block(data)? {
                 Step::Frame(record) => return Ok(Some(record)),
+                Step::Foreign(link_type) => *self.foreign.entry(link_type).or_default() += 1,
                 Step::Nothing => {}
                 Step::End => return Ok(None),
             }
         }
+    }
+
+    /// Frames passed over so far, by link type, because they are not Ethernet.
+    pub fn foreign(&self) -> &BTreeMap<u32, u64> {
+        &self.foreign
+    }
+
+    /// Bytes of the file taken in so far.
+    pub fn consumed(&self) -> u64 {
+        self.blocks.consumed() as u64
     }
 
     fn block(&mut self, data: &mut Vec<u8>) -> Result<Step, CaptureError> {
@@ -167,50 +185,6 @@ impl CaptureReader {
     }
 }
 
-/// Writes a classic pcap of Ethernet frames with nanoseconds, little-endian.
-pub struct CaptureWriter<W>(W);
-
-impl<W: Write> CaptureWriter<W> {
-    /// Writes the header.
-    ///
-    /// # Errors
-    /// What `to` says.
-    pub fn new(mut to: W) -> io::Result<Self> {
-        // Magic, version 2.4, zone, accuracy, snap length (tcpdump's), link type.
-        let [zone, accuracy, snap_len] = [0_u32, 0, 262_144];
-        to.write_all(&0xa1b2_3c4d_u32.to_le_bytes())?;
-        to.write_all(&2_u16.to_le_bytes())?;
-        to.write_all(&4_u16.to_le_bytes())?;
-        for field in [zone, accuracy, snap_len, ETHERNET] {
-            to.write_all(&field.to_le_bytes())?;
-        }
-        Ok(Self(to))
-    }
-
-    /// Writes a frame; `stamp` is in nanoseconds since 1970. Seconds beyond 2106 do not fit the
-    /// format and stay at its end.
-    ///
-    /// # Errors
-    /// What the file says.
-    pub fn frame(&mut self, stamp: u64, data: &[u8]) -> io::Result<()> {
-        let seconds = u32::try_from(stamp / 1_000_000_000).unwrap_or(u32::MAX);
-        let len = data.len() as u32;
-        for field in [seconds, (stamp % 1_000_000_000) as u32, len, len] {
-            self.0.write_all(&field.to_le_bytes())?;
-        }
-        self.0.write_all(data)
-    }
-
-    /// Ends the capture.
-    ///
-    /// # Errors
-    /// What the file says.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.0.flush()?;
-        Ok(self.0)
-    }
-}
-
 /// A reader that gives less than was asked for at the end only: the parser looks at what its first
 /// read brought, and a pipe brings little.
 struct Whole<R>(R);
@@ -245,7 +219,7 @@ fn compressed(magic: &[u8]) -> Option<&'static str> {
 }
 
 /// Names of tcpdump.org's list, of what captures come with.
-fn link_name(link_type: u32) -> &'static str {
+pub fn link_name(link_type: u32) -> &'static str {
     match link_type {
         0 => "NULL (BSD loopback)",
         6 => "IEEE802_5",

@@ -14,6 +14,8 @@ const OBSOLETE_PACKET: u32 = 2;
 /// What a block turned out to be.
 pub(super) enum Step {
     Frame(Record),
+    /// Of an interface that is not Ethernet.
+    Foreign(u32),
     Nothing,
     End,
 }
@@ -29,6 +31,7 @@ pub(super) struct Format {
 }
 
 struct Interface {
+    link_type: u32,
     snap_len: u32,
     clock: Clock,
 }
@@ -76,7 +79,6 @@ impl Format {
                 self.interfaces.clear();
             }
             Block::InterfaceDescription(interface) => {
-                ethernet(interface.linktype.0 as u32)?;
                 self.add(interface, at)?;
             }
             Block::EnhancedPacket(p) => {
@@ -112,6 +114,7 @@ impl Format {
         let offset: Option<[u8; 8]> = offset.and_then(|o| o.value().try_into().ok());
         let read = if self.big_endian { i64::from_be_bytes } else { i64::from_le_bytes };
         self.interfaces.push(Interface {
+            link_type: interface.linktype.0 as u32,
             snap_len: interface.snaplen,
             clock: Clock {
                 per_second: per_second.ok_or(CaptureError::Damaged(at))?,
@@ -130,6 +133,9 @@ impl Format {
         at: u64,
     ) -> Result<Step, CaptureError> {
         let known = self.interfaces.get(interface as usize).ok_or(CaptureError::Damaged(at))?;
+        if known.link_type != ETHERNET {
+            return Ok(Step::Foreign(known.link_type));
+        }
         fill(data, captured);
         let stamp = ticks.map(|ticks| known.clock.nanos(ticks));
         Ok(Step::Frame(Record { stamp, len, interface }))
