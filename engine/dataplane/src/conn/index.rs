@@ -78,6 +78,11 @@ impl Index {
         Ok(Self { buckets: HugeSlice::new(buckets)? })
     }
 
+    /// Bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.len() * size_of::<Bucket>()
+    }
+
     #[inline(always)]
     pub(super) fn prefetch(&self, hash: u64) {
         hw::prefetch_index(&self.buckets, self.first(hash));

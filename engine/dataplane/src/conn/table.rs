@@ -127,6 +127,15 @@ impl Conns {
         self.lines.len()
     }
 
+    /// Bytes that a conn takes when the table is full: its line, its part of the index, and what a
+    /// v6 side (`wide`) and full-NAT (`tracked`) add.
+    pub fn bytes_per_conn(&self, wide: bool, tracked: bool) -> f64 {
+        let lines = size_of::<Conn>()
+            + if wide { size_of::<Wide>() } else { 0 }
+            + if tracked { size_of::<Track>() } else { 0 };
+        lines as f64 + self.index.bytes() as f64 / self.capacity() as f64
+    }
+
     /// The hash by which the other methods look a tuple up.
     #[inline(always)]
     pub fn hash(&self, tuple: &Tuple) -> u64 {

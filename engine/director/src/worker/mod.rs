@@ -43,6 +43,19 @@ pub struct Queues<D: Driver> {
     pub tx: D::Tx,
 }
 
+/// Looks on while a turn's bursts go through the pipeline. `()` sees nothing and costs nothing.
+pub trait Probe {
+    /// A burst of so many frames goes in.
+    #[inline(always)]
+    fn begin(&mut self, _frames: usize) {}
+
+    /// It has gone through.
+    #[inline(always)]
+    fn end(&mut self) {}
+}
+
+impl Probe for () {}
+
 /// A worker and all that is its own.
 pub struct Worker<D: Driver> {
     index: usize,
@@ -88,6 +101,11 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Its pipeline, to be looked at between turns.
+    pub fn pipeline(&self) -> &Pipeline<D::Frame> {
+        &self.pipeline
+    }
+
     /// Takes turns until the mailbox says stop.
     pub fn run(&mut self, clock: TscClock, idle: Idle) {
         let mut backoff = Backoff::new(idle);
@@ -101,6 +119,11 @@ impl<D: Driver> Worker<D> {
 
     /// One turn; says whether it found any frame. `now` must not go backwards.
     pub fn turn(&mut self, now: Tick) -> bool {
+        self.turn_with(now, &mut ())
+    }
+
+    /// The same, watched.
+    pub fn turn_with(&mut self, now: Tick, probe: &mut impl Probe) -> bool {
         self.account(now);
         let mut found = false;
         for port in 0..self.queues.len() {
@@ -109,7 +132,9 @@ impl<D: Driver> Worker<D> {
             }
             found = true;
             let (burst, pool, out) = (&mut self.burst, &mut self.pool, &mut self.out);
+            probe.begin(burst.len());
             self.pipeline.process(PortId(port as u8), burst, now, pool, out);
+            probe.end();
             self.flush();
         }
         found |= self.take_over(now);
