@@ -2,6 +2,7 @@
 
 mod check;
 mod conns;
+mod generate;
 mod logging;
 mod machine;
 mod render;
@@ -51,6 +52,8 @@ enum Command {
     },
     /// Feed a capture through a director in memory; needs no root and no NIC
     Replay(replay::Args),
+    /// Write a capture of made traffic
+    Generate(generate::Args),
     /// Show what a running director does
     Status {
         /// All of it, for programs
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::check(&file),
         Command::Replay(args) => return replay::replay(&args),
         Command::Status { json, at } => status(&at, json),
+        Command::Generate(args) => generate::generate(&args),
         Command::Conns(args) => conns::conns(&args),
         Command::Reload { at } => tell(&at, &Request::Reload),
         Command::Announce { vip, at } => tell(&at, &Request::Announce { vip }),
