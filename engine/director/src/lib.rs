@@ -8,5 +8,6 @@
 pub mod cli;
 pub mod control;
 pub mod io;
+pub mod replay;
 pub mod serve;
 pub mod worker;

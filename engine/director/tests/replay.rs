@@ -57,7 +57,7 @@ fn a_conversation_through_fullnat_leaves_as_scapy_says() {
     for input in ["in.pcap", "in-be-nano.pcap", "in.pcapng"] {
         let out = scratch(&format!("fullnat-of-{input}"));
         let said =
-            replay(&["--config", "replay.toml", "--in", input, "--out", out.to_str().unwrap()]);
+            replay(&["-c", "replay.toml", "--snapped", "skip", input, "-o", out.to_str().unwrap()]);
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
         let left = frames(&out);
         for (n, (left, expected)) in left.iter().zip(&expected).enumerate() {
@@ -72,13 +72,12 @@ fn a_conversation_through_fullnat_leaves_as_scapy_says() {
                 "1 of them earlier than one before: fed at that one's time",
                 "fed 13: wan 8, lan 5",
                 "skipped 6",
-                "1 snapped: cut off by the capture's snap length",
+                "1 snapped: cut off by the capture's snap length (see --snapped)",
                 "1 runt: shorter than an Ethernet header",
                 "1 arp: ARP: next hops are made up here",
                 "1 neighbour: ND and MLD: next hops are made up here",
                 "1 no-source: no IP source address to tell the port: see --port",
                 "1 no-route: no route to its source tells the port: see --port",
-                "13 frames, 2086 bytes",
                 "sent 13: wan 5, lan 8",
                 // The UDP conn of the first 10 s expired, its TCP neighbours closed or timed out.
                 "conns: 4 opened, 1 left at the end",
@@ -92,7 +91,7 @@ fn a_conversation_through_fullnat_leaves_as_scapy_says() {
 
 #[test]
 fn a_port_by_name_takes_what_has_no_source() {
-    let said = replay(&["-c", "replay.toml", "-i", "in.pcap", "--port", "wan"]);
+    let said = replay(&["-c", "replay.toml", "in.pcap", "--port", "wan", "--snapped", "skip"]);
     assert_eq!(said.code, 0, "{}", said.err);
     says(
         &said.out,
@@ -106,10 +105,13 @@ fn refused_input_exits_2_and_writes_nothing() {
     std::fs::write(&empty, "").unwrap();
     let copy = scratch("copy.pcap");
     std::fs::copy(Path::new(HERE).join("in.pcap"), &copy).unwrap();
-    let (empty, copy) = (empty.to_str().unwrap(), copy.to_str().unwrap());
+    let fifo = scratch("fifo");
+    let _ = std::fs::remove_file(&fifo);
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let [empty, copy, fifo] = [&empty, &copy, &fifo].map(|p| p.to_str().unwrap());
     let out = scratch("refused.pcap");
     let out = out.to_str().unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (
             &["-c", "replay.toml", "-i", "sll.pcap", "-o", out],
             "sll.pcap: link type LINUX_SLL (113)",
@@ -122,7 +124,8 @@ fn refused_input_exits_2_and_writes_nothing() {
             &["-c", "replay.toml", "-i", "in.pcap", "-o", out, "-p", "dmz"],
             "--port dmz: replay.toml has no such port, but wan, lan",
         ),
-        (&["-c", "replay.toml", "-i", copy, "-o", copy], "is the capture that comes in"),
+        (&["-c", "replay.toml", "-i", copy, "-o", copy], "is the same file as the capture"),
+        (&["-c", "replay.toml", fifo, "-o", out], "a pipe, and captures are looked into before"),
     ];
     for (args, why) in cases {
         let said = replay(args);
@@ -140,7 +143,7 @@ fn a_cut_capture_is_replayed_to_the_cut_and_exits_1() {
     let (cut, out) = (scratch("cut.pcap"), scratch("cut-out.pcap"));
     std::fs::write(&cut, &whole[..500]).unwrap();
     let paths = [cut.to_str().unwrap(), out.to_str().unwrap()];
-    let said = replay(&["-c", "replay.toml", "-i", paths[0], "-o", paths[1]]);
+    let said = replay(&["-c", "replay.toml", paths[0], "-o", paths[1], "--snapped", "skip"]);
     assert_eq!(said.code, 1);
     says(&said.out, &["5 frames, 325 bytes, 0.004 s", "law holds: 4 in, 4 out"]);
     assert_eq!(said.err.lines().count(), 1, "{}", said.err);

@@ -5,8 +5,7 @@ mod conns;
 mod generate;
 mod logging;
 mod machine;
-mod render;
-mod replay;
+pub(crate) mod render;
 mod run;
 
 use crate::control::socket;
@@ -50,8 +49,8 @@ enum Command {
         #[arg(value_name = "FILE", default_value = CONFIG)]
         file: PathBuf,
     },
-    /// Feed a capture through a director in memory; needs no root and no NIC
-    Replay(replay::Args),
+    /// Feed captures through a director in memory; needs no root and no NIC
+    Replay(Box<crate::replay::Args>),
     /// Write a capture of made traffic
     Generate(generate::Args),
     /// Show what a running director does
@@ -92,7 +91,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run { config, log } => run::run(&config, log.as_deref()),
         Command::Check { file } => check::check(&file),
-        Command::Replay(args) => return replay::replay(&args),
+        Command::Replay(args) => return crate::replay::replay(&args, say),
         Command::Status { json, at } => status(&at, json),
         Command::Generate(args) => generate::generate(&args),
         Command::Conns(args) => conns::conns(&args),

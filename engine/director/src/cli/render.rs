@@ -207,7 +207,7 @@ fn neighbours(out: &mut String, s: &Status) {
 }
 
 /// The conservation law, with every name; those that are 0 are left out.
-pub(super) fn law(out: &mut String, law: &Law) {
+pub(crate) fn law(out: &mut String, law: &Law) {
     out.push('\n');
     let holds = if law.holds { "holds" } else { "DOES NOT HOLD" };
     line(out, &format!("law {holds}: {} in, {} out", law.inputs, law.outputs));
@@ -240,7 +240,7 @@ fn pair(name: &str, n: u64) -> String {
 }
 
 /// Items separated by commas, in lines that begin with `indent` or as much space.
-pub(super) fn wrap(out: &mut String, indent: &str, items: &[String]) {
+pub(crate) fn wrap(out: &mut String, indent: &str, items: &[String]) {
     let mut current = indent.to_owned();
     for (i, item) in items.iter().enumerate() {
         let end = if i + 1 < items.len() { "," } else { "" };
@@ -261,7 +261,7 @@ pub(super) fn wrap(out: &mut String, indent: &str, items: &[String]) {
 
 /// A first column of at least `width`, and cells right-aligned below each other. A first column
 /// that is too long has a line of its own.
-pub(super) fn row<T: AsRef<str>>(out: &mut String, width: usize, first: &str, cells: &[T]) {
+pub(crate) fn row<T: AsRef<str>>(out: &mut String, width: usize, first: &str, cells: &[T]) {
     let mut text = first.to_owned();
     if first.chars().count() > width {
         line(out, first);
@@ -276,13 +276,13 @@ pub(super) fn row<T: AsRef<str>>(out: &mut String, width: usize, first: &str, ce
     line(out, text.trim_end());
 }
 
-pub(super) fn line(out: &mut String, text: &str) {
+pub(crate) fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
 
 /// At most 5 characters: 99999, 123k, 1.23M, 45.6G.
-pub(super) fn number(n: u64) -> String {
+pub(crate) fn number(n: u64) -> String {
     const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
     if n < 100_000 {
         return n.to_string();
@@ -296,7 +296,7 @@ pub(super) fn number(n: u64) -> String {
     format!("{scaled:.digits$}{}", UNITS[unit])
 }
 
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 

@@ -1,0 +1,286 @@
+//! `pointsman replay`: the frames of captures through a director in memory.
+//!
+//! `input` reads, `policy` makes frames fit, `feed` or `map` says what each becomes, `run` feeds
+//! batches of them to the `stage`, `settle` knows again what leaves and `check`s it, `report` says
+//! how it went. The engine knows nothing of it.
+
+mod args;
+mod check;
+mod clients;
+mod feed;
+mod forge;
+mod hops;
+mod input;
+mod made;
+mod map;
+mod meter;
+mod packet;
+mod policy;
+mod progress;
+mod report;
+mod run;
+mod series;
+mod settle;
+mod sink;
+mod skip;
+mod stage;
+mod talk;
+mod tally;
+
+pub use args::Args;
+
+use crate::io::pcap::NgWriter;
+use args::Forward;
+use args::Rate;
+use input::Input;
+use input::Next;
+use map::Map;
+use map::Target;
+use pointsman_config::Config;
+use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::tuple::Proto;
+use policy::Policy;
+use progress::Progress;
+use report::Report;
+use run::Run;
+use sink::Sink;
+use stage::Stage;
+use std::fs::File;
+use std::io;
+use std::io::BufWriter;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Does it; `say` gets the report. Exits 0 when all checks hold, 1 when one does not, 2 when the
+/// input is refused.
+pub fn replay(args: &Args, say: fn(&str)) -> ExitCode {
+    match whole(args) {
+        Ok(report) => {
+            match args.json {
+                true => say(&report.json()),
+                false => say(report.text().trim_end()),
+            }
+            let wrong = report.wrong();
+            wrong.iter().for_each(|line| eprintln!("{line}"));
+            ExitCode::from(u8::from(!wrong.is_empty()))
+        }
+        Err(Failure::Refused(why)) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Output(path, e)) => {
+            eprintln!("{}: cannot be written: {e}", path.display());
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Why there is nothing to report.
+enum Failure {
+    Refused(String),
+    Output(PathBuf, io::Error),
+}
+
+/// What is done with conversations.
+enum Mode {
+    AsIs,
+    Mapped(Vec<Target>),
+}
+
+fn whole(args: &Args) -> Result<Report, Failure> {
+    let config = config(args)?;
+    let port = port(args, &config)?;
+    let paths = args.paths();
+    for path in [&args.output, &args.report].into_iter().flatten() {
+        if let Some(same) = paths.iter().find(|p| is_same_file(path, p)) {
+            let (path, same) = (path.display(), same.display());
+            let why = format!("{path} is the same file as the capture {same}: give another name");
+            return Err(Failure::Refused(why));
+        }
+    }
+    let stage = Stage::new(&config, usize::from(args.workers)).map_err(Failure::Refused)?;
+    // What is refused is so before anything is written.
+    let (mode, first_stamp) = survey(args, &paths, &stage)?;
+    let mtus = || config.ports.iter().map(|p| usize::from(p.mtu));
+    let (map, mtu) = match mode {
+        // A frame comes in by one port, and its conversation crosses two.
+        Mode::AsIs => (None, mtus().max()),
+        Mode::Mapped(targets) => (
+            Some(Map::new(targets, stage.snapshot().clone(), args.pickup || !args.no_pickup)),
+            mtus().min(),
+        ),
+    };
+    let mut policy = Policy::new(args.snapped, args.large, mtu.unwrap_or(1500));
+    let names: Vec<_> = config.ports.iter().map(|p| p.name.clone()).collect();
+    let sink = sink(args, &names, first_stamp)?;
+    let mut input = Input::new(paths, args.rounds);
+    let mut run = Run::new(stage, map, sink, names.len());
+    (run.forced, run.copies) = (port, args.conns);
+    let began = Instant::now();
+    feed_all(args, &mut input, &mut policy, &mut run)?;
+    let wall = began.elapsed();
+    if let Some(writer) = run.sink.writer.take() {
+        writer.finish().map_err(|e| output(args, e))?;
+    }
+    let report = Report::new(args, &config, &input, &policy, &run, wall);
+    if let Some(path) = &args.report {
+        std::fs::write(path, report.html()).map_err(|e| Failure::Output(path.clone(), e))?;
+    }
+    Ok(report)
+}
+
+/// All frames of all captures, each at its time.
+fn feed_all(
+    args: &Args,
+    input: &mut Input,
+    policy: &mut Policy,
+    run: &mut Run,
+) -> Result<(), Failure> {
+    let mut data = Vec::new();
+    let mut pace = Pace { rate: args.rate, began: Instant::now() };
+    let mut progress = Progress::new(input.total_bytes);
+    let failed = |e| output(args, e);
+    while let Some(next) = input.next(&mut data).map_err(Failure::Refused)? {
+        let Next { len, at } = next;
+        if input.begins_again() {
+            run.end().map_err(failed)?;
+        }
+        if let Some(wait) = pace.wait(at, input.frames) {
+            run.settle().map_err(failed)?;
+            std::thread::sleep(wait);
+        }
+        progress.show(input);
+        run.at(input.frames, at).map_err(failed)?;
+        let done = policy.apply(&mut data, len, |frame| run.frame(frame)).map_err(failed)?;
+        if let Err(skip) = done {
+            run.skip(skip);
+        }
+    }
+    run.end().map_err(failed)
+}
+
+/// When a frame is due.
+struct Pace {
+    rate: Rate,
+    began: Instant,
+}
+
+impl Pace {
+    /// How long to wait for the frame of capture time `at`, the `n`-th.
+    fn wait(&mut self, at: u64, n: u64) -> Option<Duration> {
+        let due = match self.rate {
+            Rate::Flat => return None,
+            Rate::Times(factor) => Duration::from_nanos((at as f64 / factor) as u64),
+            Rate::PerSecond(rate) => Duration::from_secs_f64((n - 1) as f64 / rate),
+        };
+        // Less than the system sleeps at least is caught up by the next frames.
+        due.checked_sub(self.began.elapsed()).filter(|d| *d > Duration::from_micros(100))
+    }
+}
+
+fn config(args: &Args) -> Result<Config, Failure> {
+    let Some(path) = &args.config else {
+        let wanted = made::Wanted {
+            vips: &args.map,
+            forward: args.forward.unwrap_or(Forward::Fullnat),
+            scheduler: &args.scheduler,
+            dests: args.dests,
+            conns: args.table,
+        };
+        return made::config(&wanted).map_err(Failure::Refused);
+    };
+    let (config, warnings) =
+        pointsman_config::load(path).map_err(|e| Failure::Refused(e.to_string()))?;
+    warnings.iter().for_each(|w| eprintln!("{w}"));
+    Ok(config)
+}
+
+/// What is to be done with the captures, and the first stamp of them.
+fn survey(args: &Args, paths: &[PathBuf], stage: &Stage) -> Result<(Mode, u64), Failure> {
+    let snapshot = stage.snapshot();
+    let is_given = |addr: pointsman_dataplane::tuple::Addr, port: u16, proto: Proto| {
+        args.map.iter().any(|vip| {
+            let ip: std::net::IpAddr = addr.into();
+            let fits = vip.tcp.is_none_or(|tcp| tcp == (proto == Proto::Tcp));
+            vip.at == (ip, port).into() && fits
+        })
+    };
+    // With a made-up service there is nothing to ask; with --as-is, or a port, there is no doubt.
+    let is_asked =
+        args.config.is_some() && args.map.is_empty() && !args.as_is && args.port.is_none();
+    let mut met = false;
+    let first = Input::survey(paths, |frame| {
+        met = is_asked && meets(snapshot, frame);
+        met || !is_asked
+    });
+    let first = first.map_err(Failure::Refused)?;
+    if args.as_is || args.port.is_some() || met {
+        return Ok((Mode::AsIs, first));
+    }
+    if args.config.is_none() || args.map.is_empty() {
+        return match Map::targets(snapshot, |_, _, _| true) {
+            // No service at all: what is there to be seen is routing and snat.
+            targets if targets.is_empty() => Ok((Mode::AsIs, first)),
+            targets => Ok((Mode::Mapped(targets), first)),
+        };
+    }
+    let targets = Map::targets(snapshot, is_given);
+    if targets.is_empty() {
+        let have: Vec<_> = snapshot
+            .services
+            .iter()
+            .map(|s| format!("{} {}", s.proto, tally::show((s.addr, s.port))))
+            .collect();
+        let why = format!("--map: the configuration has no such service, but {}", have.join(", "));
+        return Err(Failure::Refused(why));
+    }
+    Ok((Mode::Mapped(targets), first))
+}
+
+/// Whether a frame goes to a service, or comes from one of its dests.
+fn meets(snapshot: &Snapshot, frame: &[u8]) -> bool {
+    let read = packet::ip_of(frame).and_then(|l3| packet::read(&frame[l3..]));
+    let is_of = |addr, port, proto| {
+        snapshot.service(proto, addr, port).is_some() || snapshot.is_nat_dest(proto, addr, port)
+    };
+    read.is_ok_and(|p| is_of(p.dst.0, p.dst.1, p.proto) || is_of(p.src.0, p.src.1, p.proto))
+}
+
+fn port(args: &Args, config: &Config) -> Result<Option<PortId>, Failure> {
+    let Some(name) = &args.port else { return Ok(None) };
+    let found = config.ports.iter().position(|p| p.name == *name);
+    let names = || config.ports.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
+    let refused = || {
+        let file = args.config.as_deref().unwrap_or(Path::new("the made-up configuration"));
+        Failure::Refused(format!(
+            "--port {name}: {} has no such port, but {}",
+            file.display(),
+            names()
+        ))
+    };
+    found.map(|index| Some(PortId(index as u8))).ok_or_else(refused)
+}
+
+fn sink(args: &Args, ports: &[String], first_stamp: u64) -> Result<Sink, Failure> {
+    let mut sink = Sink::new(ports.len());
+    sink.first_stamp = first_stamp;
+    let Some(path) = &args.output else { return Ok(sink) };
+    let file = File::create(path).map_err(|e| output(args, e))?;
+    let writer = NgWriter::new(BufWriter::new(file), ports).map_err(|e| output(args, e))?;
+    sink.writer = Some(writer);
+    Ok(sink)
+}
+
+fn output(args: &Args, e: io::Error) -> Failure {
+    Failure::Output(args.output.clone().unwrap_or_default(), e)
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let id = |p: &Path| std::fs::metadata(p).map(|m| (m.dev(), m.ino(), m.is_file()));
+    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b && a.2)
+}

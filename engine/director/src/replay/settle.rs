@@ -1,0 +1,265 @@
+//! The end of a batch: each frame that left is known by its tag, compared, and written out.
+
+use super::check;
+use super::check::Wrong;
+use super::forge;
+use super::map::Target;
+use super::packet;
+use super::packet::Packet;
+use super::packet::Piece;
+use super::policy::is_right;
+use super::run::DESCRIBED;
+use super::run::Fed;
+use super::run::Run;
+use super::stage;
+use super::stage::Left;
+use super::talk::Mapping;
+use super::talk::Talk;
+use super::talk::Way;
+use super::tally::show;
+use pointsman_dataplane::frame::Frame;
+use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::tuple::Tuple;
+use pointsman_dataplane::wire::get16;
+use pointsman_dataplane::wire::get32;
+use pointsman_dataplane::wire::ipv4;
+use pointsman_dataplane::wire::ipv6;
+use pointsman_dataplane::wire::options;
+use pointsman_dataplane::wire::tcp;
+use std::io;
+
+/// What a frame that left turned out to be.
+enum Is {
+    /// The frame that was fed, on its way.
+    Forwarded(Result<(), Wrong>),
+    /// Made by the director, or nothing that can be told.
+    Made,
+}
+
+impl Run {
+    /// Takes in what has left.
+    pub(super) fn take_left(&mut self) -> io::Result<()> {
+        let mut left = std::mem::take(&mut self.stage.left);
+        // In the order of what came, whatever worker had it; what has no like comes last.
+        left.sort_by_key(|l| l.frame.tag().wrapping_sub(1));
+        for l in left.drain(..) {
+            self.one_left(&l)?;
+        }
+        self.stage.left = left;
+        Ok(())
+    }
+
+    fn one_left(&mut self, left: &Left) -> io::Result<()> {
+        let tag = left.frame.tag();
+        let index =
+            tag.checked_sub(self.base).map(|i| i as usize).filter(|i| *i < self.batch.len());
+        let is = index.map_or(Is::Made, |index| self.recognise(index, left));
+        let fed = index.map(|index| &self.batch[index]);
+        let mut comment = String::new();
+        if self.sink.wants_comments() {
+            let conn = fed.and_then(|fed| self.stage.conn(&self.tuple(fed)));
+            comment = match (&is, conn) {
+                (Is::Made, None) => "made by the director".into(),
+                (_, None) => String::new(),
+                (is, Some(e)) => {
+                    let (client, vip) = (show((e.caddr, e.cport)), show((e.vaddr, e.vport)));
+                    let (local, dest) = (show((e.laddr, e.lport)), show((e.daddr, e.dport)));
+                    let made = if matches!(is, Is::Made) { "made for " } else { "" };
+                    format!("{made}dest {dest} conn {} {client} -> {vip} local {local}", e.proto)
+                }
+            };
+        }
+        let since = left.at.since(stage::BEGIN).as_nanos() as u64;
+        let stamp = fed.map_or(self.sink.first_stamp + since, |f| f.stamp);
+        self.sink.frame(left.port, stamp, left.frame.data(), &comment)?;
+        let (Some(index), Is::Forwarded(right)) = (index, is) else { return Ok(()) };
+        self.forwarded(index, right);
+        Ok(())
+    }
+
+    /// A tuple by which a frame's conn is found; a later fragment has none of its own.
+    fn tuple(&self, fed: &Fed) -> Tuple {
+        match (fed.talk, &self.map) {
+            (Some((talk, _)), Some(map)) => map.tuple(talk),
+            _ => fed.tuple,
+        }
+    }
+
+    fn forwarded(&mut self, index: usize, right: Result<(), Wrong>) {
+        let fed = &mut self.batch[index];
+        if let (Some((talk, _)), Some(map)) = (fed.talk, &mut self.map) {
+            let talk = &mut map.talks[talk];
+            talk.left += u64::from(!fed.forwarded && !fed.made_up);
+            talk.passed = self.batch_at;
+        }
+        fed.forwarded = true;
+        self.compared += 1;
+        if let Err(wrong) = right {
+            self.wrong[wrong as usize] += 1;
+            if self.described.len() < DESCRIBED {
+                let (_, what) = Wrong::ALL[wrong as usize];
+                let made = if fed.made_up { " (made up)" } else { "" };
+                self.described.push(format!("frame {}{made}: {what}", fed.number));
+            }
+        }
+    }
+
+    /// What left, without Ethernet and tunnel, held against what was fed.
+    fn recognise(&mut self, index: usize, left: &Left) -> Is {
+        let l2 = self.stage.snapshot().ports[left.port].l2_len();
+        let ip = &left.frame.data()[l2..];
+        let fed = &self.batch[index];
+        let Some(f) = fed.packet else { return Is::Made };
+        let Some((talk, way)) = fed.talk else { return Self::recognise_as_is(fed, &f, ip) };
+        let Some(map) = &mut self.map else { return Is::Made };
+        let target = &map.targets[map.talks[talk].service];
+        let tunnel = target.forward == Forward::Tunnel && way == Way::Client;
+        if tunnel && is_piece(ip) {
+            let talk = &mut map.talks[talk];
+            let (local, dest) = (talk.end, (target.addr, target.port));
+            talk.mapping.get_or_insert(Mapping { local, dest, seq: 0, ts: None });
+            map.tally.fragmented += 1;
+            return Is::Forwarded(Ok(()));
+        }
+        let Ok((ip, l)) = inner(ip, tunnel) else { return Is::Made };
+        // Sent back: a reset or the like, made in its place.
+        if l.dst == f.src {
+            return Is::Made;
+        }
+        let good = (f.piece == Piece::Whole).then(|| is_right(&fed.ip, &f));
+        if f.piece == Piece::Whole && l.piece != Piece::Whole {
+            map.tally.fragmented += 1;
+            if fed.expected.is_none() {
+                learn(&mut map.talks[talk], target, (&fed.ip, &f), (ip, &l));
+            }
+            return Is::Forwarded(Ok(()));
+        }
+        if let Some(expected) = &fed.expected {
+            let Ok(e) = packet::read(expected) else { return Is::Made };
+            return Is::Forwarded(check::compare((expected, &e), (ip, &l), good, false));
+        }
+        let loose = target.introduces;
+        let changed = learn(&mut map.talks[talk], target, (&fed.ip, &f), (ip, &l));
+        map.tally.remapped += u64::from(changed);
+        let talk = &map.talks[talk];
+        Is::Forwarded(compare_to_dest(talk, target.forward, fed, &f, (ip, &l), loose))
+    }
+
+    /// Without a conversation only checksums can be judged.
+    fn recognise_as_is(fed: &Fed, f: &Packet, left: &[u8]) -> Is {
+        let Ok((ip, l)) = inner(left, false).or_else(|_| inner(left, true)) else {
+            return Is::Made;
+        };
+        let same = f.proto == l.proto
+            && f.flags == l.flags
+            && f.piece == Piece::Whole
+            && l.piece == Piece::Whole
+            && f.end - f.l4 == l.end - l.l4;
+        match same {
+            true if is_right(&fed.ip, f) == is_right(ip, &l) => Is::Forwarded(Ok(())),
+            true => Is::Forwarded(Err(Wrong::Checksum)),
+            false => Is::Made,
+        }
+    }
+
+    /// Books the batch: who lost frames, and why.
+    pub(super) fn account(&mut self) {
+        let before = self.dropped;
+        self.stage.dropped(&mut self.dropped);
+        let rose = before.iter().zip(&self.dropped).map(|(b, a)| a - b);
+        let (mut reasons, mut dropped) = (0, 0);
+        for (reason, n) in rose.enumerate() {
+            reasons |= u64::from(n > 0) << reason;
+            dropped += n;
+        }
+        if let Some(map) = &mut self.map
+            && reasons > 0
+        {
+            let lost = self.batch.iter().filter(|f| !f.forwarded);
+            lost.filter_map(|f| f.talk).for_each(|(talk, _)| map.talks[talk].reasons |= reasons);
+        }
+        let bytes = self.batch.iter().map(|f| f.ip.len() as u64).sum();
+        let opened = self.stage.opened();
+        self.series.add(self.batch_at, self.batch.len() as u64, bytes, dropped, opened);
+        self.base += self.batch.len() as u64;
+    }
+}
+
+/// Whether an IP packet is a fragment.
+fn is_piece(ip: &[u8]) -> bool {
+    match ip.first().map(|b| b >> 4) {
+        Some(4) => ip.len() >= ipv4::LEN && get16(ip, ipv4::FRAGMENT) & !ipv4::DF != 0,
+        _ => ip.get(ipv6::NEXT) == Some(&ipv6::FRAGMENT),
+    }
+}
+
+/// The IP packet that a frame carries, out of its tunnel where there is one.
+fn inner(ip: &[u8], tunnel: bool) -> Result<(&[u8], Packet), super::skip::Skip> {
+    let outer = match ip.first().map(|b| b >> 4) {
+        _ if !tunnel => 0,
+        Some(4) if ip.len() > ipv4::LEN => ipv4::header_len(ip),
+        _ => ipv6::LEN,
+    };
+    let ip = ip.get(outer..).ok_or(super::skip::Skip::Malformed)?;
+    Ok((ip, packet::read(ip)?))
+}
+
+/// Reads the mapping from a client's packet as it left; whether it is another one than before.
+/// A TCP conversation may get another one by a SYN only.
+fn learn(
+    talk: &mut Talk,
+    target: &Target,
+    (fed, f): (&[u8], &Packet),
+    (left, l): (&[u8], &Packet),
+) -> bool {
+    let is_same = |m: &Mapping| (m.local, m.dest) == (l.src, l.dst);
+    let is_nat = matches!(target.forward, Forward::Nat | Forward::FullNat);
+    let known = talk.mapping.filter(is_same);
+    let changed = talk.mapping.is_some() && known.is_none();
+    let may_change = f.proto != Proto::Tcp || l.flags & tcp::SYN != 0;
+    if matches!(l.piece, Piece::Later(_)) || changed && !may_change {
+        return false;
+    }
+    let (mut seq, mut ts) = known.map_or((None, None), |m| (Some(m.seq), m.ts));
+    if f.proto == Proto::Tcp && is_nat {
+        let (fed, left) = (&fed[f.l4..f.end], &left[l.l4..l.end]);
+        // A dest that is told of its client gets more bytes than the client sent.
+        seq = Some(get32(left, tcp::SEQ).wrapping_sub(get32(fed, tcp::SEQ)))
+            .filter(|_| known.is_none() || l.flags & tcp::SYN != 0 || target.introduces)
+            .or(seq);
+        let stamp = |s: &[u8]| options::timestamps(s).map(|at| get32(s, at));
+        if ts.is_none() || l.flags & tcp::SYN != 0 {
+            ts = stamp(left).zip(stamp(fed)).map(|(l, f)| l.wrapping_sub(f)).or(ts);
+        }
+    }
+    talk.mapping = Some(Mapping { local: l.src, dest: l.dst, seq: seq.unwrap_or(0), ts });
+    changed
+}
+
+/// A client's packet at its dest must be what it was, moved by the mapping's constants.
+fn compare_to_dest(
+    talk: &Talk,
+    forward: Forward,
+    fed: &Fed,
+    f: &Packet,
+    (left, l): (&[u8], &Packet),
+    loose: bool,
+) -> Result<(), Wrong> {
+    let good = (f.piece == Piece::Whole && !loose).then(|| is_right(&fed.ip, f));
+    let Some(mapping) = talk.mapping.filter(|_| matches!(forward, Forward::Nat | Forward::FullNat))
+    else {
+        return check::compare((&fed.ip, f), (left, l), good, loose);
+    };
+    let (mut ip, mut p) = (fed.ip.clone(), *f);
+    let (local, dest) = (mapping.local, mapping.dest);
+    if local.0.is_v4() == p.is_v4() {
+        forge::set_ends(&mut ip, &mut p, local, dest);
+    } else {
+        (ip, p) = forge::cross(&ip, &p, local, dest);
+    }
+    if p.proto == Proto::Tcp && !matches!(p.piece, Piece::Later(_)) {
+        forge::advance(&mut ip, &p, mapping.seq, mapping.ts.unwrap_or(0));
+    }
+    check::compare((&ip, &p), (left, l), good, loose)
+}
