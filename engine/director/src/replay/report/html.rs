@@ -18,7 +18,7 @@ const STYLE: &str = "
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--soft:#9aa5b1;--line:#343b43;--paper:#14181c;--panel:#1d2228;--a:#5aa9f5;--b:#f59e5b;--good:#4ade80;--bad:#f87171}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1080px;padding:24px 16px 48px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-h1{font-size:24px;margin:0 0 4px}h2{font-size:17px;margin:32px 0 8px}
+h1,h2{overflow-wrap:anywhere}h1{font-size:24px;margin:0 0 4px}h2{font-size:17px;margin:32px 0 8px}
 p{margin:4px 0;color:var(--soft);overflow-wrap:anywhere}
 .verdict{font-weight:600}.ok{color:var(--good)}.bad{color:var(--bad)}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;margin:16px 0}
