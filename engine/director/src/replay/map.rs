@@ -14,6 +14,8 @@ use hashbrown::HashMap;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Scope;
+use pointsman_dataplane::service::Service;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
@@ -53,6 +55,11 @@ pub(super) enum Task {
 /// A datagram of which fragments come: the interface, source, destination and identification.
 type Datagram = (u32, Addr, Addr, u32);
 
+/// Whether a service has a virtual end that conversations can be turned to.
+pub(super) fn has_end(service: &Service) -> bool {
+    service.port != 0 && !matches!(service.scope, Scope::Mark(_))
+}
+
 /// All conversations.
 pub(super) struct Map {
     pub(super) targets: Vec<Target>,
@@ -89,8 +96,9 @@ impl Map {
         snapshot: &Snapshot,
         wanted: impl Fn(Addr, u16, Proto) -> bool,
     ) -> Vec<Target> {
-        let services = snapshot.services.iter().filter(|s| wanted(s.addr, s.port, s.proto));
-        let target = |s: &pointsman_dataplane::service::Service| {
+        let wanted = |s: &&Service| has_end(s) && wanted(s.addr, s.port, s.proto);
+        let services = snapshot.services.iter().filter(wanted);
+        let target = |s: &Service| {
             let first = s.dests.first().map(|d| snapshot.dest(d.id).traits.client_address);
             let introduces = first.is_some_and(|c| c != ClientAddress::Off);
             let (proto, addr, port, forward) = (s.proto, s.addr, s.port, s.forward);

@@ -40,6 +40,7 @@ use pointsman_config::Config;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::tuple::Tuple;
 use policy::Policy;
 use progress::Progress;
 use report::Report;
@@ -234,6 +235,7 @@ fn survey(args: &Args, paths: &[PathBuf], stage: &Stage) -> Result<(Mode, u64), 
         let have: Vec<_> = snapshot
             .services
             .iter()
+            .filter(|s| map::has_end(s))
             .map(|s| format!("{} {}", s.proto, tally::show((s.addr, s.port))))
             .collect();
         let why = format!("--map: the configuration has no such service, but {}", have.join(", "));
@@ -245,10 +247,11 @@ fn survey(args: &Args, paths: &[PathBuf], stage: &Stage) -> Result<(Mode, u64), 
 /// Whether a frame goes to a service, or comes from one of its dests.
 fn meets(snapshot: &Snapshot, frame: &[u8]) -> bool {
     let read = packet::ip_of(frame).and_then(|l3| packet::read(&frame[l3..]));
-    let is_of = |addr, port, proto| {
-        snapshot.service(proto, addr, port).is_some() || snapshot.is_nat_dest(proto, addr, port)
+    let is_of = |proto, (src, sport), (dst, dport)| {
+        let tuple = Tuple { src, dst, sport, dport, proto };
+        snapshot.service(&tuple).is_some() || snapshot.is_nat_dest(proto, dst, dport)
     };
-    read.is_ok_and(|p| is_of(p.dst.0, p.dst.1, p.proto) || is_of(p.src.0, p.src.1, p.proto))
+    read.is_ok_and(|p| is_of(p.proto, p.src, p.dst) || is_of(p.proto, p.dst, p.src))
 }
 
 fn port(args: &Args, config: &Config) -> Result<Option<PortId>, Failure> {

@@ -252,7 +252,7 @@ fn services(config: &Config, stage: &Stage) -> Vec<Service> {
     };
     let named = snapshot.services.iter().zip(&config.services);
     let service = |(s, c): (&pointsman_dataplane::service::Service, &pointsman_config::Service)| {
-        let plain = format!("{} {}", s.proto, c.address);
+        let plain = c.scope.of(c.protocol, c.address);
         let name = if c.name == plain { String::new() } else { format!(" \"{}\"", c.name) };
         Service {
             name: format!("{plain} {} {}{name}", s.sched.name(), s.forward.name()),
