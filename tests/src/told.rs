@@ -225,3 +225,8 @@ pub fn whole(frames: &[Vec<u8>]) -> Vec<u8> {
 fn total(parts: &[(usize, bool, Vec<u8>)]) -> usize {
     parts.iter().map(|p| p.2.len()).sum()
 }
+
+/// The options of a segment.
+pub fn options(seen: &Seen) -> Vec<u8> {
+    seen.segment[20..usize::from(seen.segment[12] >> 4) * 4].to_vec()
+}

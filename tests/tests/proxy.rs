@@ -26,6 +26,7 @@ use pointsman_tests::told::c;
 use pointsman_tests::told::d;
 use pointsman_tests::told::every_proxy;
 use pointsman_tests::told::header;
+use pointsman_tests::told::options;
 use pointsman_tests::told::telling;
 use pointsman_tests::told::timestamps;
 use std::time::Duration;

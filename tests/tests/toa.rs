@@ -9,7 +9,6 @@ use pointsman_tests::net;
 use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Rig;
-use pointsman_tests::see::Seen;
 use pointsman_tests::see::Sum;
 use pointsman_tests::told::ACK;
 use pointsman_tests::told::Conn;
@@ -19,14 +18,10 @@ use pointsman_tests::told::SYN;
 use pointsman_tests::told::c;
 use pointsman_tests::told::d;
 use pointsman_tests::told::error;
+use pointsman_tests::told::options;
 use pointsman_tests::told::telling;
 use pointsman_tests::told::whole;
 use std::net::SocketAddr;
-
-/// The options of a segment.
-fn options(seen: &Seen) -> Vec<u8> {
-    seen.segment[20..usize::from(seen.segment[12] >> 4) * 4].to_vec()
-}
 
 fn toa(client: SocketAddr) -> Vec<u8> {
     let port = client.port().to_be_bytes();

@@ -14,6 +14,7 @@ use crate::service::OnDead;
 use crate::service::Scope;
 use crate::service::Service;
 use crate::service::Target;
+use crate::service::Traits;
 use crate::snat::Snat;
 use crate::tuple::Addr;
 use crate::tuple::Family;
@@ -286,7 +287,8 @@ impl Snapshot {
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
         let of_rule = |d: &Dest| d.traits.target != Target::Dest;
         self.lookup.has_rules = self.dests.iter().any(of_rule);
-        let own = self.dests.iter().map(|d| d.traits.tcp_timeouts.0.max(d.traits.udp_timeout));
+        let own = |t: &Traits| t.tcp_timeouts.0.max(t.tcp_timeouts.1).max(t.udp_timeout);
+        let own = self.dests.iter().map(|d| own(&d.traits));
         let established = self.timeouts.of(State::Established);
         self.lookup.longest = own.fold(established, u32::max);
         self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();

@@ -151,9 +151,10 @@ const CONTROLLED: u8 = 128;
 const ODD: u16 =
     LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES | OWN_TIMEOUTS;
 
-/// Whoever does not see a conn has to guess its numbers (RFC 5961): a segment is the conn's only if it
-/// ends less than this from the last one seen. Windows are not followed, but hosts have less than
+/// Whoever does not see a conn has to guess its numbers (RFC 5961): those of a segment are remembered only
+/// if it ends less than this from the last one seen. Windows are not followed, but hosts have less than
 /// that under way; and as a dest gets nothing that did not pass here, no gap that is larger stays.
+/// States follow control bits alone, as the kernel's do.
 const NEAR: u32 = 1 << 26;
 
 #[inline(always)]
@@ -438,17 +439,6 @@ impl Conn {
         }
     }
 
-    /// Whether a segment that ends before `end` may change the state. A SYN's numbers begin anew, and
-    /// before the dest has answered nobody knows its own.
-    fn is_believed(&self, way: Direction, flags: u8, end: u32) -> bool {
-        let seen = match way {
-            Direction::Original => self.seq,
-            Direction::Reply if self.flags & ANSWERED != 0 => self.ack,
-            Direction::Reply => return true,
-        };
-        flags & tcp::SYN != 0 || is_near(end, seen)
-    }
-
     /// The client's next sequence number, as the client counts.
     pub fn seq(&self) -> u32 {
         self.seq
@@ -585,18 +575,17 @@ impl Conn {
     ) -> bool {
         debug_assert!(self.is_tcp());
         let is_first = way == Direction::Original && self.packets == 0;
-        let new = match is_first || self.is_believed(way, flags, end) {
-            true if secure => state::next_secure(self.side(way), self.state, flags),
-            true => state::next(self.side(way), self.state, flags),
-            false => self.state,
+        let new = match secure {
+            true => state::next_secure(self.side(way), self.state, flags),
+            false => state::next(self.side(way), self.state, flags),
         };
-        let mut end = end;
+        let (mut end, mut ack) = (end, ack);
         if is_first || flags & tcp::SYN != 0 {
             let seen = if way == Direction::Original { &mut self.seq } else { &mut self.ack };
             // Where a SYN does not begin the conn (anew), it says nothing of its numbers.
             match is_first || matches!(new, State::SynRecv | State::SynAck | State::SynSent) {
                 true => *seen = end,
-                false => end = *seen,
+                false => (end, ack) = (*seen, self.ack),
             }
         }
         self.stay(way, (end, ack), now.after(timeouts.of(new)));

@@ -88,6 +88,7 @@ use crate::templates::Template;
 use crate::templates::Templates;
 use crate::tick::Stamp;
 use crate::tick::Tick;
+use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Proto;
@@ -281,7 +282,7 @@ impl<F: Frame> Pipeline<F> {
             introductions: proxy::Introductions::new(),
             sender: None,
             turn: 0,
-            ids: Ids::new(setup.worker, setup.workers, setup.secret[0]),
+            ids: Ids::new(setup.worker, setup.workers, hasher.addr(Addr::UNSPECIFIED)),
             upkeep: upkeep::Upkeep::default(),
             watch: dead::Watch::default(),
             defence: defence::Defence::default(),

@@ -223,7 +223,12 @@ impl<F: Frame> Core<F> {
         let dest = t.snap.known_dest(id).ok_or(DropReason::NoDest)?;
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
         let (laddr, lport) = (caddr, cport);
-        let (daddr, dport) = dest.endpoint(&p.tuple);
+        let (daddr, mut dport) = dest.endpoint(&p.tuple);
+        // A template of all ports may name a dest of the FTP service (ip_vs_sched_persist).
+        let by_template = service.terms.persistence.is_some() && dest.traits.target == Target::Dest;
+        if by_template && vport != service.port {
+            dport = vport;
+        }
         let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
         let forward = dest.forward;
         let mut last = Last::NOTHING;

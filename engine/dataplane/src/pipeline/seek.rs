@@ -134,6 +134,8 @@ impl<F: Frame> Core<F> {
         }
         let first = match p.kind {
             Kind::Fragment => parse_first(frame.data(), p),
+            // Its port wants another tag by now.
+            Kind::Drop(reason) => Err(reason),
             _ => Ok(*p),
         };
         let first = match first {

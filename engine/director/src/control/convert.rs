@@ -374,7 +374,12 @@ pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Sna
         Forward::FullNat => 120,
         _ => 0,
     };
-    let by_default = if udp == 0 { next.timeouts.of(State::Udp) } else { udp * 1000 };
+    let by_default = match udp {
+        // Only fragments find such a conn, and no datagram after theirs is to.
+        _ if service.one_packet => 2000,
+        0 => next.timeouts.of(State::Udp),
+        secs => secs * 1000,
+    };
     Traits {
         mss: service.mss.unwrap_or(smallest.saturating_sub(headers)),
         udp_timeout: service.udp_timeout.map_or(by_default, |secs| secs * 1000),
