@@ -1,6 +1,6 @@
 #!/bin/bash
 # net_memif: two directors in a row, joined by shared memory instead of a wire; the first one's dest is the second
-# one's VIP. Both families, TCP and UDP, a load.
+# one's VIP. Both families, TCP and UDP, a load; and SIGKILL of both, which leave their socket behind.
 # May starve.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
@@ -20,7 +20,7 @@ director_of() { # NAME: the parts both have
 }
 
 start() { # NAME: STARTED is its pid
-    touch "$LAB_DIR/$1.log"
+    : >"$LAB_DIR/$1.log"
     start_in dir "$LAB_DIR/$1.log" $(on_all_cores) "$POINTSMAN" run -c "$LAB_DIR/$1.toml"
     wait_for 5 grep -qw ready "$LAB_DIR/$1.log" || fail "director $1 did not start: $(tail -n 3 "$LAB_DIR/$1.log")"
 }
@@ -66,4 +66,13 @@ for name in near far; do
     same "$name: driver of its port mid" net_memif "$(of $name '.ports[] | select(.name == "mid").driver')"
     same "$name: the law holds" true "$(of $name .law.holds)"
 done
+kill -KILL "$near" "$far"
+wait "$near" "$far" 2>/dev/null
+[ -S "$LAB_DIR/memif.sock" ] || fail "SIGKILL left no socket: nothing to see here"
+start near
+near=$STARTED
+start far
+far=$STARTED
+wait_for 12 get fullnat 4 >/dev/null || fail "no answer through net_memif after SIGKILL and start: $(tail -n 3 "$LAB_DIR"/{near,far}.log)"
+ok "it serves after SIGKILL and start"
 end_pid "$far" 8 && end_pid "$near" 8 || fail "a director had to be killed"

@@ -1,6 +1,7 @@
 //! Ports through DPDK: the only user of `dpdk-sys`.
 
 mod claim;
+mod memif;
 mod open;
 
 pub use open::Opened;

@@ -6,6 +6,7 @@ use super::DpdkPool;
 use super::DpdkRx;
 use super::DpdkTx;
 use super::claim::Claims;
+use super::memif;
 use crate::io::frames;
 use crate::worker::Queues;
 use dpdk_sys::Eal;
@@ -38,6 +39,7 @@ pub struct Opened {
 pub fn open(config: &Config, workers: usize, hugepages: bool) -> Result<Opened, String> {
     for port in &config.ports {
         queues_match(port, workers, Path::new("/sys/class/net"))?;
+        memif::clear(port.device.as_str());
     }
     let mut claims = Claims::default();
     let claim = |port: &pointsman_config::Port| {
@@ -124,7 +126,7 @@ fn queues_match(
 }
 
 /// The value of an argument in a device's text.
-fn argument<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn argument<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split(',').skip(1).find_map(|a| a.strip_prefix(key)?.strip_prefix('='))
 }
 
