@@ -51,6 +51,14 @@ fn the_example_parses_with_no_warning() {
 }
 
 #[test]
+fn the_shortest_file_of_the_readme_parses_with_no_warning() {
+    let readme = include_str!("../../README.md");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let config = accepted(block.unwrap());
+    assert_eq!((config.ports.len(), config.services.len()), (2, 1));
+}
+
+#[test]
 fn load_reads_what_parse_reads() {
     let file = Scratch::new("example.toml", example().as_bytes());
     let (config, warnings) = load(&file.0).unwrap();
