@@ -182,3 +182,87 @@ fn nothing_is_allocated_for_listings() {
     assert_eq!(hw::alloc::count() - before, 0);
     assert_eq!((sheet.rows.len(), sheet.further), (150, 50));
 }
+
+/// A frame's whole way: how often anything is allocated, and how often it is handed over.
+fn on_its_way(
+    rig: &mut Rig,
+    at: usize,
+    port: pointsman_dataplane::neigh::PortId,
+    p: &Packet,
+) -> (u64, u64) {
+    let (now, mut count, mut handed) = (rig.now, 0, 0);
+    let (pipeline, outbox, pool) = rig.parts(at);
+    let mut burst = Burst::new();
+    burst.push(pool.frame(&p.bytes()).expect("the pool is whole"));
+    let before = hw::alloc::count();
+    pipeline.process(port, &mut burst, now, pool, outbox);
+    count += hw::alloc::count() - before;
+    loop {
+        let next = (0..rig.worker_count()).find_map(|from| {
+            let (_, outbox, _) = rig.parts(from);
+            let to = outbox.handover.iter().position(|ring| !ring.is_empty())?;
+            Some((from, to, outbox.handover[to].pop()?))
+        });
+        let Some((from, to, frame)) = next else { break };
+        rig.stats(from).handed_over.add(1);
+        handed += 1;
+        let (pipeline, outbox, pool) = rig.parts(to);
+        let before = hw::alloc::count();
+        pipeline.take_over(frame, now, pool, outbox);
+        count += hw::alloc::count() - before;
+    }
+    for worker in 0..rig.worker_count() {
+        let (pipeline, outbox, _) = rig.parts(worker);
+        for tx in &mut outbox.tx {
+            pipeline.stats().sent.add(tx.len() as u64);
+            tx.clear();
+        }
+    }
+    (0..rig.worker_count()).for_each(|worker| drop(rig.settled(worker)));
+    (count, handed)
+}
+
+#[test]
+fn nothing_is_allocated_where_workers_hand_over() {
+    for family in net::FAMILIES {
+        for proto in net::PROTOS {
+            for forward in net::METHODS {
+                let mut rig = Rig::workers(2);
+                let kind = (family, proto, forward);
+                let vip = net::service_addr(family, forward);
+                let mut handed = 0;
+                let mut goes = |rig: &mut Rig, port, p: &Packet, what: &str| {
+                    for at in 0..2 {
+                        let (count, n) = on_its_way(rig, at, port, p);
+                        assert_eq!(count, 0, "{what}: {kind:?}");
+                        handed += n;
+                    }
+                };
+                for n in 0..20 {
+                    let client = net::client(family, n, 900);
+                    let first = match proto {
+                        Proto::Udp => Packet::udp(client, vip),
+                        _ => Packet::tcp(client, vip, flag::SYN),
+                    };
+                    goes(&mut rig, WAN, &first, "open");
+                    let talk = Talk::open(&mut rig, 0, kind, (n, 5));
+                    goes(&mut rig, WAN, &talk.original(flag::ACK), "packet");
+                    for piece in talk.original(flag::ACK).payload(&[7; 900]).cut(9, &[400]) {
+                        goes(&mut rig, WAN, &piece, "fragment");
+                    }
+                    if forward.sees_replies() {
+                        goes(&mut rig, LAN, &talk.reply(flag::ACK), "reply");
+                        let seen = &talk.at_dest;
+                        let kind = net::of(family, [3, 3], [1, 4]);
+                        let error =
+                            Packet::icmp(seen.dst.ip(), seen.src.ip(), kind, [0; 4], &seen.ip);
+                        goes(&mut rig, LAN, &error.from_lan(seen.eth.0), "error");
+                    }
+                    goes(&mut rig, WAN, &talk.original(flag::RST), "end");
+                }
+                // Of what comes by the wrong worker half at least goes over.
+                assert!(handed >= 60, "{kind:?}: {handed} handed over");
+            }
+        }
+    }
+}

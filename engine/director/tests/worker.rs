@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use etherparse::PacketBuilder;
+use hw::alloc::CountingAllocator;
 use pointsman::control::law;
 use pointsman::control::snapshot::Builder;
 use pointsman::control::snapshot::Inputs;
@@ -18,19 +19,27 @@ use pointsman::worker::Worker;
 use pointsman::worker::links::CONTROL_RING;
 use pointsman::worker::links::HANDOVER_RING;
 use pointsman::worker::links::Links;
+use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::isn::Numbers;
+use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Pipeline;
 use pointsman_dataplane::pipeline::Setup;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::snapshot::Snapshot;
+use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::verdict::DropReason;
 use pointsman_dataplane::verdict::Made;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 0xc];
+const SERVER: [u8; 6] = [2, 0, 0, 0, 0, 0xd];
 
 const CONFIG: &str = "
     [[port]]
@@ -55,6 +64,7 @@ struct Bench {
     shared: Arc<Shared>,
     wire: MemWire,
     pool: MemPool,
+    snapshot: Arc<Snapshot>,
     now: Tick,
 }
 
@@ -89,7 +99,7 @@ impl Bench {
             Worker::new(worker, queues, pipeline.unwrap(), pool.clone(), Arc::clone(&links))
         };
         let workers = rx.into_iter().zip(tx).enumerate().map(make).collect();
-        Self { workers, links, shared, wire, pool, now: Tick::from_secs(1) }
+        Self { workers, links, shared, wire, pool, snapshot, now: Tick::from_secs(1) }
     }
 
     fn turns(&mut self, worker: usize, n: usize) {
@@ -212,5 +222,96 @@ fn what_is_published_balances_and_tells_busy_from_idle() {
     let law = law(&[busy]);
     assert!(law.holds && law.inputs == 4 && law.to_control == 4);
     assert_eq!(law.dropped.len(), DropReason::COUNT);
+    bench.check();
+}
+
+impl Bench {
+    fn inject(&mut self, queue: usize, frame: &[u8]) {
+        let frame = self.pool.frame(frame).unwrap();
+        self.wire.inject(queue, frame).unwrap();
+    }
+
+    /// How often anything is allocated while every worker takes so many turns.
+    fn allocations(&mut self, turns: usize) -> u64 {
+        let before = hw::alloc::count();
+        for _ in 0..turns {
+            for worker in 0..self.workers.len() {
+                self.turns(worker, 1);
+            }
+        }
+        hw::alloc::count() - before
+    }
+
+    fn sent(&mut self) -> Vec<Vec<u8>> {
+        let queues = 0..self.workers.len();
+        let mut sent = Vec::new();
+        for queue in queues {
+            while let Some(frame) = self.wire.take(queue) {
+                sent.push(frame.data().to_vec());
+            }
+        }
+        sent
+    }
+
+    fn sum(&self, counter: impl Fn(&WorkerStats) -> u64) -> u64 {
+        self.shared.stats.iter().map(counter).sum()
+    }
+}
+
+/// The dest's answer to a SYN that it was sent.
+fn syn_ack(syn: &[u8]) -> Vec<u8> {
+    let number = |at: usize| u16::from_be_bytes([syn[at], syn[at + 1]]);
+    let builder = PacketBuilder::ethernet2(SERVER, MAC)
+        .ipv4([10, 1, 0, 2], [syn[26], syn[27], syn[28], syn[29]], 64)
+        .tcp(80, number(34), 1, 1000)
+        .syn()
+        .ack(u32::from_be_bytes([syn[38], syn[39], syn[40], syn[41]]).wrapping_add(1));
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &[]).unwrap();
+    frame
+}
+
+/// Rings, queues, mailbox, hand-over, a new snapshot, expiry, counters: the whole of a worker's life.
+#[test]
+fn turns_allocate_nothing() {
+    let mut bench = Bench::new(2, 1024);
+    let before = hw::alloc::count();
+    drop(std::hint::black_box(vec![1u8]));
+    assert_eq!(hw::alloc::count() - before, 1, "the counter works");
+    let table = Arc::clone(&bench.shared.neighbours);
+    for (host, mac) in [(1, CLIENT), (2, SERVER)] {
+        let hop = table.insert(PortId(0), IpAddr::from([10, 1, 0, host]).into(), |_| true);
+        table.set(hop.unwrap(), HopState::Reachable(mac));
+    }
+    for n in 0..64 {
+        bench.inject(n % 2, &syn(5000 + n as u16));
+        bench.inject(n % 2, &arp_request());
+    }
+    assert_eq!(bench.allocations(300), 0, "64 SYNs and ARP requests");
+    let syns = bench.sent();
+    assert_eq!(syns.len(), 64);
+    for (n, frame) in syns.iter().enumerate() {
+        bench.inject(n % 2, &syn_ack(frame));
+    }
+    assert_eq!(bench.allocations(300), 0, "64 SYN-ACKs");
+    assert_eq!(bench.sent().len(), 64);
+    let handed = bench.sum(|s| s.handed_over.get());
+    assert!(handed > 32 && handed == bench.sum(|s| s.taken_over.get()), "{handed}");
+
+    let next = Arc::new(Snapshot::clone(&bench.snapshot).index());
+    for mailbox in &bench.links.mailboxes {
+        mailbox.offer(Arc::clone(&next));
+    }
+    let frame = bench.pool.frame(&[0; 60]).unwrap();
+    assert!(bench.links.mailboxes[1].send(PortId(0), frame));
+    assert_eq!(bench.allocations(300), 0, "a snapshot is taken, a frame of control's is sent");
+    assert_eq!((Arc::strong_count(&next), bench.sent().len()), (3, 1));
+    assert_eq!(bench.sum(|s| s.conns.get()), 64);
+    // SYN_RECV lasts 60 s: a conn's time is over within these 120 s, in steps of 10 ms.
+    for _ in 0..12_000 {
+        bench.now = Tick::from_nanos(bench.now.nanos() + 10_000_000);
+        assert_eq!(bench.allocations(1), 0, "expiry");
+    }
+    assert_eq!(bench.sum(|s| s.conns.get()), 0);
     bench.check();
 }
