@@ -6,7 +6,7 @@ use super::policy::Snapped;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Workers that a frame can be offered to in turn (`Handed::visited`).
+/// Fewer than `run` takes: each has memory for the frames that it may hold, whether it does or not.
 const MAX_WORKERS: u8 = 16;
 
 /// What is asked for.
