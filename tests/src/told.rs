@@ -122,7 +122,7 @@ impl Conn {
     }
 
     /// The header's length.
-    pub fn len(&self) -> u32 {
+    pub fn header_len(&self) -> u32 {
         self.header.len() as u32
     }
 
@@ -158,7 +158,7 @@ impl Conn {
         let out = self.says(ACK, c(0), d(0), b"");
         assert_eq!(out.sent.len(), 2);
         self.is_header(&see::see(&out.sent[0].bytes), d(0));
-        let after = self.at().wrapping_add(self.len());
+        let after = self.at().wrapping_add(self.header_len());
         assert_eq!(see::see(&out.sent[1].bytes).tcp, Some((ACK, after, d(0))));
     }
 
@@ -171,7 +171,7 @@ impl Conn {
 
     /// The dest has all of the header and `n` bytes of the client's.
     pub fn acks(&mut self, n: u32) -> Seen {
-        let ack = self.at().wrapping_add(self.len() + n);
+        let ack = self.at().wrapping_add(self.header_len() + n);
         let seen = self.hears(ACK, d(0), ack, &[], b"");
         assert_eq!(seen.tcp, Some((ACK, d(0), c(n))));
         seen

@@ -37,12 +37,12 @@ fn the_header_is_a_segment_of_its_own_sent_with_the_ack_that_completes_the_hands
         t.shake_hands();
         assert_eq!(t.rig.made(Made::ProxyHeader), 1);
         let seen = t.says(ACK, c(0), d(0), b"GET /").seen();
-        let after = t.at().wrapping_add(t.len());
+        let after = t.at().wrapping_add(t.header_len());
         assert_eq!((seen.tcp, seen.sum), (Some((ACK, after, d(0))), Sum::Right));
         assert_eq!(seen.payload, b"GET /");
         t.acks(5);
         // The server's first word, and the end.
-        let seen = t.hears(ACK, d(0), t.at().wrapping_add(t.len() + 5), &[], b"220");
+        let seen = t.hears(ACK, d(0), t.at().wrapping_add(t.header_len() + 5), &[], b"220");
         assert_eq!((seen.tcp, &seen.payload[..]), (Some((ACK, d(0), c(5))), &b"220"[..]));
         let seen = t.says(FIN | ACK, c(5), d(3), b"").seen();
         assert_eq!(seen.tcp, Some((FIN | ACK, after.wrapping_add(5), d(3))));
@@ -136,7 +136,7 @@ fn acks_and_sack_edges_inside_the_header_are_clamped_to_the_clients_first_byte()
     every_proxy(|mut t| {
         t.shake_hands();
         t.says(ACK, c(0), d(0), &[7; 40]);
-        let (at, len) = (t.at(), t.len());
+        let (at, len) = (t.at(), t.header_len());
         let block = |from: u32, to: u32| {
             let there = |n: u32| at.wrapping_add(n).to_be_bytes();
             [there(from), there(to)].concat()
@@ -183,7 +183,7 @@ fn a_report_of_the_headers_copy_is_kept_from_the_client() {
         t.shake_hands();
         assert_eq!(t.after(200).sent.len(), 1);
         t.acks(0);
-        let (at, len) = (t.at(), t.len());
+        let (at, len) = (t.at(), t.header_len());
         let number = |n: u32| at.wrapping_add(n).to_be_bytes();
         let report = [&[1, 1, 5, 10][..], &number(0), &number(len)].concat();
         let seen = t.hears(ACK, d(0), at.wrapping_add(len), &report, b"");
@@ -207,7 +207,7 @@ fn what_the_client_sends_is_payload_after_ours_and_cannot_spoof() {
         let out = t.says(ACK, c(0), d(0), &fake);
         t.is_header(&see::see(&out.sent[0].bytes), d(0));
         let seen = see::see(&out.sent[1].bytes);
-        assert_eq!(seen.tcp.unwrap().1, t.at().wrapping_add(t.len()));
+        assert_eq!(seen.tcp.unwrap().1, t.at().wrapping_add(t.header_len()));
         assert_eq!(seen.payload, fake);
         // Nor in the SYN, nor in a segment that comes before its handshake.
         let mut rig = Rig::with(telling(kind, true));

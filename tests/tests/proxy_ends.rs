@@ -39,7 +39,7 @@ fn fin_and_data_in_the_first_segment_follow_the_header() {
         let out = t.says(FIN | ACK, c(0), d(0), b"all of it");
         t.is_header(&see::see(&out.sent[0].bytes), d(0));
         let seen = see::see(&out.sent[1].bytes);
-        let after = t.at().wrapping_add(t.len());
+        let after = t.at().wrapping_add(t.header_len());
         assert_eq!((seen.tcp, seen.sum), (Some((FIN | ACK, after, d(0))), Sum::Right));
         t.acks(10);
     });
@@ -76,7 +76,7 @@ fn a_syn_sent_again_after_the_header_keeps_its_number() {
         assert_eq!(seen.tcp, Some((SYN, ISN.wrapping_add(t.shift), 0)));
         // And the numbers after it are shifted as before.
         let seen = t.says(ACK, c(0), d(0), b"x").seen();
-        assert_eq!(seen.tcp.unwrap().1, t.at().wrapping_add(t.len()));
+        assert_eq!(seen.tcp.unwrap().1, t.at().wrapping_add(t.header_len()));
         // So does the SYN-ACK that the dest sends again.
         let seen = t.hears(SYN | ACK, DEST, t.at(), &[], b"");
         assert_eq!(seen.tcp, Some((SYN | ACK, DEST, c(0))));
@@ -99,7 +99,11 @@ fn without_a_free_frame_the_header_comes_with_its_next_turn() {
         t.syn_ack();
         let kept = t.rig.keep(t.rig.pool.available() - 1);
         let seen = t.says(ACK, c(0), d(0), b"GET").seen();
-        assert_eq!(seen.tcp.unwrap().1, t.at().wrapping_add(t.len()), "place is left for it");
+        assert_eq!(
+            seen.tcp.unwrap().1,
+            t.at().wrapping_add(t.header_len()),
+            "place is left for it"
+        );
         t.rig.give_back(kept);
         let out = t.after(200);
         t.is_header(&out.seen(), d(0));
@@ -223,7 +227,7 @@ fn a_long_conn_is_not_off_by_a_byte() {
     for step in [1u32, 1000, 1 << 30, 1 << 30, 1 << 30, 1 << 30, 77] {
         sent = sent.wrapping_add(step);
         let seen = t.says(ACK, c(sent), d(0), b"x").seen();
-        let there = t.at().wrapping_add(t.len()).wrapping_add(sent);
+        let there = t.at().wrapping_add(t.header_len()).wrapping_add(sent);
         assert_eq!(seen.tcp.unwrap().1, there);
         let seen = t.hears(ACK, d(0), there.wrapping_add(1), &[], b"");
         assert_eq!(seen.tcp.unwrap().2, c(sent).wrapping_add(1));
