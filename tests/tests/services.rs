@@ -329,6 +329,34 @@ fn a_mark_takes_tcp_and_udp_and_its_dests_ports_hold() {
     }
 }
 
+/// No dest is removed thereby, and whose conn it is follows from another service now.
+#[test]
+fn a_conn_goes_on_whose_tuple_another_service_takes_now() {
+    for family in net::FAMILIES {
+        for (before, after) in [(Forward::Nat, Forward::Dr), (Forward::FullNat, Forward::Nat)] {
+            let mut rig = Rig::build(options(3), |s, _| {
+                for (n, forward) in [(1, before), (2, after)] {
+                    add_like(s, net::service_index(family, Proto::Tcp, forward), is_mark(n));
+                }
+                s.marks.push(mark(family, 1));
+            });
+            let to = (above(family, 0), 5555);
+            let clients: Vec<_> = (0..24).map(|n| net::client(family, n, 1000)).collect();
+            for (n, client) in clients.iter().enumerate() {
+                let p = packet(Proto::Tcp, *client, to).bytes();
+                assert_eq!(rig.feed_at(n % 3, WAN, &[&p]).sent.len(), 1);
+            }
+            rig.reload(|s| s.marks[0].mark = 2);
+            for (n, client) in clients.iter().enumerate() {
+                let ack = Packet::tcp(*client, packet(Proto::Tcp, *client, to).dst, flag::ACK);
+                let out = rig.feed_at(n % 3, WAN, &[&ack.bytes()]);
+                assert_eq!(out.only().port, LAN, "{before:?} {after:?} {:?}", rig.drops());
+            }
+            assert_eq!(rig.conns().iter().filter(|(_, c, _)| c.elsewhere().is_none()).count(), 24);
+        }
+    }
+}
+
 #[test]
 fn marks_are_for_vips_only() {
     for family in net::FAMILIES {

@@ -10,6 +10,7 @@ use crate::neigh::PortId;
 use crate::service::Closed;
 use crate::service::Dest;
 use crate::service::DestId;
+use crate::service::Forward;
 use crate::service::OnDead;
 use crate::service::Scope;
 use crate::service::Service;
@@ -252,15 +253,19 @@ pub struct Lookup {
     /// Whether there are rules, or conns of removed ones.
     has_rules: bool,
     has_removed: bool,
+    /// Whether services can take each other's tuples without any dest being removed, and go by
+    /// different rules of whose the conns are.
+    overlap: bool,
     strict: Vec<DestId>,
     longest: u32,
 }
 
 impl Lookup {
-    /// Whether there are dests that serve conns but belong to no service any more.
+    /// Whether conns may live with other workers than their tuples say: there are dests that serve conns
+    /// but belong to no service any more, or a conn may have been another service's when it opened.
     #[inline]
-    pub fn has_removed(&self) -> bool {
-        self.has_removed
+    pub fn any_may_have_it(&self) -> bool {
+        self.has_removed || self.overlap
     }
 
     /// The longest that a conn lives without a packet, in milliseconds.
@@ -282,6 +287,11 @@ impl Snapshot {
         self.index_services();
         let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
+        let is_nat = |s: &Service| s.forward == Forward::Nat;
+        let is_wide = |s: &Service| s.scope != Scope::Address || s.port == 0;
+        let nats = self.services.iter().filter(|s| is_nat(s)).count();
+        self.lookup.overlap =
+            nats > 0 && nats < self.services.len() && self.services.iter().any(is_wide);
         let strict = |d: &Dest| d.traits.on_dead != OnDead::Keep && !d.addr.is_unspecified();
         let numbered = self.dests.iter().enumerate().filter(|(_, d)| strict(d));
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
@@ -294,7 +304,7 @@ impl Snapshot {
         self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp] {
-            let nat = self.dests.iter().filter(|d| d.forward == crate::service::Forward::Nat);
+            let nat = self.dests.iter().filter(|d| d.forward == Forward::Nat);
             self.lookup.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
         }
         self.lookup.nat_addrs = self.lookup.nat_dests.iter().map(|d| d.1).collect();

@@ -78,7 +78,7 @@ impl<F: Frame> Core<F> {
             let ours = t.snap.locals.contains_key(&tuple.dst);
             return match steer(t.snap, &self.hasher, self.workers, t.port, tuple) {
                 // A conn of a service that is gone may live anywhere.
-                Owner::Nobody if ours && t.snap.lookup.has_removed() => Owner::Arrival,
+                Owner::Nobody if ours && t.snap.lookup.any_may_have_it() => Owner::Arrival,
                 owner => owner,
             };
         }
@@ -86,7 +86,7 @@ impl<F: Frame> Core<F> {
         let service = t.snap.service(&original);
         match service {
             Some(service) if service.forward.sees_replies() => Owner::Nobody,
-            None if !t.snap.lookup.has_removed() => Owner::Nobody,
+            None if !t.snap.lookup.any_may_have_it() => Owner::Nobody,
             Some(_) if !t.snap.ports.iter().any(|p| p.fixed_queue) => {
                 steer(t.snap, &self.hasher, self.workers, t.port, &original)
             }

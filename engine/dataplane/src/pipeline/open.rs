@@ -170,7 +170,7 @@ impl<F: Frame> Core<F> {
         }
         let opens = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
         let round = usize::from(visited.max(1));
-        if opens || !t.snap.lookup.has_removed() || round > self.workers {
+        if opens || !t.snap.lookup.any_may_have_it() || round > self.workers {
             return None;
         }
         // The last one gives it back to the owner, who decides.

@@ -289,7 +289,7 @@ impl<F: Frame> Core<F> {
         }
         // While conns live whose service is gone or has another method, any worker may have it.
         let anybody = self.workers > 1
-            && t.snap.lookup.has_removed()
+            && t.snap.lookup.any_may_have_it()
             && t.snap.locals.contains_key(&tuple.dst);
         let next = match self.owner(t, tuple) {
             Owner::Worker(w) if visited == 0 && w != self.worker => {
