@@ -47,10 +47,12 @@ get() {
 # got METHOD FAMILY [PORT]: the same with a second of patience (neighbours are being asked for)
 got() { get "$@" || { sleep 0.2 && get "$@"; }; }
 
-# answers METHOD FAMILY [PORT]: 4 requests; every server of the method answers some of them (rr)
+# answers METHOD FAMILY [PORT]: 4 requests, or as many as rr, exact per worker, needs to come to all; every server of the
+# method answers some of them
 answers() {
-    local n names=
-    for n in 1 2 3 4; do
+    local n names= all
+    all=$((($(servers_of "$1" | wc -l) - 1) * ${LAB_WORKERS:-1} + 1))
+    for n in $(seq $((all > 4 ? all : 4))); do
         names+="$(get "$@" || { sleep 0.3; get "$@"; } || fail "$1 v$2: no answer to request $n")"$'\n' || exit 1
     done
     same "$1 v$2${3:+ port $3}: servers that answered" "$(servers_of "$1" | xargs)" \
