@@ -1,0 +1,46 @@
+//! The data plane's tests from outside, one program: linking each file apart took longer than running them all. Apart stay
+//! those whose process is their own (Cargo.toml says why).
+
+mod access_lists;
+mod behaviour_answers;
+mod behaviour_conns;
+mod behaviour_icmp;
+mod behaviour_neighbours;
+mod behaviour_reload;
+mod behaviour_wire;
+mod behaviour_workers;
+mod corpus;
+mod crossed;
+mod dead_dests;
+mod drop_reasons;
+mod fullnat_exhaustion;
+mod fullnat_fragments;
+mod fullnat_lost;
+mod fullnat_numbers;
+mod fullnat_ports;
+mod fullnat_second;
+mod fullnat_whole;
+mod golden;
+mod internet_gateway;
+mod ipvs_conns;
+mod ipvs_defence;
+mod leases;
+mod lending;
+mod listing;
+mod many_workers;
+mod mended;
+mod off_window;
+mod persistence;
+mod plain_lane;
+mod properties;
+mod proxy;
+mod proxy_datagrams;
+mod proxy_ends;
+mod routing;
+mod routing_martians;
+mod routing_ways;
+mod seams;
+mod services;
+mod snat;
+mod toa;
+mod tunnels;
