@@ -15,7 +15,7 @@ asks() { # -> the MAC that answers the server for 10.2.0.100
 }
 
 lab_up
-dd if=/dev/urandom of="$LAB_DIR/body" bs=1M count=4 2>/dev/null
+dd if=/dev/urandom of="$LAB_DIR/body" bs=1M count=3 2>/dev/null
 mkdir -p "$LAB_FILES" && cp "$LAB_DIR/body" "$LAB_FILES/removed"
 LAB_EXTRA=$'[timeouts]\ntcp_time_wait = 1\ntcp_close = 1'
 # what has arrived but was not read yet must be less than the file
