@@ -110,6 +110,24 @@ pub struct Packet {
     ports: u32,
 }
 
+impl Packet {
+    /// The client's of the `n`-th conn, all of which differ.
+    pub fn of_client(n: u32) -> Self {
+        let (src, port) = (0x0b00_0000 + n / 60_000, 1024 + n % 60_000);
+        Self { port: WAN, src, dst: VIP, ports: port << 16 | 80 }
+    }
+
+    /// The dest's that answers a frame as it left the director, if it passes the director: nat and full-NAT change
+    /// the destination address; dr does not, a tunnel is protocol 4.
+    pub fn answering(leaves: &[u8]) -> Option<Self> {
+        let ip = &leaves[ethernet::LEN..];
+        let word = |at: usize| pointsman_dataplane::wire::get32(ip, at);
+        let (src, dst, ports) = (word(ipv4::DST), word(ipv4::SRC), word(ipv4::LEN).rotate_left(16));
+        let passes = ip[ipv4::PROTOCOL] == Proto::Tcp as u8 && src != VIP;
+        passes.then_some(Self { port: LAN, src, dst, ports })
+    }
+}
+
 /// A director with its conns.
 pub struct Workload {
     /// The pipeline under test.
@@ -129,15 +147,29 @@ impl Workload {
     /// # Errors
     /// When the tables do not fit in the address space, or a conn is refused.
     pub fn new(method: Method, conns: usize) -> io::Result<Self> {
+        Self::with_room(method, conns, conns, Timeouts::default())
+    }
+
+    /// The same with room for `room` conns, which live as `timeouts` say.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn with_room(
+        method: Method,
+        conns: usize,
+        room: usize,
+        timeouts: Timeouts,
+    ) -> io::Result<Self> {
         let neighbours = Arc::new(Neighbours::new(64, 1));
-        let snapshot = Arc::new(snapshot(method, &neighbours)?);
+        let snapshot = Snapshot { timeouts, ..snapshot(method, &neighbours)? };
+        let snapshot = Arc::new(snapshot);
         let shared = Arc::new(Shared::new(1, DESTS as usize, neighbours));
         // Of the quality that a process draws at its start: with small keys most conns share few buckets.
         let mut random = Random(1);
         let setup = Setup {
             worker: 0,
             workers: 1,
-            conns: conns.max(64),
+            conns: room.max(64),
             secret: core::array::from_fn(|_| random.draw()),
             port_order: Some(random.draw()),
             numbers: Numbers::new([1, 2], 0),
@@ -166,16 +198,10 @@ impl Workload {
 
     /// Opens the `n`-th conn by its handshake, and remembers what its packets look like.
     fn open(&mut self, n: u32) -> io::Result<()> {
-        let client = (0x0b00_0000 + n / 60_000, 1024 + n % 60_000);
-        let original = Packet { port: WAN, src: client.0, dst: VIP, ports: client.1 << 16 | 80 };
+        let original = Packet::of_client(n);
         let leaves = self.pass(&original, tcp::SYN)?;
         self.packets.push(original);
-        if self.replies_pass(&leaves) {
-            let ip = &leaves[14..];
-            let word = |at: usize| pointsman_dataplane::wire::get32(ip, at);
-            let ports = word(20).rotate_left(16);
-            let (src, dst) = (word(ipv4::DST), word(ipv4::SRC));
-            let reply = Packet { port: LAN, src, dst, ports };
+        if let Some(reply) = Packet::answering(&leaves) {
             self.pass(&reply, tcp::SYN | tcp::ACK_BIT)?;
             self.packets.push(reply);
         }
@@ -183,10 +209,10 @@ impl Workload {
         Ok(())
     }
 
-    /// nat and full-NAT change the destination address; dr does not, a tunnel is protocol 4.
-    fn replies_pass(&self, leaves: &[u8]) -> bool {
-        leaves[14 + ipv4::PROTOCOL] == Proto::Tcp as u8
-            && pointsman_dataplane::wire::get32(leaves, 14 + ipv4::DST) != VIP
+    /// Makes a frame hold a packet with these TCP flags, and says which port it comes in by.
+    pub fn write(&self, frame: &mut BenchFrame, packet: &Packet, flags: u8) -> PortId {
+        frame.restore(&self.bytes(packet, flags));
+        packet.port
     }
 
     fn bytes(&self, packet: &Packet, flags: u8) -> ArrayVec<u8, LONG_FRAME> {
