@@ -16,6 +16,8 @@ use crate::verdict::Made;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::fence;
 use zerocopy::FromZeros;
 
 /// A counter with a single writer.
@@ -276,9 +278,21 @@ impl DestBlocks {
         if limits.upper == 0 && !self.is_full(dest) {
             return;
         }
-        let conns = self.sum(dest, |s| &s.active).wrapping_add(self.sum(dest, |s| &s.inactive));
-        let (was, is) = (self.is_full(dest), limits.judge(conns, self.is_full(dest)));
-        if was != is {
+        let conns = || self.sum(dest, |s| &s.active).wrapping_add(self.sum(dest, |s| &s.inactive));
+        self.judge_by(dest, limits, conns);
+    }
+
+    /// Workers may close conns at one moment, and the last word must be of who has seen all of
+    /// them. What each has counted comes before it looks at the others' (the fence), so that of two
+    /// one sees both; and who has changed the word looks again, for those who found the old one.
+    fn judge_by(&self, dest: usize, limits: Limits, conns: impl Fn() -> u64) {
+        loop {
+            fence(SeqCst);
+            let was = self.is_full(dest);
+            let is = limits.judge(conns(), was);
+            if was == is {
+                return;
+            }
             self.full[dest].store(is, Relaxed);
         }
     }
@@ -305,6 +319,7 @@ impl DestBlocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn gauges_fall_and_sums_add() {
@@ -314,6 +329,30 @@ mod tests {
         d.of_worker(0)[1].active.sub(1);
         assert_eq!(d.sum(1, |s| &s.active), 6);
         assert_eq!(d.sum(2, |s| &s.active), 0);
+    }
+
+    /// While one worker judges by what it has seen, the other closes its last conn and finds a dest
+    /// that is not full yet.
+    #[test]
+    fn a_dest_does_not_stay_full_when_its_last_conns_end_while_it_is_judged() {
+        let (d, limits) = (DestBlocks::new(2, 1), Limits { upper: 2, lower: 1 });
+        let stats = [0, 1].map(|worker| &d.of_worker(worker)[0]);
+        stats.iter().for_each(|s| s.inactive.add(1));
+        let seen = Cell::new(0);
+        d.judge_by(0, limits, || {
+            let conns = d.sum(0, |s| &s.inactive);
+            if seen.replace(seen.get() + 1) == 0 {
+                for s in stats {
+                    s.inactive.sub(1);
+                    d.judge(0, limits);
+                }
+            }
+            conns
+        });
+        assert!(!d.is_full(0));
+        stats[0].inactive.add(2);
+        d.judge(0, limits);
+        assert!(d.is_full(0), "with two it is");
     }
 
     #[test]
