@@ -49,13 +49,18 @@ impl Matching {
         within(&self.sources, src)
     }
 
+    /// Whether it is for what goes to an address.
+    pub fn is_to(&self, dst: Addr) -> bool {
+        within(&self.destinations, dst)
+    }
+
     /// Whether all of it holds.
     pub fn takes(&self, t: &Tuple) -> bool {
         let has_ports = matches!(t.proto, Proto::Tcp | Proto::Udp);
         let has_port = || has_ports && self.ports.iter().any(|ports| ports.contains(&t.dport));
         self.protocols.has(t.proto)
             && self.is_from(t.src)
-            && within(&self.destinations, t.dst)
+            && self.is_to(t.dst)
             && (self.ports.is_empty() || has_port())
     }
 }

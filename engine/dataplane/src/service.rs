@@ -163,6 +163,8 @@ pub struct Traits {
     pub tcp_timeouts: (u32, u32),
     /// How many conns the dest may have.
     pub limits: Limits,
+    /// Whether its service is gone as well, so that no client's template has to wait for its return.
+    pub orphaned: bool,
 }
 
 /// How many conns, active and inactive, a dest may have (ipvsadm's thresholds).
@@ -203,6 +205,7 @@ impl Default for Traits {
             client_address: ClientAddress::Off,
             tcp_timeouts: (0, 0),
             limits: Limits::default(),
+            orphaned: false,
         }
     }
 }

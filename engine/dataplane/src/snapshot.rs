@@ -247,12 +247,15 @@ pub struct Lookup {
     /// Whether there are services of every port.
     has_port_0: bool,
     nat_dests: HashSet<(Proto, Addr, u16)>,
+    /// Of them those that services have, each by its protocol and port.
+    real_servers: HashSet<(Proto, Addr, u16)>,
     nat_addrs: HashSet<Addr>,
     /// Own addresses, link-local ones excepted, by port.
     own: Vec<LocalPool>,
     /// Whether there are rules, or conns of removed ones.
     has_rules: bool,
     has_removed: bool,
+    has_orphans: bool,
     /// Whether services can take each other's tuples without any dest being removed, and go by
     /// different rules of whose the conns are.
     overlap: bool,
@@ -266,6 +269,12 @@ impl Lookup {
     #[inline]
     pub fn any_may_have_it(&self) -> bool {
         self.has_removed || self.overlap
+    }
+
+    /// Whether there are dests whose service is gone as well.
+    #[inline]
+    pub fn has_orphans(&self) -> bool {
+        self.has_orphans
     }
 
     /// The longest that a conn lives without a packet, in milliseconds.
@@ -287,6 +296,8 @@ impl Snapshot {
         self.index_services();
         let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
+        let orphaned = |d: &Dest| removed(d) && d.traits.orphaned;
+        self.lookup.has_orphans = self.dests.iter().any(orphaned);
         let is_nat = |s: &Service| s.forward == Forward::Nat;
         let is_wide = |s: &Service| s.scope != Scope::Address || s.port == 0;
         let nats = self.services.iter().filter(|s| is_nat(s)).count();
@@ -308,7 +319,23 @@ impl Snapshot {
             self.lookup.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
         }
         self.lookup.nat_addrs = self.lookup.nat_dests.iter().map(|d| d.1).collect();
+        self.lookup.real_servers = self.real_servers();
         self
+    }
+
+    /// What the kernel finds by a dest's protocol, address and port (`ip_vs_rs_hash`): not those
+    /// that serve every port.
+    fn real_servers(&self) -> HashSet<(Proto, Addr, u16)> {
+        let mut all = HashSet::new();
+        for service in self.services.iter().filter(|s| s.forward == Forward::Nat) {
+            let protos: &[Proto] = match service.scope {
+                Scope::Mark(_) => &[Proto::Tcp, Proto::Udp],
+                _ => core::slice::from_ref(&service.proto),
+            };
+            let dests = service.dests.iter().map(|c| self.dest(c.id)).filter(|d| d.port != 0);
+            all.extend(dests.flat_map(|d| protos.iter().map(|proto| (*proto, d.addr, d.port))));
+        }
+        all
     }
 
     /// The service of what a packet begins, in the kernel's order (`ip_vs_service_find`): that of
@@ -408,6 +435,11 @@ impl Snapshot {
         nat_dests.contains(&(proto, addr, port)) || nat_dests.contains(&(proto, addr, 0))
     }
 
+    /// Whether a source is just that port of a dest under nat (`ip_vs_has_real_service`).
+    pub fn is_real_server(&self, proto: Proto, addr: Addr, port: u16) -> bool {
+        self.lookup.real_servers.contains(&(proto, addr, port))
+    }
+
     /// Whether an address is a VIP.
     pub fn is_vip(&self, addr: Addr) -> bool {
         self.locals.get(&addr).is_some_and(|l| l.vip)
@@ -443,6 +475,12 @@ impl Snapshot {
     pub fn is_broadcast(&self, addr: Addr) -> bool {
         let on_links = self.ports.iter().flat_map(|p| &p.addrs);
         on_links.filter_map(|(_, prefix)| prefix.broadcast()).any(|b| b == addr)
+    }
+
+    /// Whether an address can be no client's: one of ours, a broadcast, or link-local, of which no
+    /// route says where its conn's answers go.
+    pub fn is_no_client(&self, addr: Addr) -> bool {
+        self.locals.contains_key(&addr) || self.is_broadcast(addr) || addr.is_link_local_v6()
     }
 
     /// A dest by its number.

@@ -1,18 +1,22 @@
 //! Cold: defence against floods, as the kernel has it (`update_defense_level`): new conns are
 //! dropped at random (`drop_packet`), half-open and idle ones ended early (`drop_entry`), and TCP
-//! conns count as established later (`secure_tcp`). Each is off, on while a worker's conn table is
-//! nearly full, or always on; looked at once a second, by each worker for itself.
+//! conns count as established later (`secure_tcp`). Each is off, on while a worker's conn table
+//! or its templates' is
+//! nearly full, or always on; looked at once a second, by each worker for itself. The conns that
+//! servers open (`snat`) are nobody's flood.
 
 use super::Core;
 use super::Turn;
 use crate::conn::ConnId;
 use crate::conn::State;
 use crate::frame::Frame;
+use crate::service::Dest;
+use crate::service::Target;
 use crate::snapshot::Defend;
 use crate::tick::Tick;
 use core::time::Duration;
 
-/// With less than this part of its conn table free, a worker is short of conns.
+/// With less than this part of a table free, a worker is short of what is in it.
 const SHORT: usize = 16;
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,9 +33,8 @@ const MAX_PACKETS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Defence {
     next_look: Tick,
-    /// One of so many new conns is dropped; 0: none.
-    drop_rate: usize,
-    drop_counter: usize,
+    conns: Dropping,
+    templates: Dropping,
     drops_entries: bool,
     /// Whether the state tables are those for floods.
     pub(super) is_secure: bool,
@@ -44,18 +47,45 @@ pub(super) struct Defence {
     left: [usize; 2],
 }
 
-impl Defence {
-    /// Whether a new conn is to be dropped (`ip_vs_todrop`).
-    pub(super) fn drops(&mut self) -> bool {
-        if self.drop_rate == 0 {
+/// One in so many is dropped.
+#[derive(Debug, Default)]
+struct Dropping {
+    /// 0: none.
+    rate: usize,
+    counter: usize,
+}
+
+impl Dropping {
+    /// `ip_vs_todrop`.
+    fn drops(&mut self) -> bool {
+        if self.rate == 0 {
             return false;
         }
-        if self.drop_counter > 1 {
-            self.drop_counter -= 1;
+        if self.counter > 1 {
+            self.counter -= 1;
             return false;
         }
-        self.drop_counter = self.drop_rate;
+        self.counter = self.rate;
         true
+    }
+}
+
+/// How short a worker is of what is in a table: 0 not at all, else of so many that would come in one
+/// is too many.
+fn shortage(len: usize, capacity: usize) -> usize {
+    let (free, least) = (capacity - len, capacity.div_ceil(SHORT));
+    if free < least { least / (least - free) } else { 0 }
+}
+
+impl Defence {
+    /// Whether a new conn is to be dropped.
+    pub(super) fn drops(&mut self) -> bool {
+        self.conns.drops()
+    }
+
+    /// Whether a new conn is that needs a template of its own.
+    pub(super) fn drops_template(&mut self) -> bool {
+        self.templates.drops()
     }
 }
 
@@ -76,9 +106,9 @@ impl<F: Frame> Core<F> {
 
     #[cold]
     fn look_around<P>(&mut self, t: &Turn<'_, F, P>) {
-        let (free, least) =
-            (self.conns.capacity() - self.conns.len(), self.conns.capacity().div_ceil(SHORT));
-        let is_short = free < least;
+        let conns = shortage(self.conns.len(), self.conns.capacity());
+        let templates = shortage(self.templates.len(), self.templates.capacity());
+        let is_short = conns > 0 || templates > 0;
         let on = |mode| match mode {
             Defend::Off => false,
             Defend::Short => is_short,
@@ -89,10 +119,10 @@ impl<F: Frame> Core<F> {
         defence.next_look = t.now + LOOK;
         defence.is_secure = on(ipvs.secure_tcp);
         defence.drops_entries = on(ipvs.drop_entry);
-        defence.drop_rate = match ipvs.drop_packet {
-            Defend::Always => usize::from(ipvs.am_droprate),
-            Defend::Short if is_short => least / (least - free),
-            _ => 0,
+        (defence.conns.rate, defence.templates.rate) = match ipvs.drop_packet {
+            Defend::Always => (usize::from(ipvs.am_droprate), 0),
+            Defend::Short => (conns, templates),
+            Defend::Off => (0, 0),
         };
         defence.left = match defence.drops_entries {
             true => [self.conns.sweep_len(), self.templates.sweep_len()].map(|n| n.div_ceil(PART)),
@@ -127,7 +157,7 @@ impl<F: Frame> Core<F> {
 
     fn may_be_dropped<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId) -> bool {
         let conn = self.conns.get(id);
-        if conn.is_away() {
+        if conn.is_away() || is_of_rule(t.snap.dest(conn.dest())) {
             return false;
         }
         match conn.state() {
@@ -162,9 +192,14 @@ impl<F: Frame> Core<F> {
     }
 }
 
+/// Whether a rule's conns go to it, which servers open.
+pub(super) fn is_of_rule(dest: &Dest) -> bool {
+    dest.traits.target != Target::Dest
+}
+
 impl Defence {
     fn is_on(&self) -> bool {
-        self.drop_rate > 0 || self.drops_entries || self.is_secure
+        self.conns.rate + self.templates.rate > 0 || self.drops_entries || self.is_secure
     }
 }
 
@@ -173,10 +208,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_shorter_of_room_the_more_are_dropped() {
+        let rates = [59, 60, 61, 62, 63, 64].map(|len| shortage(len, 64));
+        assert_eq!(rates, [0, 0, 4, 2, 1, 1]);
+        assert_eq!([0, 1].map(|len| shortage(len, 1)), [0, 1]);
+    }
+
+    #[test]
     fn one_in_so_many_is_dropped() {
         let mut defence = Defence::default();
         assert!(!(0..100).any(|_| defence.drops()));
-        defence.drop_rate = 10;
+        defence.conns.rate = 10;
         let dropped: Vec<_> = (0..30).filter(|_| defence.drops()).collect();
         assert_eq!(dropped, [0, 10, 20]);
     }

@@ -473,7 +473,7 @@ impl<F: Frame> Core<F> {
         };
         if p.tuple.proto == Proto::Tcp {
             let extent = segment::extent(&frame.data()[p.l4 as usize..p.end as usize]);
-            let secure = self.defence.is_secure;
+            let secure = self.defence.is_secure && !defence::is_of_rule(dest);
             let changed = conn.step(way, p.flags, extent, secure, t.stamp, &t.snap.timeouts);
             conn.set_own_timeout(t.stamp, dest.traits.tcp_timeouts);
             if changed {

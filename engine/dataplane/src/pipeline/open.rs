@@ -45,7 +45,7 @@ use arrayvec::ArrayVec;
 /// Ports of services that a lease may come upon in a row.
 const MAX_SHARED: usize = 1024;
 /// Where an FTP server's data conns come from.
-const FTP_DATA: u16 = 20;
+pub(super) const FTP_DATA: u16 = 20;
 /// Lines looked at for one that is due when the table is full.
 const RECLAIM: usize = 64;
 /// How many dests a SYN is offered whose reply tuples are taken.
@@ -79,8 +79,7 @@ impl<F: Frame> Core<F> {
             return t.out.hand_over(worker, handed, t.stats);
         }
         let src = p.tuple.src;
-        // Nor may a client be link-local: where its conn's answers go, no route says.
-        if t.snap.locals.contains_key(&src) || t.snap.is_broadcast(src) || src.is_link_local_v6() {
+        if t.snap.is_no_client(src) {
             return t.stats.drop(DropReason::Martian);
         }
         let Some(service) = t.snap.taker(&p.tuple) else {
@@ -109,7 +108,7 @@ impl<F: Frame> Core<F> {
         }
         if let Some(persistence) = &service.terms.persistence {
             let sender = self.sender.take().map(|worker| worker as u16);
-            let asker = Asker { worker: self.worker as u16, sender };
+            let asker = Asker { worker: self.worker as u16, sender, asked: 0 };
             return self.persist(t, frame, p, (service, persistence), asker);
         }
         let opened = self.open(t, frame.data(), p, service);

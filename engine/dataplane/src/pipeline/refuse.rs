@@ -4,6 +4,7 @@ use super::Core;
 use super::Handed;
 use super::Turn;
 use super::cross::Next;
+use super::open::FTP_DATA;
 use super::open::Opened;
 use super::out;
 use super::way::Way;
@@ -107,7 +108,7 @@ impl<F: Frame> Core<F> {
         let Some(local) = t.snap.locals.get(&p.tuple.dst) else {
             let Tuple { proto, src, sport, .. } = p.tuple;
             let told = t.snap.ipvs.nat_icmp_send && p.flags & tcp::RST == 0;
-            return match told && t.snap.is_nat_dest(proto, src, sport) {
+            return match told && t.snap.is_real_server(proto, src, sport) {
                 true => self.refuse(t, frame, p, DropReason::NotOurs, Answer::PortUnreachable),
                 false => self.route(t, frame, p),
             };
@@ -307,8 +308,14 @@ impl<F: Frame> Core<F> {
             let handed = Handed { port: t.port, frame, visited, seeks: None };
             return t.out.hand_over(worker, handed, t.stats);
         }
-        if t.snap.ipvs.schedule_icmp && self.open_for_error(t, frame.data(), p, tuple) {
-            return self.icmp_error(t, frame, p, visited);
+        if t.snap.ipvs.schedule_icmp {
+            match self.open_for_error(t, frame.data(), p, tuple) {
+                Ok(()) => return self.icmp_error(t, frame, p, visited),
+                Err(reason @ (DropReason::Martian | DropReason::Defended)) => {
+                    return t.stats.drop(reason);
+                }
+                Err(_) => {}
+            }
         }
         match t.snap.locals.contains_key(&p.tuple.dst) {
             true => t.stats.drop(DropReason::IcmpUnknown),
@@ -318,25 +325,36 @@ impl<F: Frame> Core<F> {
 
     /// Opens a conn for a client whose side complains about an answer that another director let
     /// through (`ip_vs_in_icmp`): the error goes where the client's packets go. Under full-NAT it
-    /// would mean nothing to the dest.
+    /// would mean nothing to the dest. What would open no conn by itself opens none here.
     fn open_for_error<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: &[u8],
         p: &Parsed,
         tuple: &Tuple,
-    ) -> bool {
+    ) -> Result<(), DropReason> {
+        const UNKNOWN: DropReason = DropReason::IcmpUnknown;
         // One about a tunnel of ours came to the tunnel's end.
         let to_vip = tuple.dst == p.tuple.dst;
-        let Some(service) = t.snap.service(tuple).filter(|_| to_vip) else { return false };
-        if service.forward == Forward::FullNat || service.terms.persistence.is_some() {
-            return false;
+        let service = t.snap.service(tuple).filter(|_| to_vip).ok_or(UNKNOWN)?;
+        let is_fit = service.forward != Forward::FullNat && service.terms.persistence.is_none();
+        if !is_fit || tuple.sport == FTP_DATA {
+            return Err(UNKNOWN);
+        }
+        if t.snap.is_no_client(tuple.src) {
+            return Err(DropReason::Martian);
+        }
+        if t.snap.denies(service, tuple.src) {
+            return Err(UNKNOWN);
+        }
+        if self.defence.drops() {
+            return Err(DropReason::Defended);
         }
         // It stands for the client's segment, of which nothing is here.
         let opens = Parsed { l4: p.end, tuple: *tuple, ..*p };
-        let Ok(Opened::Here(id)) = self.open(t, frame, &opens, service) else { return false };
+        let Opened::Here(id) = self.open(t, frame, &opens, service)? else { return Err(UNKNOWN) };
         self.conns.get_mut(id).set_expires(t.stamp.after(BORN));
-        true
+        Ok(())
     }
 
     /// The way to the client is not known (any more): look it up and go on, or wait for it.
