@@ -94,6 +94,7 @@ cases!(DROPS, DropReason, dropped, [
     TableFull table_full
     Defended defended
     TemplatesFull templates_full
+    Reloading reloading
     TtlExceeded ttl_exceeded
     TooBig too_big
     NoRoute no_route
@@ -627,6 +628,22 @@ mod case {
             rig.feed(WAN, &Packet::tcp(net::client(V4, n, 5), dst, flag::SYN).bytes());
         }
         assert_eq!(rig.drops(), [(DropReason::TemplatesFull, 1)]);
+        rig
+    }
+
+    pub(super) fn reloading() -> Rig {
+        let mut rig = Rig::workers(2);
+        let service = net::service_index(V4, Proto::Tcp, Forward::Nat);
+        rig.reload_one(0, |s| {
+            let persistence = Persistence { timeout: 10, prefix: 32 };
+            s.services[service].terms.persistence = Some(persistence);
+        });
+        for n in 0..20 {
+            let dst = net::service_addr(V4, Forward::Nat);
+            rig.feed(WAN, &Packet::tcp(net::client(V4, n, 5), dst, flag::SYN).bytes());
+        }
+        let drops = rig.drops();
+        assert!(matches!(drops[..], [(DropReason::Reloading, 1..)]), "{drops:?}");
         rig
     }
 

@@ -1,11 +1,13 @@
 //! Persistence: a client's conns go to one dest, as the kernel has it.
 
 use pointsman_dataplane::frame::Burst;
+use pointsman_dataplane::pipeline::Seek;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Persistence;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
+use pointsman_dataplane::snapshot::Defend;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::templates::Template;
@@ -466,7 +468,7 @@ fn a_template_to_a_dest_that_a_worker_does_not_know_yet_opens_nothing() {
             });
             rig.reload_one(1, |s| net::renew_dests(s, at));
             let opened = (0..40).filter(|n| open(&mut rig, 0, kind, (*n, 1000)).is_some()).count();
-            let dropped = rig.dropped(DropReason::NoDest) as usize;
+            let dropped = rig.dropped(DropReason::Reloading) as usize;
             assert_eq!(opened + dropped, 40);
             assert!(opened > 0 && dropped > 0, "{opened} {dropped}");
             assert!(rig.conns().iter().all(|(_, conn, _)| conn.elsewhere().is_none()));
@@ -513,5 +515,144 @@ fn a_conn_on_an_ended_ones_tuple_goes_by_the_template_wherever_it_lives() {
         assert_eq!(rig.conns().len(), 0, "no entry is left");
         rig.pass(secs(61));
         assert_eq!(rig.templates().len(), 0);
+    }
+}
+
+/// The service is gone and will not ask for its dests again: nothing keeps their numbers in use.
+#[test]
+fn templates_of_a_service_that_is_gone_end_with_their_conns() {
+    for workers in [1, 3] {
+        for family in net::FAMILIES {
+            let kind = (family, Proto::Udp, Forward::Nat);
+            let at = net::service_index(kind.0, kind.1, kind.2);
+            let mut rig = rig(workers, kind, |s| {
+                s.dests.iter_mut().for_each(|d| d.traits.udp_timeout = 20_000);
+                s.services[at].terms.persistence =
+                    Some(Persistence { timeout: TIMEOUT, prefix: net::of(family, 32, 128) });
+            });
+            for n in 0..8 {
+                open(&mut rig, 0, kind, (n, 1000)).unwrap();
+            }
+            rig.pass(secs(15));
+            open(&mut rig, 0, kind, (7, 1000)).unwrap();
+            rig.reload(|s| {
+                for id in s.services.remove(at).dests.iter().map(|c| c.id.0 as usize) {
+                    s.dests[id].removed = true;
+                }
+            });
+            rig.pass(secs(8));
+            assert_eq!(rig.templates().len(), 8, "a removed dest may come back");
+            rig.reload(|s| {
+                s.dests.iter_mut().filter(|d| d.removed).for_each(|d| d.traits.orphaned = true);
+            });
+            rig.pass(secs(2));
+            let left: Vec<_> = rig.templates().iter().map(|(_, t)| t.conns).collect();
+            assert_eq!((left, rig.conns().len()), (vec![1], 1), "one still goes by its template");
+            rig.pass(secs(15));
+            assert!(rig.templates().is_empty());
+        }
+    }
+}
+
+/// A frame on its way from the worker that keeps a template keeps it, too.
+#[test]
+fn a_template_whose_first_conn_is_on_its_way_is_not_ended_early() {
+    let kind = (Family::V4, Proto::Tcp, Forward::Dr);
+    let mut rig = rig(2, kind, |s| s.ipvs.drop_entry = Defend::Always);
+    let to = net::service_addr(kind.0, kind.2);
+    let now = rig.now;
+    let asked = (0..50u8).find_map(|n| {
+        let syn = packet(kind.1, net::client(kind.0, n, 1000), to, flag::SYN).bytes();
+        let (pipeline, outbox, pool) = rig.parts(0);
+        let mut burst = Burst::new();
+        burst.push(pool.frame(&syn).unwrap());
+        pipeline.process(WAN, &mut burst, now, pool, outbox);
+        let asked = outbox.handover[1].pop_at(0);
+        let (asks, rest) = match asked {
+            Some(handed) if matches!(handed.seeks, Some(Seek::Template(_))) => (Some(handed), None),
+            other => (None, other),
+        };
+        if let Some(handed) = rest {
+            rig.parts(0).1.handover[1].push(handed);
+        }
+        if asks.is_none() {
+            rig.settled(0);
+            rig.pass(secs(500));
+        }
+        asks
+    });
+    rig.stats(0).handed_over.add(1);
+    let now = rig.now;
+    let (pipeline, outbox, pool) = rig.parts(1);
+    pipeline.take_over(asked.unwrap(), now, pool, outbox);
+    assert_eq!(pipeline.templates(now).count(), 1);
+    pipeline.housekeeping(now, pool, outbox);
+    assert_eq!(pipeline.templates(now).count(), 1, "a flood's, by all that is known yet");
+    assert_eq!(rig.settled(1).sent.len(), 1);
+    assert_eq!(only(&rig).conns, 1);
+}
+
+/// Two workers that have different configurations may each take the other for the keeper.
+#[test]
+fn a_frame_does_not_go_round_while_workers_differ_about_who_keeps_its_template() {
+    for family in net::FAMILIES {
+        let kind = (family, Proto::Tcp, Forward::FullNat);
+        let at = net::service_index(kind.0, kind.1, kind.2);
+        let mut rig = rig(3, kind, |_| {});
+        for worker in [1, 2] {
+            rig.reload_one(worker, |s| {
+                let prefix = net::of(family, [30, 32], [126, 128])[worker - 1];
+                let persistence = Persistence { timeout: TIMEOUT, prefix };
+                s.services[at].terms.persistence = Some(persistence);
+            });
+        }
+        let (to, mut opened) = (net::service_addr(kind.0, kind.2), 0);
+        for n in 0..90 {
+            let syn = packet(kind.1, net::client(family, n, 1000), to, flag::SYN).bytes();
+            let out = rig.feed_at(usize::from(n) % 3, WAN, &[&syn]);
+            assert!(out.handed.len() <= 5, "{:?}", out.handed);
+            opened += out.sent.len();
+        }
+        let dropped = rig.dropped(DropReason::Reloading);
+        assert_eq!(opened + dropped as usize, 90);
+        assert!(opened > 0 && dropped > 0, "{opened} {dropped}");
+    }
+}
+
+/// Full-NAT where only one of three workers has ports, and a conn on an ended one's tuple that no
+/// dest is left for: the workers that sent the old one there hear that nothing came of it.
+#[test]
+fn who_sent_a_conn_hears_of_its_end_where_no_template_comes_of_its_tuple() {
+    for family in net::FAMILIES {
+        let kind = (family, Proto::Tcp, Forward::FullNat);
+        let at = net::service_index(family, Proto::Tcp, Forward::FullNat);
+        let mut rig = rig(3, kind, |s| {
+            let prefix = net::of(family, 32, 128);
+            s.services[at].terms.persistence = Some(Persistence { timeout: TIMEOUT, prefix });
+            s.ipvs.expire_quiescent_template = true;
+        });
+        for worker in [0, 2] {
+            rig.reload_one(worker, |s| s.pools[0] = LocalPool::default());
+        }
+        let to = net::service_addr(family, Forward::FullNat);
+        let send = |rig: &mut Rig, n, flags| {
+            rig.feed(WAN, &Packet::tcp(net::client(family, n, 1000), to, flags).bytes());
+        };
+        for n in 0..30 {
+            for flags in [flag::SYN, flag::ACK, flag::RST] {
+                send(&mut rig, n, flags);
+            }
+        }
+        let entries = |rig: &Rig| {
+            rig.conns().iter().filter(|(_, conn, _)| conn.elsewhere().is_some()).count()
+        };
+        assert!(entries(&rig) > 0);
+        for worker in 0..3 {
+            rig.reload_one(worker, |s| quiesce_all_but(s, kind, 9));
+        }
+        for n in 0..30 {
+            send(&mut rig, n, flag::SYN);
+        }
+        assert_eq!((rig.dropped(DropReason::NoDest), rig.conns().len()), (30, 0));
     }
 }

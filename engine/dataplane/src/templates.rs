@@ -24,6 +24,8 @@ use zerocopy::FromZeros;
 
 /// FTP's, whose data conns belong to the same dest.
 const FTP: u16 = 21;
+/// A template that was named to a worker may have a conn in so much time, which no counter shows yet.
+const NAMED: Duration = Duration::from_secs(1);
 /// How long a template goes on whose time is up while conns go by it (`ip_vs_conn_expire`).
 const GOES_ON: Duration = Duration::from_secs(60);
 const NO_LINE: u32 = u32::MAX;
@@ -146,6 +148,12 @@ impl Line {
             proto: Proto::from_number(self.proto),
         }
     }
+
+    /// Whether its time began anew a moment ago, for a conn that may be on its way yet.
+    fn was_named(&self, now: Tick) -> bool {
+        let timeout = Duration::from_secs(self.timeout.into());
+        Duration::from_nanos(self.expires.saturating_sub(now.nanos())) + NAMED > timeout
+    }
 }
 
 /// How many conns of each worker go by each template: `counts[worker][owner][line]`, one writer
@@ -243,6 +251,11 @@ impl Templates {
         })
     }
 
+    /// How many there may be.
+    pub fn capacity(&self) -> usize {
+        self.lines.len()
+    }
+
     /// How many there are, those of no use included.
     pub fn len(&self) -> usize {
         self.len as usize
@@ -313,22 +326,27 @@ impl Templates {
         self.lines[link.line as usize].state = INVALID;
     }
 
-    /// If its time is up it ends, and this gives its dest; or it goes on while conns go by it.
+    /// If its time is up, or nobody will want it any more, it ends, and this gives its dest; or it
+    /// goes on while conns go by it.
     pub fn run_out(
         &mut self,
         link: Link,
         hasher: &Hasher,
         controls: &Controls,
         now: Tick,
+        unwanted: bool,
     ) -> Option<DestId> {
         let line = &mut self.lines[link.line as usize];
-        if line.expires > now.nanos() {
+        let due = line.expires <= now.nanos();
+        if !due && (!unwanted || line.was_named(now)) {
             return None;
         }
         if controls.conns(link) > 0 {
-            // From now on it is the template's own timeout, as in the kernel.
-            line.timeout = GOES_ON.as_secs() as u32;
-            self.refresh(link, now);
+            if due {
+                // From now on it is the template's own timeout, as in the kernel.
+                line.timeout = GOES_ON.as_secs() as u32;
+                self.refresh(link, now);
+            }
             return None;
         }
         Some(self.close(link.line, hasher))
@@ -341,24 +359,38 @@ impl Templates {
         line: usize,
         hasher: &Hasher,
         controls: &Controls,
+        now: Tick,
     ) -> Option<DestId> {
+        let Line { state, .. } = *self.lines.get(line)?;
         let link = self.link(line as u32);
-        let state = self.lines.get(line)?.state;
-        let used = state == 0 || state & LASTS != 0 || controls.conns(link) > 0;
+        let lasts = state & LASTS != 0 || self.lines[line].was_named(now);
+        let used = state == 0 || lasts || controls.conns(link) > 0;
         (!used && !controls.is_assured(link)).then(|| self.close(line as u32, hasher))
     }
 
-    /// The next of up to `quota` lines whose time is up; takes what it looked at from `quota`.
-    pub fn sweep(&mut self, quota: &mut usize, now: Tick) -> Option<Link> {
+    /// The next of up to `quota` lines whose time is up, or whose dest nobody will want any more;
+    /// takes what it looked at from `quota`.
+    pub fn sweep(
+        &mut self,
+        quota: &mut usize,
+        now: Tick,
+        unwanted: impl Fn(DestId) -> bool,
+    ) -> Option<Link> {
         while *quota > 0 && self.used > 0 {
             *quota -= 1;
             self.cursor = if self.cursor + 1 < self.used { self.cursor + 1 } else { 0 };
             let line = &self.lines[self.cursor as usize];
-            if line.state != 0 && line.expires <= now.nanos() {
+            let ends = line.expires <= now.nanos() || unwanted(DestId(line.dest));
+            if line.state != 0 && ends {
                 return Some(self.link(self.cursor));
             }
         }
         None
+    }
+
+    /// Where its conns go.
+    pub fn dest(&self, link: Link) -> DestId {
+        DestId(self.lines[link.line as usize].dest)
     }
 
     /// Lines that a whole sweep looks at.
@@ -453,13 +485,13 @@ mod tests {
         for (n, link) in links.iter().enumerate() {
             assert_eq!(t.find(&key(n as u32), &h), Some((*link, DEST.0)));
         }
-        assert_eq!(t.run_out(links[1], &h, &controls, secs(10)), None, "11 s are not up");
-        assert_eq!(t.run_out(links[1], &h, &controls, secs(11)), Some(DEST.0));
+        assert_eq!(t.run_out(links[1], &h, &controls, secs(10), false), None, "11 s are not up");
+        assert_eq!(t.run_out(links[1], &h, &controls, secs(11), false), Some(DEST.0));
         assert_eq!((t.find(&key(1), &h), t.len()), (None, 3));
         let again = t.open(&new(9, 10), &h, secs(11)).unwrap();
         assert_eq!((again.line, again.generation), (links[1].line, 2));
         let (mut quota, mut due) = (100, 0);
-        while t.sweep(&mut quota, secs(12)).is_some() {
+        while t.sweep(&mut quota, secs(12), |_| false).is_some() {
             due += 1;
         }
         assert_eq!(due, 2 * (100 / 4), "lines 0 and 2, as often as the quota reaches");
@@ -472,13 +504,13 @@ mod tests {
         let link = t.open(&new(1, 10), &h, secs(0)).unwrap();
         controls.join(0, link);
         controls.join(2, link);
-        assert_eq!(t.run_out(link, &h, &controls, secs(10)), None);
+        assert_eq!(t.run_out(link, &h, &controls, secs(10), false), None);
         controls.leave(0, link);
-        assert_eq!(t.run_out(link, &h, &controls, secs(69)), None);
-        assert_eq!(t.run_out(link, &h, &controls, secs(70)), None);
+        assert_eq!(t.run_out(link, &h, &controls, secs(69), false), None);
+        assert_eq!(t.run_out(link, &h, &controls, secs(70), false), None);
         controls.leave(2, link);
-        assert_eq!(t.run_out(link, &h, &controls, secs(129)), None);
-        assert_eq!(t.run_out(link, &h, &controls, secs(130)), Some(DEST.0));
+        assert_eq!(t.run_out(link, &h, &controls, secs(129), false), None);
+        assert_eq!(t.run_out(link, &h, &controls, secs(130), false), Some(DEST.0));
     }
 
     #[test]
@@ -491,7 +523,7 @@ mod tests {
         assert!(t.at(0, &controls, secs(0)).is_some_and(|t| !t.valid));
         let newer = t.open(&New { dest: DestId(6), ..new(1, 10) }, &h, secs(0)).unwrap();
         assert_eq!(t.find(&key(1), &h), Some((newer, DestId(6))));
-        assert_eq!(t.run_out(link, &h, &controls, secs(10)), Some(DEST.0));
+        assert_eq!(t.run_out(link, &h, &controls, secs(10), false), Some(DEST.0));
         assert_eq!(t.find(&key(1), &h), Some((newer, DestId(6))));
     }
 
@@ -504,7 +536,7 @@ mod tests {
         assert!(!assured(&t));
         controls.assure(1, link);
         assert!(assured(&t));
-        t.run_out(link, &h, &controls, secs(10));
+        t.run_out(link, &h, &controls, secs(10), false);
         t.open(&new(2, 10), &h, secs(10)).unwrap();
         assert!(!assured(&t));
     }
@@ -517,7 +549,7 @@ mod tests {
         let links: Vec<_> =
             (0..64).map(|n| t.open(&new(n, 1 + n % 7), &h, secs(0)).unwrap()).collect();
         for (n, link) in links.iter().enumerate().filter(|(n, _)| n % 7 == 3) {
-            assert_eq!(t.run_out(*link, &h, &controls, secs(4)), Some(DEST.0), "{n}");
+            assert_eq!(t.run_out(*link, &h, &controls, secs(4), false), Some(DEST.0), "{n}");
         }
         for n in 0..64u32 {
             assert_eq!(t.find(&key(n), &h).is_some(), n % 7 != 3, "{n}");

@@ -109,6 +109,8 @@ DropReason {
     Defended = "defended",
     /// The table of persistence templates is full.
     TemplatesFull = "templates-full",
+    /// Would have opened a conn between two workers of which one has yet to take the newest configuration.
+    Reloading = "reloading",
     // On its way out.
     /// TTL or hop limit used up.
     TtlExceeded = "ttl-exceeded",

@@ -66,6 +66,8 @@ pub struct Asker {
     pub(super) worker: u16,
     /// The worker that sent the conn there whose place it takes.
     pub(super) sender: Option<u16>,
+    /// Workers that were asked: one, where all have the same snapshot.
+    pub(super) asked: u8,
 }
 
 /// To which dest a conn is to open.

@@ -22,8 +22,10 @@ use crate::frame::Pool;
 use crate::parse::Parsed;
 use crate::sched;
 use crate::sched::Ask;
+use crate::service::DestId;
 use crate::service::Persistence;
 use crate::service::Service;
+use crate::snapshot::Snapshot;
 use crate::templates::Key;
 use crate::templates::Link;
 use crate::templates::New;
@@ -35,6 +37,8 @@ use crate::verdict::DropReason;
 
 /// Templates looked at per call at most.
 const MAX_SWEPT: usize = 1024;
+/// Workers asked for a template at most, one after another.
+const MAX_ASKED: u8 = 2;
 /// Templates looked at for one that is due when there is no room.
 const RECLAIM: usize = 64;
 
@@ -66,7 +70,13 @@ impl<F: Frame> Core<F> {
                 let handed = Handed { port: t.port, frame, visited: SETTLED, seeks };
                 t.out.hand_over(asker.worker.into(), handed, t.stats);
             }
-            Err(reason) => self.opened(t, frame, p, service, Err(reason)),
+            Err(reason) => {
+                self.give_up(t, asker, &p.tuple);
+                match reason {
+                    DropReason::Defended => t.stats.drop(reason),
+                    reason => self.opened(t, frame, p, service, Err(reason)),
+                }
+            }
         }
     }
 
@@ -76,15 +86,31 @@ impl<F: Frame> Core<F> {
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
-        asker: Asker,
+        mut asker: Asker,
     ) {
-        match t.snap.taker(&p.tuple) {
-            Some(service) => match &service.terms.persistence {
-                Some(persistence) => self.persist(t, frame, p, (service, persistence), asker),
-                // A snapshot later, or earlier, it is not: the client comes again.
-                None => t.stats.drop(DropReason::NoDest),
-            },
-            None => self.unclaimed(t, frame, p, DropReason::ClosedPort),
+        let Some(service) = t.snap.taker(&p.tuple) else {
+            self.give_up(t, asker, &p.tuple);
+            return self.unclaimed(t, frame, p, DropReason::ClosedPort);
+        };
+        // By another snapshot it may be persistent otherwise: another worker keeps the template.
+        asker.asked += 1;
+        match &service.terms.persistence {
+            Some(persistence) if asker.asked <= MAX_ASKED => {
+                self.persist(t, frame, p, (service, persistence), asker);
+                self.settle_sender(t, &p.tuple);
+            }
+            _ => {
+                self.give_up(t, asker, &p.tuple);
+                t.stats.drop(DropReason::Reloading);
+            }
+        }
+    }
+
+    /// Nothing comes of a conn that a template was asked for: the workers that sent the one there
+    /// whose place it was to take hear that this has ended.
+    fn give_up<P>(&self, t: &mut Turn<'_, F, P>, asker: Asker, tuple: &Tuple) {
+        if let Some(sender) = asker.sender {
+            self.tell_ended(t, sender.into(), asker.worker.into(), tuple);
         }
     }
 
@@ -107,8 +133,10 @@ impl<F: Frame> Core<F> {
                 self.open_for(t, frame, p, offer);
                 self.settle_sender(t, &p.tuple);
             }
-            // The client comes again.
-            None => t.stats.drop(DropReason::NoDest),
+            None => {
+                self.give_up(t, asker, &p.tuple);
+                t.stats.drop(DropReason::Reloading);
+            }
         }
     }
 
@@ -133,7 +161,7 @@ impl<F: Frame> Core<F> {
 
     /// Ends the template in a line if no conn goes by it and none was ever established: a flood's.
     pub(super) fn drop_template<P>(&mut self, t: &Turn<'_, F, P>, line: usize) {
-        let ended = self.templates.drop_unused(line, &self.hasher, t.controls);
+        let ended = self.templates.drop_unused(line, &self.hasher, t.controls, t.now);
         if let Some(dest) = ended {
             t.dests[dest.0 as usize].persistent.sub(1);
             t.stats.defended.add(1);
@@ -160,6 +188,9 @@ impl<F: Frame> Core<F> {
             }
             self.templates.invalidate(link, &self.hasher);
         }
+        if self.defence.drops_template() {
+            return Err(DropReason::Defended);
+        }
         let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &[], now: t.stamp };
         let position = &mut self.positions[service.id.0 as usize];
         let dest = sched::pick(service, position, &ask).ok_or(DropReason::NoDest)?;
@@ -179,19 +210,26 @@ impl<F: Frame> Core<F> {
 
     fn sweep_templates<P>(&mut self, t: &Turn<'_, F, P>, quota: usize) {
         let mut quota = quota.min(self.templates.sweep_len());
-        while let Some(link) = self.templates.sweep(&mut quota, t.now) {
+        let unwanted = |dest| is_unwanted(t.snap, dest);
+        while let Some(link) = self.templates.sweep(&mut quota, t.now, unwanted) {
             self.template_ended(t, link);
         }
     }
 
     /// Whether a template's time was up and it has ended.
     fn template_ended<P>(&mut self, t: &Turn<'_, F, P>, link: Link) -> bool {
-        let ended = self.templates.run_out(link, &self.hasher, t.controls, t.now);
+        let unwanted = is_unwanted(t.snap, self.templates.dest(link));
+        let ended = self.templates.run_out(link, &self.hasher, t.controls, t.now, unwanted);
         if let Some(dest) = ended {
             t.dests[dest.0 as usize].persistent.sub(1);
         }
         ended.is_some()
     }
+}
+
+/// Whether no conn will go to a dest again, since its service is gone.
+fn is_unwanted(snap: &Snapshot, dest: DestId) -> bool {
+    snap.lookup.has_orphans() && snap.dest(dest).traits.orphaned
 }
 
 impl<F: Frame> super::Pipeline<F> {

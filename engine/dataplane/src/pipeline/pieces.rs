@@ -211,7 +211,7 @@ impl<F: Frame> Core<F> {
     ) {
         match self.asked_for(t, tuple) {
             Some(keeper) => {
-                let asker = Asker { worker: self.worker as u16, sender: None };
+                let asker = Asker { worker: self.worker as u16, sender: None, asked: 0 };
                 let seeks = Some(Seek::Template(asker));
                 let handed = Handed { port: t.port, frame, visited: SETTLED, seeks };
                 t.out.hand_over(keeper, handed, t.stats);

@@ -266,7 +266,13 @@ impl<F: Frame> Core<F> {
     }
 
     /// Tells all workers from `from` to the one before `to` that their entries lead nowhere.
-    fn tell_ended<P>(&self, t: &mut Turn<'_, F, P>, from: usize, to: usize, tuple: &Tuple) {
+    pub(super) fn tell_ended<P>(
+        &self,
+        t: &mut Turn<'_, F, P>,
+        from: usize,
+        to: usize,
+        tuple: &Tuple,
+    ) {
         let mut worker = from;
         while worker != to {
             // Lost where full: the entry ends by its timeout.
