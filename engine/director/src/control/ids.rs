@@ -40,14 +40,25 @@ impl ServiceKey {
         }
     }
 
-    /// Whether an address is, or may be, one of its VIPs.
+    /// Whether it has this address by itself: a mark has those that rules give it.
     pub(crate) fn is_of(&self, addr: Addr) -> bool {
         match self.scope {
             Scope::Address => self.addr == addr,
             Scope::Range(last) => (self.addr..=last).contains(&addr),
-            Scope::Mark(_) => self.addr.is_v4() == addr.is_v4(),
-            Scope::Rule => false,
+            Scope::Mark(_) | Scope::Rule => false,
         }
+    }
+
+    /// Whether it is a range that begins as another one and ends elsewhere.
+    pub(crate) fn is_resized(&self, other: &Self) -> bool {
+        let is_range = |key: &Self| matches!(key.scope, Scope::Range(_));
+        let begin = |key: &Self| (key.proto, key.addr, key.port);
+        self != other && is_range(self) && is_range(other) && begin(self) == begin(other)
+    }
+
+    /// Whether it has addresses beyond the last one of another range.
+    pub(crate) fn reaches_beyond(&self, other: &Self) -> bool {
+        matches!((self.scope, other.scope), (Scope::Range(a), Scope::Range(b)) if a > b)
     }
 
     /// Of what opens a rule's conns, which are numbered by their names.
@@ -126,6 +137,22 @@ impl<K: Copy + Eq + std::hash::Hash> Ids<K> {
         self.slots.get(id as usize).filter(|slot| slot.1 == 0).map(|slot| slot.0)
     }
 
+    /// Keys in use.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = &K> {
+        self.slots.iter().filter(|slot| slot.1 == 0).map(|slot| &slot.0)
+    }
+
+    /// What has a key's number in use has it by another key from now on, unless that one has, or
+    /// had, a number of its own.
+    pub(crate) fn rename(&mut self, old: &K, new: K) {
+        let id = self.by_key.get(old).copied().filter(|id| self.slots[*id as usize].1 == 0);
+        if let Some(id) = id.filter(|_| !self.by_key.contains_key(&new)) {
+            self.by_key.remove(old);
+            self.by_key.insert(new, id);
+            self.slots[id as usize].0 = new;
+        }
+    }
+
     /// The number of a key, in use or released.
     pub(crate) fn number(&self, key: &K) -> Option<u32> {
         self.by_key.get(key).copied()
@@ -161,6 +188,20 @@ mod tests {
         ids.release_unless(|id| id == 1);
         assert_eq!(ids.key(0), None);
         assert_eq!(ids.claim('a', true), Some((0, false)));
+    }
+
+    #[test]
+    fn who_has_another_name_keeps_his_number_unless_the_name_is_taken() {
+        let mut ids = Ids::new(3);
+        assert_eq!(['a', 'b'].map(|key| ids.claim(key, true)), [Some((0, true)), Some((1, true))]);
+        ids.rename(&'a', 'c');
+        assert_eq!((ids.number(&'c'), ids.number(&'a'), ids.key(0)), (Some(0), None, Some('c')));
+        ids.rename(&'c', 'b');
+        ids.rename(&'x', 'y');
+        assert_eq!((ids.key(0), ids.key(1), ids.number(&'y')), (Some('c'), Some('b'), None));
+        ids.release_unless(|id| id == 1);
+        ids.rename(&'c', 'd');
+        assert_eq!((ids.number(&'d'), ids.claim('c', true)), (None, Some((0, false))));
     }
 
     #[test]

@@ -229,6 +229,7 @@ impl Builder {
         fresh: &mut Vec<DestId>,
     ) -> Result<Service, BuildError> {
         let key = convert::key(service);
+        self.follow_range(key);
         let id = self
             .services
             .service(key, inputs.settled)
@@ -244,7 +245,8 @@ impl Builder {
             built.mtu -= convert::overhead(&built.traits, &key);
             listed.push(self.plan_dest(key, built, inputs, plan, fresh)?);
         }
-        let before = previous.services.iter().find(|s| s.id == id && key_of(s) == key);
+        let is_it = |s: &&Service| s.id == id && (key_of(s) == key || key.is_resized(&key_of(s)));
+        let before = previous.services.iter().find(is_it);
         let mut dests = kernel_order(listed, before);
         remember_weights(&mut dests, before);
         let endpoint =
@@ -266,6 +268,19 @@ impl Builder {
             dests,
             version,
         })
+    }
+
+    /// A range that has become longer is the same service, and its dests are the same: what begins
+    /// at one address is one service to those who count. One that has become shorter is another:
+    /// the old one serves the conns of the addresses that are no longer in it to their end.
+    fn follow_range(&mut self, key: ServiceKey) {
+        let is_shorter = |old: &&ServiceKey| key.is_resized(old) && key.reaches_beyond(old);
+        let Some(old) = self.services.in_use().find(is_shorter).copied() else { return };
+        self.services.rename(&old, key);
+        let dests: Vec<_> = self.dests.in_use().filter(|d| d.service == old).copied().collect();
+        for dest in dests {
+            self.dests.rename(&dest, DestKey { service: key, ..dest });
+        }
     }
 
     /// Gives a dest its number.
@@ -334,11 +349,15 @@ impl Builder {
     fn traits_of_removed(&self, config: &Config, id: DestId, before: Traits) -> Traits {
         let Some(key) = self.dests.key(id.0) else { return before };
         let is_key = |s: &&pointsman_config::Service| convert::key(s) == key.service;
-        config.services.iter().find(is_key).map_or(before, |service| Traits {
+        let Some(service) = config.services.iter().find(is_key) else {
+            return Traits { orphaned: true, ..before };
+        };
+        Traits {
             on_dead: convert::on_dead(service.on_dead),
             on_idle: convert::on_idle(service.on_idle),
+            orphaned: false,
             ..before
-        })
+        }
     }
 
     /// VIPs and pool addresses that the configuration dropped are answered for while conns use
@@ -347,10 +366,13 @@ impl Builder {
     fn linger_on(&mut self, previous: &Snapshot, inputs: &Inputs<'_>, next: &mut Snapshot) {
         // A worker that has not taken the last snapshot yet may be leasing a port.
         let leased = |addr: Addr| !inputs.settled || (inputs.has_leases)(addr);
+        let has_dests = |key: &ServiceKey| self.dests.in_use().any(|d| d.service == *key);
+        self.linger.note_marks(next, has_dests);
+        let linger = &self.linger;
         let removed = |addr: Addr| {
             let of_vip = |id: usize| {
                 next.dests[id].removed
-                    && self.dests.key(id as u32).is_some_and(|k| k.service.is_of(addr))
+                    && self.dests.key(id as u32).is_some_and(|k| linger.is_of(&k.service, addr))
             };
             (0..next.dests.len()).any(of_vip)
         };
@@ -358,8 +380,9 @@ impl Builder {
         let dests = next.dests.iter().filter(|d| !d.removed).map(|d| d.addr);
         let others: HashSet<Addr> = vias.chain(dests).collect();
         let others = |addr: Addr| others.contains(&addr);
-        let stay = self.linger.update(previous, &next.locals, leased, removed, others);
-        for (addr, local) in stay {
+        let vips = self.linger.vips(previous, &next.locals, removed, others);
+        let stay = self.linger.pools_of(previous, &next.locals, leased, others);
+        for (addr, local) in vips.into_iter().chain(stay) {
             let ports = local.ports & convert::mask(next.ports.len());
             let entry = next.locals.entry(addr).or_insert(Local { ports: 0, ..local });
             entry.pool |= local.pool;

@@ -286,6 +286,103 @@ fn vips_of_removed_services_are_answered_while_conns_live() {
     assert!(!world.current.locals.contains_key(&vip));
 }
 
+/// A mark's service has the addresses that rules give it, and no others.
+#[test]
+fn vips_of_a_removed_mark_are_those_that_its_rules_took() {
+    let mut world = World::new(16);
+    let marked = "[[match]]\ndestination = '10.1.0.50'\nports = [80]\nmark = 7\n\
+                  [[service]]\nmark = 7\nforward = 'nat'\n\
+                  [[service.dest]]\naddress = '10.2.0.2:80'\n";
+    world.load(&(config(&[service(81, "nat", &[(3, 1)])]) + marked));
+    let [vip, others] =
+        ["10.1.0.50", "10.1.0.100"].map(|a| Addr::from(a.parse::<IpAddr>().unwrap()));
+    let is_vip = |world: &World, addr| world.current.locals.get(&addr).is_some_and(|l| l.vip);
+    assert!(is_vip(&world, vip) && is_vip(&world, others));
+    world.busy.insert(world.id("10.2.0.2"));
+    // Until every worker knows of it.
+    world.load(PORTS);
+    for _ in 0..3 {
+        world.load(PORTS);
+        assert!(is_vip(&world, vip), "its conns live");
+        assert!(!is_vip(&world, others), "nobody's conns live there");
+    }
+    world.busy.clear();
+    world.load(PORTS);
+    assert!(!is_vip(&world, vip));
+}
+
+/// A service of a range of 10.1.0.16 on.
+fn range(last: u8, port: u16) -> String {
+    service(port, "nat", &[(2, 1), (3, 1)])
+        .replace(&format!("10.1.0.100:{port}'"), &format!("10.1.0.16-10.1.0.{last}:{port}'"))
+}
+
+#[test]
+fn a_range_that_becomes_longer_is_the_same_service() {
+    let mut world = World::new(16);
+    world.load(&config(&[range(20, 80)]));
+    let (id, dest) = (world.current.services[0].id, world.id("10.2.0.2"));
+    let version = world.current.services[0].version;
+    // Also while a dest of it that was taken out has conns.
+    world.busy.insert(world.id("10.2.0.3"));
+    let third = world.id("10.2.0.3");
+    assert!(
+        world.load(&config(&[range(25, 80).replace("10.2.0.3", "10.2.0.4")])).contains(&DestId(2))
+    );
+    assert_eq!((world.current.services[0].id, world.id("10.2.0.2")), (id, dest));
+    assert!(world.current.dest(third).removed && !world.current.dest(third).traits.orphaned);
+    assert!(world.load(&config(&[range(30, 80)])).is_empty());
+    let service = &world.current.services[0];
+    assert_eq!((service.id, world.id("10.2.0.3")), (id, third));
+    assert!(service.version > version, "its dests were others meanwhile");
+    assert_eq!(world.builder.dest_name(dest).unwrap().0, "tcp 10.1.0.16-10.1.0.30:80");
+    // Nor does a longer one change more than that.
+    let version = service.version;
+    world.load(&config(&[range(31, 80)]));
+    assert_eq!(world.current.services[0].version, version);
+}
+
+#[test]
+fn a_range_that_becomes_shorter_is_another_service_and_serves_what_it_lost_to_the_end() {
+    let mut world = World::new(16);
+    world.load(&config(&[range(20, 80)]));
+    let dest = world.id("10.2.0.2");
+    let lost: Addr = "10.1.0.20".parse::<IpAddr>().unwrap().into();
+    world.busy.insert(dest);
+    for _ in 0..3 {
+        world.load(&config(&[range(19, 80)]));
+        assert!(world.current.dest(dest).removed && world.current.locals[&lost].vip);
+    }
+    world.busy.clear();
+    world.load(&config(&[range(19, 80)]));
+    assert!(!world.current.locals.contains_key(&lost));
+    // Back again, it finds what it had.
+    assert!(world.load(&config(&[range(20, 80)])).is_empty());
+    assert!(!world.current.dest(dest).removed);
+}
+
+#[test]
+fn a_removed_dest_is_an_orphan_while_its_service_is_gone() {
+    let mut world = World::new(16);
+    let (both, one) = ([(2, 1), (3, 1)], [(3, 1)]);
+    world.load(&config(&[service(80, "nat", &both)]));
+    let id = world.id("10.2.0.2");
+    world.busy.insert(id);
+    let orphaned = |world: &World| {
+        assert!(world.current.dest(id).removed);
+        (world.current.dest(id).traits.orphaned, world.current.lookup.has_orphans())
+    };
+    world.load(&config(&[service(80, "nat", &one)]));
+    assert_eq!(orphaned(&world), (false, false));
+    world.load(PORTS);
+    assert_eq!(orphaned(&world), (true, true));
+    world.load(&config(&[service(80, "nat", &one)]));
+    assert_eq!(orphaned(&world), (false, false));
+    world.load(PORTS);
+    world.load(&config(&[service(80, "nat", &both)]));
+    assert!(!world.current.dest(id).traits.orphaned && !world.current.dest(id).removed);
+}
+
 #[test]
 fn pool_addresses_taken_out_are_answered_until_their_last_lease_is_given_back() {
     let mut world = World::new(16);
