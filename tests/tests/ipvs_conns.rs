@@ -2,6 +2,7 @@
 //! are gone, and when a tuple begins anew.
 
 use pointsman_dataplane::conn::State;
+use pointsman_dataplane::sched::Sched;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Limits;
@@ -469,5 +470,59 @@ fn where_no_dest_is_left_a_service_may_reset_instead() {
                 }
             }
         }
+    }
+}
+
+/// The counts are read where the other workers write them: a pick sees every conn that was opened
+/// before it, by whichever worker.
+#[test]
+fn the_counting_schedulers_count_the_conns_of_all_workers() {
+    for family in net::FAMILIES {
+        for sched in [Sched::Lc, Sched::Wlc, Sched::Sed, Sched::Nq, Sched::Ovf] {
+            let kind = (family, Proto::Tcp, Forward::Dr);
+            let mut rig = rig(3, |s| {
+                let service = &mut s.services[net::service_index(family, Proto::Tcp, Forward::Dr)];
+                service.dests.iter_mut().for_each(|c| c.weight = 4);
+                service.sched = sched.clone();
+            });
+            for n in 0..12 {
+                let id = opened(&mut rig, usize::from(n) % 3, kind, 1000 + n).unwrap();
+                let active = ids(kind).map(|id| rig.dest(id, |s| &s.active));
+                let (least, most) = (active.iter().min().unwrap(), active.iter().max().unwrap());
+                let is_even = most - least <= 1;
+                // The overflow scheduler fills one after another, to one more than its weight.
+                let is_full_first = active.iter().filter(|n| **n > 0 && **n <= 4).count() <= 1;
+                let expected = if sched == Sched::Ovf { is_full_first } else { is_even };
+                assert!(expected, "{} sent conn {n} to {id:?}: {active:?}", sched.name());
+            }
+            let of_worker = |w| rig.conns().iter().filter(|(worker, ..)| *worker == w).count();
+            assert!((0..3).all(|w| of_worker(w) > 0), "one worker opened all");
+        }
+    }
+}
+
+/// Each worker goes round for itself, and begins elsewhere in the list.
+#[test]
+fn rr_and_wrr_go_round_for_each_worker() {
+    for sched in [Sched::Rr, Sched::Wrr] {
+        let kind = (V4, Proto::Tcp, Forward::Dr);
+        let mut rig = rig(3, |s| {
+            s.ports.iter_mut().for_each(|port| port.fixed_queue = true);
+            s.services[net::service_index(V4, Proto::Tcp, Forward::Dr)].sched = sched.clone();
+        });
+        let mut first = Vec::new();
+        for at in 0..3 {
+            let cport = |n: u16| 1000 + 100 * at as u16 + n;
+            let dests: Vec<_> =
+                (0..6).map(|n| opened(&mut rig, at, kind, cport(n)).unwrap()).collect();
+            assert_eq!(dests[..3], dests[3..]);
+            first.push(dests[0]);
+            let mut round = dests[..3].to_vec();
+            round.sort_unstable();
+            assert_eq!(round, ids(kind));
+        }
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), 3, "{}", sched.name());
     }
 }
