@@ -6,6 +6,7 @@
 pub mod craft;
 pub mod drive;
 pub mod golden;
+pub mod model;
 pub mod net;
 pub mod oracle;
 pub mod rig;

@@ -29,6 +29,7 @@ mod lending;
 mod listing;
 mod many_workers;
 mod mended;
+mod model;
 mod off_window;
 mod persistence;
 mod plain_lane;
