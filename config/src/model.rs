@@ -104,7 +104,7 @@ impl Director {
     }
 }
 
-/// Seconds without a frame after which a conn is given up, by TCP state, and for UDP.
+/// Seconds without a frame after which a conn is given up, by the states of TCP and SCTP, and for UDP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the kernel's names of the states")]
 pub struct Timeouts {
@@ -120,10 +120,23 @@ pub struct Timeouts {
     pub tcp_listen: u32,
     pub tcp_synack: u32,
     pub udp: u32,
+    pub sctp_init1: u32,
+    pub sctp_init: u32,
+    pub sctp_cookie_sent: u32,
+    pub sctp_cookie_replied: u32,
+    pub sctp_cookie_wait: u32,
+    pub sctp_cookie: u32,
+    pub sctp_cookie_echoed: u32,
+    pub sctp_established: u32,
+    pub sctp_shutdown_sent: u32,
+    pub sctp_shutdown_received: u32,
+    pub sctp_shutdown_ack_sent: u32,
+    pub sctp_rejected: u32,
+    pub sctp_closed: u32,
 }
 
 impl Default for Timeouts {
-    /// The kernel's (tcp_timeouts in ip_vs_proto_tcp.c, udp_timeouts in ip_vs_proto_udp.c).
+    /// The kernel's (tcp_timeouts in ip_vs_proto_tcp.c, and those of udp and sctp beside it).
     fn default() -> Self {
         Self {
             tcp_none: 2,
@@ -138,6 +151,19 @@ impl Default for Timeouts {
             tcp_listen: 120,
             tcp_synack: 120,
             udp: 300,
+            sctp_init1: 4,
+            sctp_init: 61,
+            sctp_cookie_sent: 61,
+            sctp_cookie_replied: 61,
+            sctp_cookie_wait: 61,
+            sctp_cookie: 61,
+            sctp_cookie_echoed: 61,
+            sctp_established: 900,
+            sctp_shutdown_sent: 61,
+            sctp_shutdown_received: 61,
+            sctp_shutdown_ack_sent: 61,
+            sctp_rejected: 4,
+            sctp_closed: 61,
         }
     }
 }
@@ -152,6 +178,8 @@ pub struct Ipvs {
     pub expire_nodest_conn: bool,
     /// Whether any segment but a reset opens a conn, full-NAT excepted.
     pub sloppy_tcp: bool,
+    /// Whether any packet of SCTP opens a conn, full-NAT excepted.
+    pub sloppy_sctp: bool,
     /// Which conns a SYN on their tuple begins anew, 0 to 3.
     pub conn_reuse_mode: u8,
     /// Whether ICMP errors of which no conn is known open one, full-NAT and persistent services
@@ -175,6 +203,7 @@ impl Default for Ipvs {
             expire_quiescent_template: false,
             expire_nodest_conn: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             conn_reuse_mode: 1,
             schedule_icmp: false,
             nat_icmp_send: false,
@@ -339,6 +368,8 @@ pub struct Service {
     pub tcp_timeout: Option<u32>,
     /// The same in FIN_WAIT.
     pub tcp_fin_timeout: Option<u32>,
+    /// The same of SCTP conns in ESTABLISHED.
+    pub sctp_timeout: Option<u32>,
     /// Whether a UDP conn ends with the datagram that opens it.
     pub one_packet: bool,
     /// Datagrams from the dest after which a UDP conn ends; 0: no such number.
@@ -507,11 +538,11 @@ words! {
 }
 
 words! {
-    /// What TCP clients get where no dest is left; UDP clients get ICMP.
+    /// What TCP and SCTP clients get where no dest is left; UDP clients get ICMP.
     NoDest "answer" {
         /// ICMP port unreachable, as under IPVS.
         Unreachable "unreachable" "icmp" "reject",
-        /// A reset.
+        /// A reset, of SCTP an ABORT.
         Reset "reset" "rst" "tcp-reset",
     }
 }
@@ -533,6 +564,8 @@ words! {
         Tcp "tcp",
         /// UDP.
         Udp "udp",
+        /// SCTP.
+        Sctp "sctp",
     }
 }
 
@@ -543,6 +576,8 @@ words! {
         Tcp "tcp",
         /// UDP.
         Udp "udp",
+        /// SCTP.
+        Sctp "sctp",
         /// Echoes, of ICMP and ICMPv6.
         Icmp "icmp" "ping" "icmpv6" "icmp6" "echo",
     }

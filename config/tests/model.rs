@@ -115,6 +115,20 @@ fn the_kernels_timeouts_are_the_default() {
         [120, 10, 60, 30, 120]
     );
     assert_eq!([tcp_synack, udp], [120, 300]);
+    let Timeouts { sctp_init1, sctp_init, sctp_cookie_sent, sctp_cookie_replied, .. } =
+        Timeouts::default();
+    assert_eq!([sctp_init1, sctp_init, sctp_cookie_sent, sctp_cookie_replied], [4, 61, 61, 61]);
+    let Timeouts { sctp_cookie_wait, sctp_cookie, sctp_cookie_echoed, sctp_established, .. } =
+        Timeouts::default();
+    assert_eq!(
+        [sctp_cookie_wait, sctp_cookie, sctp_cookie_echoed, sctp_established],
+        [61, 61, 61, 900]
+    );
+    let Timeouts { sctp_shutdown_sent, sctp_shutdown_received, sctp_shutdown_ack_sent, .. } =
+        Timeouts::default();
+    assert_eq!([sctp_shutdown_sent, sctp_shutdown_received, sctp_shutdown_ack_sent], [61; 3]);
+    let Timeouts { sctp_rejected, sctp_closed, .. } = Timeouts::default();
+    assert_eq!([sctp_rejected, sctp_closed], [4, 61]);
 }
 
 #[test]
@@ -184,6 +198,19 @@ tcp_last_ack = 9
 tcp_listen = 10
 tcp_synack = 11
 udp = 12
+sctp_init1 = 13
+sctp_init = 14
+sctp_cookie_sent = 15
+sctp_cookie_replied = 16
+sctp_cookie_wait = 17
+sctp_cookie = 18
+sctp_cookie_echoed = 19
+sctp_established = 20
+sctp_shutdown_sent = 21
+sctp_shutdown_received = 22
+sctp_shutdown_ack_sent = 23
+sctp_rejected = 24
+sctp_closed = 25
 [[port]]
 name = "one arm"
 device = "03:00.1,representor=0"
@@ -233,6 +260,19 @@ dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weigh
         tcp_listen: 10,
         tcp_synack: 11,
         udp: 12,
+        sctp_init1: 13,
+        sctp_init: 14,
+        sctp_cookie_sent: 15,
+        sctp_cookie_replied: 16,
+        sctp_cookie_wait: 17,
+        sctp_cookie: 18,
+        sctp_cookie_echoed: 19,
+        sctp_established: 20,
+        sctp_shutdown_sent: 21,
+        sctp_shutdown_received: 22,
+        sctp_shutdown_ack_sent: 23,
+        sctp_rejected: 24,
+        sctp_closed: 25,
     };
     assert_eq!(config.timeouts, expected);
     let port = &config.ports[0];
@@ -455,7 +495,7 @@ address = "10.1.0.254"
         Prefix::new(address.parse().unwrap(), length.parse().unwrap()).unwrap()
     };
     let [first, second, third] = &config.snats[..] else { panic!("{:?}", config.snats) };
-    let all = [SnatProtocol::Tcp, SnatProtocol::Udp, SnatProtocol::Icmp];
+    let all = [SnatProtocol::Tcp, SnatProtocol::Udp, SnatProtocol::Sctp, SnatProtocol::Icmp];
     let expected = Snat {
         name: "rule 1".into(),
         sources: vec![prefix("10.2.0.0/24"), prefix("2001:db8:2::/64")],
@@ -489,5 +529,5 @@ address = "10.1.0.254"
     };
     assert_eq!(*second, expected);
     assert_eq!(third.leave_with, LeaveWith::Addresses(vec!["10.1.0.254".parse().unwrap()]));
-    assert_eq!((&third.ports[..], &third.protocols[..]), (&[(80, 80)][..], &all[..2]));
+    assert_eq!((&third.ports[..], &third.protocols[..]), (&[(80, 80)][..], &all[..3]));
 }

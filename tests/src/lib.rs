@@ -10,6 +10,7 @@ pub mod model;
 pub mod net;
 pub mod oracle;
 pub mod rig;
+pub mod sctp;
 pub mod see;
 pub mod snat;
 pub mod talk;

@@ -291,7 +291,7 @@ pub fn mark_port(family: Family, port: u16, mark: u32) -> Mark {
         sources: Vec::new(),
         destinations: vec![Prefix::new(vip(family).into(), 128)],
         ports: vec![port..=port],
-        protocols: Protocols { tcp: true, udp: true, icmp: false },
+        protocols: Protocols { tcp: true, udp: true, sctp: true, icmp: false },
     };
     Mark { matching, mark }
 }

@@ -12,6 +12,7 @@ use crate::net;
 use crate::net::WAN;
 use crate::rig::Options;
 use crate::rig::Rig;
+use crate::sctp;
 use pointsman_dataplane::matching::Matching;
 use pointsman_dataplane::matching::Protocols;
 use pointsman_dataplane::neigh::Hop;
@@ -154,6 +155,7 @@ fn bare(proto: Proto, from: SocketAddr, to: SocketAddr, flags: u8) -> Packet {
     match proto {
         Proto::Tcp => Packet::tcp(from, to, flags),
         Proto::Udp => Packet::udp(from, to),
+        Proto::Sctp => sctp::packet(from, to, &sctp::chunk(sctp::chunk::INIT, &[])),
         Proto::Icmp | Proto::Icmpv6 => echo(from.ip(), to.ip(), true, from.port()),
     }
 }

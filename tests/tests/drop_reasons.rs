@@ -37,6 +37,7 @@ use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use pointsman_tests::sctp;
 use pointsman_tests::see;
 use pointsman_tests::talk::Talk;
 use std::net::SocketAddr;
@@ -73,6 +74,8 @@ cases!(DROPS, DropReason, dropped, [
     Protocol protocol
     TransportHeader transport_header
     NoChecksum no_checksum
+    SctpChecksum sctp_checksum
+    SctpFragment sctp_fragment
     Icmp icmp
     IcmpType icmp_type
     NeighbourMessage neighbour_message
@@ -287,6 +290,25 @@ mod case {
         let dst = net::service_addr(V4, Forward::FullNat);
         let tiny = Packet::new(client(), dst, Body::Raw(6)).payload(&[0; 16]);
         silent(WAN, &[Packet { fragment: 0x2000, ..tiny }.bytes()])
+    }
+
+    pub(super) fn sctp_checksum() -> Rig {
+        let mut rig = Rig::with(|s| sctp::add_services(s, |_, _| {}));
+        let whole = sctp::Association::new(V4, Forward::Nat, 9);
+        let mut packet = whole.original(&sctp::chunk(sctp::chunk::INIT, &[]));
+        packet.payload[12 + 19] ^= 1;
+        assert!(rig.feed(WAN, &packet.bytes()).sent.is_empty());
+        rig
+    }
+
+    pub(super) fn sctp_fragment() -> Rig {
+        let mut rig = Rig::with(|s| sctp::add_services(s, |_, _| {}));
+        let a = sctp::Association::open(&mut rig, V4, Forward::Nat, 9);
+        let pieces = a.original(&sctp::chunk(sctp::chunk::DATA, &[7; 100])).cut(5, &[64]);
+        for piece in pieces {
+            rig.feed(WAN, &piece.bytes());
+        }
+        rig
     }
 
     pub(super) fn fragment_flood() -> Rig {

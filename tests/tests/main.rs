@@ -40,6 +40,7 @@ mod proxy_ends;
 mod routing;
 mod routing_martians;
 mod routing_ways;
+mod sctp;
 mod seams;
 mod services;
 mod snat;

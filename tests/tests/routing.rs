@@ -57,7 +57,7 @@ fn bodies(family: Family) -> Vec<Body> {
         Body::Udp { checksum: true },
         icmp(echo),
         icmp(net::of(family, 0, 129)),
-        // ESP, GRE, SCTP; what a router need not know.
+        // ESP, GRE, SCTP of no chunk that is known; what a router need not know.
         Body::Raw(50),
         Body::Raw(47),
         Body::Raw(132),

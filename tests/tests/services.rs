@@ -71,7 +71,7 @@ fn mark(family: Family, mark: u32) -> Mark {
         sources: Vec::new(),
         destinations: vec![Prefix::new(above(family, 0), 128)],
         ports: Vec::new(),
-        protocols: Protocols { tcp: true, udp: true, icmp: false },
+        protocols: Protocols { tcp: true, udp: true, sctp: false, icmp: false },
     };
     Mark { matching, mark }
 }

@@ -34,6 +34,8 @@ pub(super) fn check(
     if forward != Forward::FullNat {
         let message = format!("{forward} does not change the client's address");
         report.error(span, message, "leave it out, or say forward = \"fullnat\"");
+    } else if service.protocol == Protocol::Sctp {
+        report.error(span, format!("{value} for sctp"), "there is no such header: leave it out");
     } else if service.protocol == Protocol::Udp && value != ClientAddress::ProxyV2 {
         let message = format!("{value} is for TCP only");
         report.error(span, message, "UDP services have \"proxy-v2\"");

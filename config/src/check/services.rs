@@ -182,6 +182,7 @@ pub(super) fn check(
             udp_timeout: service.udp_timeout,
             tcp_timeout: service.tcp_timeout.map(|at| at.value),
             tcp_fin_timeout: service.tcp_fin_timeout.map(|at| at.value),
+            sctp_timeout: service.sctp_timeout.map(|at| at.value),
             one_packet: service.one_packet.is_some_and(|at| at.value),
             no_dest: service.no_dest.map_or(NoDest::Unreachable, |at| at.value),
             replies: service.replies,
@@ -283,13 +284,23 @@ fn check_protocol(report: &mut Report<'_>, service: &RawService, forward: Forwar
         [("tcp_timeout", service.tcp_timeout), ("tcp_fin_timeout", service.tcp_fin_timeout)];
     let of_tcp = timeouts.iter().filter_map(|(key, given)| Some((*key, given.as_ref()?.span)));
     let no_dest = service.no_dest.as_ref().filter(|at| at.value == NoDest::Reset);
-    let of_tcp = of_tcp.chain(no_dest.map(|at| ("no_dest = \"reset\"", at.span)));
-    for (key, span) in of_tcp.filter(|_| service.protocol == Protocol::Udp && !marked) {
-        report.error(span, format!("{key} of a udp service"), "it is for TCP: leave it out");
+    let resets = no_dest.map(|at| ("no_dest = \"reset\"", at.span));
+    let of_sctp = service.sctp_timeout.as_ref().map(|at| ("sctp_timeout", at.span));
+    let protocol = service.protocol;
+    let (is_tcp, is_sctp) = (protocol == Protocol::Tcp, protocol == Protocol::Sctp);
+    let of_tcp = of_tcp.map(|key| (key, is_tcp, "TCP"));
+    let others = [(resets, is_tcp || is_sctp, "TCP and SCTP"), (of_sctp, is_sctp, "SCTP")];
+    let others = others.into_iter().filter_map(|(key, fits, of)| Some((key?, fits, of)));
+    for ((key, span), fits, of) in of_tcp.chain(others) {
+        if !fits && !marked {
+            let message = format!("{key} of a {protocol} service");
+            report.error(span, message, format!("it is for {of}: leave it out"));
+        }
     }
     let Some(At { span, .. }) = service.one_packet.filter(|at| at.value) else { return };
-    if service.protocol == Protocol::Tcp && !marked {
-        report.error(span, "one_packet of a tcp service", "it is for UDP: leave it out");
+    if service.protocol != Protocol::Udp && !marked {
+        let message = format!("one_packet of a {} service", service.protocol);
+        report.error(span, message, "it is for UDP: leave it out");
     } else if forward == Forward::FullNat {
         let help = "no answer would find its client: take \"dr\" or \"tunnel\", or replies = 1";
         report.error(span, "one_packet by \"fullnat\"", help);

@@ -131,8 +131,11 @@ fn check_protocols(report: &mut Report<'_>, rule: &RawSnat) -> Vec<SnatProtocol>
     }
     match given.is_empty() {
         false => given,
-        true if has_ports => vec![SnatProtocol::Tcp, SnatProtocol::Udp],
-        true => vec![SnatProtocol::Tcp, SnatProtocol::Udp, SnatProtocol::Icmp],
+        true => {
+            let icmp = (!has_ports).then_some(SnatProtocol::Icmp);
+            let ported = [SnatProtocol::Tcp, SnatProtocol::Udp, SnatProtocol::Sctp];
+            ported.into_iter().chain(icmp).collect()
+        }
     }
 }
 

@@ -192,7 +192,7 @@ pub(super) fn check_matches(
             }
         }
         let protocols = match &rule.protocols[..] {
-            [] => vec![Protocol::Tcp, Protocol::Udp],
+            [] => vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp],
             given => given.iter().map(|at| at.value).collect(),
         };
         Some(Match {

@@ -124,6 +124,19 @@ pub(super) fn read_timeouts(report: &mut Report<'_>, table: &Table<'_, '_>) -> T
         tcp_listen: seconds("tcp_listen", kernel.tcp_listen),
         tcp_synack: seconds("tcp_synack", kernel.tcp_synack),
         udp: seconds("udp", kernel.udp),
+        sctp_init1: seconds("sctp_init1", kernel.sctp_init1),
+        sctp_init: seconds("sctp_init", kernel.sctp_init),
+        sctp_cookie_sent: seconds("sctp_cookie_sent", kernel.sctp_cookie_sent),
+        sctp_cookie_replied: seconds("sctp_cookie_replied", kernel.sctp_cookie_replied),
+        sctp_cookie_wait: seconds("sctp_cookie_wait", kernel.sctp_cookie_wait),
+        sctp_cookie: seconds("sctp_cookie", kernel.sctp_cookie),
+        sctp_cookie_echoed: seconds("sctp_cookie_echoed", kernel.sctp_cookie_echoed),
+        sctp_established: seconds("sctp_established", kernel.sctp_established),
+        sctp_shutdown_sent: seconds("sctp_shutdown_sent", kernel.sctp_shutdown_sent),
+        sctp_shutdown_received: seconds("sctp_shutdown_received", kernel.sctp_shutdown_received),
+        sctp_shutdown_ack_sent: seconds("sctp_shutdown_ack_sent", kernel.sctp_shutdown_ack_sent),
+        sctp_rejected: seconds("sctp_rejected", kernel.sctp_rejected),
+        sctp_closed: seconds("sctp_closed", kernel.sctp_closed),
     }
 }
 
@@ -142,6 +155,7 @@ pub(super) fn read_ipvs(report: &mut Report<'_>, table: &Table<'_, '_>) -> Ipvs 
         ),
         expire_nodest_conn: flag("expire_nodest_conn", kernel.expire_nodest_conn),
         sloppy_tcp: flag("sloppy_tcp", kernel.sloppy_tcp),
+        sloppy_sctp: flag("sloppy_sctp", kernel.sloppy_sctp),
         conn_reuse_mode: or(conn_reuse_mode, kernel.conn_reuse_mode),
         schedule_icmp: flag("schedule_icmp", kernel.schedule_icmp),
         nat_icmp_send: flag("nat_icmp_send", kernel.nat_icmp_send),

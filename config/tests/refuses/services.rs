@@ -110,13 +110,68 @@ r##"
 [[service]]
 address = "10.1.0.100:80"
 forward = "nat"
-protocol = "sctp"
+protocol = "dccp"
 [[service.dest]]
 address = "10.2.0.2""##,
 r##"
-pm.toml:4:12: error: unknown protocol "sctp"
-    4 | protocol = "sctp"
-      |            ^^^^^^ expected one of tcp, udp"##
+pm.toml:4:12: error: unknown protocol "dccp"
+    4 | protocol = "dccp"
+      |            ^^^^^^ expected one of tcp, udp, sctp"##
+}
+
+refuses! {
+    refuses_what_sctp_has_not, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "nat"
+protocol = "sctp"
+tcp_timeout = 30
+one_packet = true
+on_dead = "reset"
+on_idle = "reset"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:81"
+forward = "fullnat"
+pool = "p"
+protocol = "sctp"
+on_dead = "reselect"
+client_address = "proxy-v2"
+[[service.dest]]
+address = "10.2.0.2"
+[[service]]
+address = "10.1.0.100:82"
+forward = "nat"
+sctp_timeout = 30
+[[service.dest]]
+address = "10.2.0.2"
+[[pool]]
+name = "p"
+addresses = ["10.2.0.100"]"##,
+r##"
+pm.toml:5:15: error: tcp_timeout of a sctp service
+    5 | tcp_timeout = 30
+      |               ^^ it is for TCP: leave it out
+pm.toml:6:14: error: one_packet of a sctp service
+    6 | one_packet = true
+      |              ^^^^ it is for UDP: leave it out
+pm.toml:7:11: error: on_dead = "reset" for sctp
+    7 | on_dead = "reset"
+      |           ^^^^^^^ SCTP has "keep" and "drop": its ends find out by themselves
+pm.toml:8:11: error: on_idle = "reset" for sctp
+    8 | on_idle = "reset"
+      |           ^^^^^^^ it is for TCP; leave it out, or set sctp_timeout
+pm.toml:16:11: error: on_dead = "reselect" for sctp
+   16 | on_dead = "reselect"
+      |           ^^^^^^^^^^ SCTP has "keep" and "drop": its ends find out by themselves
+pm.toml:17:18: error: proxy-v2 for sctp
+   17 | client_address = "proxy-v2"
+      |                  ^^^^^^^^^^ there is no such header: leave it out
+pm.toml:23:16: error: sctp_timeout of a tcp service
+   23 | sctp_timeout = 30
+      |                ^^ it is for SCTP: leave it out"##
 }
 
 refuses! {

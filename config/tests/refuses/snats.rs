@@ -71,7 +71,7 @@ pm.toml:8:1: error: unknown key "sources" in [[snat]]
       | ^^^^^^^ did you mean "source"?
 pm.toml:12:20: error: unknown protocol "ping"
    12 | protocol = ["tcp", "ping", "tcp"]
-      |                    ^^^^^^ expected one of tcp, udp, icmp; did you mean "icmp"?
+      |                    ^^^^^^ expected one of tcp, udp, sctp, icmp; did you mean "icmp"?
 pm.toml:12:28: error: protocol tcp is given twice
    12 | protocol = ["tcp", "ping", "tcp"]
       |                            ^^^^^ leave one out"##

@@ -49,7 +49,7 @@ sctp = 5"##,
 r##"
 pm.toml:2:1: error: unknown key "sctp" in [timeouts]
     2 | sctp = 5
-      | ^^^^ expected one of tcp_none, tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait, tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen, tcp_synack, udp"##
+      | ^^^^ expected one of tcp_none, tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait, tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen, tcp_synack, udp, sctp_init1, sctp_init, sctp_cookie_sent, sctp_cookie_replied, sctp_cookie_wait, sctp_cookie, sctp_cookie_echoed, sctp_established, sctp_shutdown_sent, sctp_shutdown_received, sctp_shutdown_ack_sent, sctp_rejected, sctp_closed"##
 }
 
 refuses! {

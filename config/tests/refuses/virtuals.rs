@@ -518,7 +518,7 @@ pm.toml:12:19: error: tcp_fin_timeout of a udp service
       |                   ^^ it is for TCP: leave it out
 pm.toml:13:11: error: no_dest = "reset" of a udp service
    13 | no_dest = "reset"
-      |           ^^^^^^^ it is for TCP: leave it out
+      |           ^^^^^^^ it is for TCP and SCTP: leave it out
 pm.toml:21:14: error: one_packet by "fullnat"
    21 | one_packet = true
       |              ^^^^ no answer would find its client: take "dr" or "tunnel", or replies = 1"##

@@ -13,18 +13,21 @@ pub struct Protocols {
     pub tcp: bool,
     /// UDP.
     pub udp: bool,
+    /// SCTP.
+    pub sctp: bool,
     /// Echoes, of ICMP and ICMPv6.
     pub icmp: bool,
 }
 
 impl Protocols {
     /// All of them.
-    pub const ALL: Self = Self { tcp: true, udp: true, icmp: true };
+    pub const ALL: Self = Self { tcp: true, udp: true, sctp: true, icmp: true };
 
     fn has(self, proto: Proto) -> bool {
         match proto {
             Proto::Tcp => self.tcp,
             Proto::Udp => self.udp,
+            Proto::Sctp => self.sctp,
             Proto::Icmp | Proto::Icmpv6 => self.icmp,
         }
     }
@@ -56,7 +59,7 @@ impl Matching {
 
     /// Whether all of it holds.
     pub fn takes(&self, t: &Tuple) -> bool {
-        let has_ports = matches!(t.proto, Proto::Tcp | Proto::Udp);
+        let has_ports = matches!(t.proto, Proto::Tcp | Proto::Udp | Proto::Sctp);
         let has_port = || has_ports && self.ports.iter().any(|ports| ports.contains(&t.dport));
         self.protocols.has(t.proto)
             && self.is_from(t.src)

@@ -16,6 +16,7 @@ use crate::wire::get16;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
+use crate::wire::sctp;
 use crate::wire::tcp;
 use crate::wire::udp;
 
@@ -27,9 +28,9 @@ const MAX_EXTENSIONS: usize = 8;
 /// What a frame is to the pipeline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// TCP or UDP: has a tuple with ports.
+    /// TCP, UDP or SCTP: has a tuple with ports.
     Flow,
-    /// A fragment of TCP, UDP or ICMP; ports are yet to be read. `l4` is the place of its payload.
+    /// A fragment of TCP, UDP, SCTP or ICMP; ports are yet to be read. `l4` is the place of its payload.
     Fragment,
     /// An ICMP error; what it quotes is yet to be read.
     IcmpError,
@@ -56,7 +57,7 @@ pub struct Parsed {
     pub end: u16,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// TCP's control bits; 0 for UDP.
+    /// TCP's control bits; 0 for UDP; what `wire::sctp::flags` makes of an SCTP packet's chunks.
     pub flags: u8,
     /// The family it travels in, which is the tuple's.
     pub family: Family,
@@ -317,6 +318,10 @@ pub fn parse_first(frame: &[u8], p: &Parsed) -> Result<Parsed, DropReason> {
             Err(DropReason::Truncated) => return Err(DropReason::FragmentTiny),
             other => other?,
         },
+        Proto::Sctp => match check_sctp(segment) {
+            Err(DropReason::Truncated) => return Err(DropReason::FragmentTiny),
+            other => other?,
+        },
         _ if segment.len() < udp::LEN => return Err(DropReason::FragmentTiny),
         // Its length is the whole datagram's.
         _ if ports_missing(segment) => return Err(DropReason::TransportHeader),
@@ -445,6 +450,7 @@ fn transport(
             check_udp(segment, family)?;
             (Kind::Flow, 0)
         }
+        (132, _) => (Kind::Flow, check_sctp(segment)?),
         (ipv4::ICMP, Family::V4) | (ipv6::ICMPV6, Family::V6) => {
             (check_icmp(segment, src, dst)?, 0)
         }
@@ -486,6 +492,18 @@ fn check_udp(segment: &[u8], family: Family) -> Result<(), DropReason> {
         return Err(DropReason::NoChecksum);
     }
     Ok(())
+}
+
+/// A packet of no chunk says nothing. The checksum is looked at by who changes what it is over.
+#[cold]
+fn check_sctp(packet: &[u8]) -> Result<u8, DropReason> {
+    if packet.len() < sctp::LEN + sctp::CHUNK {
+        return Err(DropReason::Truncated);
+    }
+    if ports_missing(packet) {
+        return Err(DropReason::TransportHeader);
+    }
+    Ok(sctp::flags(sctp::event(packet)))
 }
 
 /// Port 0 is reserved (RFC 6335 section 6) and no conn can be answered to it.
@@ -610,7 +628,7 @@ fn quoted_flow(packet: &[u8], ip: QuotedIp, tunnelled: bool) -> Result<Quoted, D
     let proto = Proto::from_number(number).ok_or(DropReason::IcmpUnknown)?;
     let header = packet.get(l4..l4 + 8).ok_or(DropReason::Icmp)?;
     let (sport, dport) = match (proto, header[0]) {
-        (Proto::Tcp | Proto::Udp, _) => (get16(header, 0), get16(header, 2)),
+        (Proto::Tcp | Proto::Udp | Proto::Sctp, _) => (get16(header, 0), get16(header, 2)),
         (Proto::Icmp, icmp::v4::ECHO) | (Proto::Icmpv6, icmp::v6::ECHO) => {
             (get16(header, icmp::ID), 0)
         }

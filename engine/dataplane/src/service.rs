@@ -161,6 +161,8 @@ pub struct Traits {
     /// Milliseconds that TCP conns live in ESTABLISHED and in FIN_WAIT without a packet; 0: as
     /// `Snapshot::timeouts` has it.
     pub tcp_timeouts: (u32, u32),
+    /// The same of SCTP conns in ESTABLISHED.
+    pub sctp_timeout: u32,
     /// How many conns the dest may have.
     pub limits: Limits,
     /// Whether its service is gone as well, so that no client's template has to wait for its return.
@@ -204,6 +206,7 @@ impl Default for Traits {
             target: Target::Dest,
             client_address: ClientAddress::Off,
             tcp_timeouts: (0, 0),
+            sctp_timeout: 0,
             limits: Limits::default(),
             orphaned: false,
         }
@@ -274,7 +277,7 @@ pub enum Scope {
     /// The same of all addresses from its own to this one, each of which may have a service of its
     /// own.
     Range(Addr),
-    /// What bears this mark and is of its address's family, TCP and UDP alike; its protocol and
+    /// What bears this mark and is of its address's family, TCP, UDP and SCTP alike; its protocol and
     /// port mean nothing.
     Mark(u32),
     /// What a rule for servers' conns lets through (`snat`); protocol, address and port mean
@@ -298,7 +301,7 @@ pub struct Terms {
     pub persistence: Option<Persistence>,
     /// UDP: a conn ends with the datagram that opens it (ipvsadm's ops).
     pub one_packet: bool,
-    /// TCP clients get a reset, not ICMP, where no dest is left.
+    /// TCP clients get a reset, and SCTP clients an ABORT, not ICMP, where no dest is left.
     pub resets: bool,
 }
 

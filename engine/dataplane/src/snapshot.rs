@@ -151,6 +151,8 @@ pub struct Ipvs {
     pub expire_nodest_conn: bool,
     /// Whether any segment but a reset opens a conn, full-NAT excepted.
     pub sloppy_tcp: bool,
+    /// Whether any packet of SCTP does, full-NAT excepted.
+    pub sloppy_sctp: bool,
     /// Which conns a SYN on their tuple begins anew: 0 none, 1 those in TIME_WAIT and CLOSE, 2 and
     /// 3 besides those in FIN_WAIT whose answers do not pass the director.
     pub conn_reuse_mode: u8,
@@ -195,6 +197,7 @@ impl Default for Ipvs {
             expire_quiescent_template: false,
             expire_nodest_conn: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             conn_reuse_mode: 1,
             schedule_icmp: false,
             nat_icmp_send: false,
@@ -308,13 +311,16 @@ impl Snapshot {
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
         let of_rule = |d: &Dest| d.traits.target != Target::Dest;
         self.lookup.has_rules = self.dests.iter().any(of_rule);
-        let own = |t: &Traits| t.tcp_timeouts.0.max(t.tcp_timeouts.1).max(t.udp_timeout);
+        let own = |t: &Traits| {
+            t.tcp_timeouts.0.max(t.tcp_timeouts.1).max(t.udp_timeout).max(t.sctp_timeout)
+        };
         let own = self.dests.iter().map(|d| own(&d.traits));
         let established = self.timeouts.of(State::Established);
+        let established = established.max(self.timeouts.of(State::SctpEstablished));
         self.lookup.longest = own.fold(established, u32::max);
         self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();
         self.lookup.nat_dests.clear();
-        for proto in [Proto::Tcp, Proto::Udp] {
+        for proto in [Proto::Tcp, Proto::Udp, Proto::Sctp] {
             let nat = self.dests.iter().filter(|d| d.forward == Forward::Nat);
             self.lookup.nat_dests.extend(nat.map(|d| (proto, d.addr, d.port)));
         }

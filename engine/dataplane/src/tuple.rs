@@ -197,7 +197,7 @@ fn mask(len: u8) -> u128 {
     if len == 0 { 0 } else { u128::MAX << (128 - len) }
 }
 
-/// A protocol that a tuple can have, by its IANA number. Services are TCP or UDP.
+/// A protocol that a tuple can have, by its IANA number. Services are TCP, UDP or SCTP.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Proto {
@@ -210,6 +210,8 @@ pub enum Proto {
     /// RFC 4443; an echo's identifier stands for the port of who asks (RFC 5508 section 3.1), all
     /// other ports are 0.
     Icmpv6 = 58,
+    /// RFC 9260.
+    Sctp = 132,
 }
 
 impl Proto {
@@ -221,6 +223,7 @@ impl Proto {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
             58 => Some(Self::Icmpv6),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -233,6 +236,7 @@ impl fmt::Display for Proto {
             Self::Udp => "udp",
             Self::Icmp => "icmp",
             Self::Icmpv6 => "icmpv6",
+            Self::Sctp => "sctp",
         })
     }
 }

@@ -62,10 +62,14 @@ DropReason {
     FragmentOrphan = "fragment-orphan",
     /// A transport protocol the director does not carry.
     Protocol = "protocol",
-    /// TCP or UDP header that is malformed: data offset, length, port 0.
+    /// TCP, UDP or SCTP header that is malformed: data offset, length, port 0.
     TransportHeader = "transport-header",
     /// UDP over IPv6 without a checksum (RFC 8200 section 8.1), or in v4 fragments on its way to v6.
     NoChecksum = "no-checksum",
+    /// SCTP whose checksum is wrong where nat or full-NAT would have to give it a new one.
+    SctpChecksum = "sctp-checksum",
+    /// A first fragment of SCTP that nat or full-NAT would change: its checksum is over the whole packet.
+    SctpFragment = "sctp-fragment",
     /// ICMP that is malformed, has a wrong checksum, or quotes something unreadable.
     Icmp = "icmp",
     /// ICMP that is no error, no echo request, and no reply to an echo that passed.
@@ -79,7 +83,7 @@ DropReason {
     NotOurs = "not-ours",
     /// To a VIP, own or pool address, on a port where nothing listens.
     ClosedPort = "closed-port",
-    /// TCP to a service that neither belongs to a conn nor opens one.
+    /// TCP or SCTP to a service that neither belongs to a conn nor opens one.
     NotSyn = "not-syn",
     /// An ICMP error about a conn the director does not know.
     IcmpUnknown = "icmp-unknown",
@@ -138,13 +142,13 @@ DropReason {
 reasons! {
 /// A frame the director itself made.
 Made {
-    /// TCP reset, as a host would answer.
+    /// TCP reset or SCTP ABORT, as a host would answer.
     Reset = "reset",
     /// TCP reset to an end of a conn whose dest was removed or died, or that was silent too long.
     ConnReset = "conn-reset",
     /// ICMP echo reply.
     EchoReply = "echo-reply",
-    /// ICMP destination unreachable.
+    /// ICMP destination unreachable, or ICMPv6 parameter problem about a protocol that is not spoken.
     Unreachable = "unreachable",
     /// ICMP time exceeded.
     TimeExceeded = "time-exceeded",
@@ -172,10 +176,12 @@ Consumed {
 pub enum Answer {
     /// Nothing.
     Silence,
-    /// TCP reset (RFC 9293 section 3.10.7.1).
+    /// TCP reset (RFC 9293 section 3.10.7.1), or of SCTP ABORT (RFC 9260 section 8.4).
     Reset,
     /// ICMP port unreachable.
     PortUnreachable,
+    /// ICMP protocol unreachable (v4) or parameter problem (v6).
+    ProtocolUnreachable,
     /// ICMP net unreachable (v4) or no route (v6).
     NetUnreachable,
     /// ICMP time exceeded in transit.

@@ -18,6 +18,7 @@ use super::net::Side;
 use crate::craft::Body;
 use crate::craft::Packet;
 use crate::golden;
+use crate::sctp;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -76,7 +77,7 @@ fn packet(words: &[&str]) -> Result<(Packet, Extras), String> {
     let (mut packet, used) = match word(0)? {
         "tcp" => (Packet::tcp(end(1)?, end(2)?, flags(word(3)?)?), 4),
         "udp" => (Packet::udp(end(1)?, end(2)?).payload(&[]), 3),
-        "sctp" => (sctp(end(1)?, end(2)?, read(word(3)?)?), 4),
+        "sctp" => (sctp::packet(end(1)?, end(2)?, &sctp::chunk(read(word(3)?)?, &[])), 4),
         "ipip" => {
             let (src, dst) = (bare(1)?, bare(2)?);
             (Packet::new(src, dst, Body::Raw(if src.is_ipv4() { 4 } else { 41 })), 3)
@@ -128,23 +129,6 @@ fn set(packet: &mut Packet, extras: &mut Extras, setting: &str) -> Result<(), St
     Ok(())
 }
 
-/// A packet of one chunk of sixteen bytes, as INIT has them.
-fn sctp(src: SocketAddr, dst: SocketAddr, chunk: u8) -> Packet {
-    let mut t = [src.port().to_be_bytes(), dst.port().to_be_bytes()].concat();
-    t.extend([0, 0, 0, 1, 0, 0, 0, 0]);
-    t.extend([chunk, 0, 0, 20]);
-    t.extend([0, 0, 0, 9, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 5]);
-    let sum = crc32c(&t).to_le_bytes();
-    t[8..12].copy_from_slice(&sum);
-    Packet::new(src, dst, Body::Raw(132)).payload(&t)
-}
-
-/// RFC 9260 appendix A.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let bit = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| bit(crc)))
-}
-
 fn flags(letters: &str) -> Result<u8, String> {
     let bit = |letter| match letter {
         '-' => Some(0),
@@ -190,11 +174,5 @@ mod tests {
         {
             assert!(one(Side::Wan, words).is_err(), "{words}");
         }
-    }
-
-    #[test]
-    fn crc32c_of_rfc_3720() {
-        // Appendix B.4: 32 bytes of zeros.
-        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
     }
 }

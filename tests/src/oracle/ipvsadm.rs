@@ -204,6 +204,7 @@ impl Name {
         match &self.kind[..] {
             "-t" => Some("tcp"),
             "-u" => Some("udp"),
+            "--sctp-service" => Some("sctp"),
             _ => None,
         }
     }
@@ -383,6 +384,7 @@ fn sysctl(key: &str, value: &str) -> Result<String, String> {
         "expire_nodest_conn"
         | "expire_quiescent_template"
         | "sloppy_tcp"
+        | "sloppy_sctp"
         | "schedule_icmp"
         | "nat_icmp_send" => (number(value)? != 0).to_string(),
         "conn_reuse_mode" | "drop_packet" | "drop_entry" | "secure_tcp" | "am_droprate" => {

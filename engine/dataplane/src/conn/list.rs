@@ -42,7 +42,7 @@ pub const DEST: u8 = 8;
 pub enum Term {
     /// Of this protocol.
     Proto(Proto),
-    /// In this state.
+    /// In this state, or one of the same name: ESTABLISHED is TCP's and SCTP's.
     State(State),
     /// Forwarded like this.
     Forward(Forward),
@@ -147,7 +147,7 @@ impl Term {
         let e = &row.ends;
         match self {
             Self::Proto(proto) => e.proto == *proto,
-            Self::State(state) => row.state == *state,
+            Self::State(state) => row.state.name() == state.name(),
             Self::Forward(forward) => row.forward == *forward,
             Self::Dests(dests) => dests.contains(&row.dest),
             Self::End(which, prefix, port) => {

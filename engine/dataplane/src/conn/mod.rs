@@ -9,6 +9,7 @@ pub(crate) mod chain;
 mod extra;
 mod index;
 pub mod list;
+mod sctp;
 pub mod state;
 mod table;
 mod track;
@@ -33,6 +34,7 @@ use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::wire::checksum;
 use crate::wire::checksum::Delta;
+use crate::wire::sctp::event_of;
 use crate::wire::tcp;
 use zerocopy::FromZeros;
 
@@ -257,6 +259,11 @@ impl Conn {
     #[inline(always)]
     pub fn is_tcp(&self) -> bool {
         self.proto == Proto::Tcp as u8
+    }
+
+    /// Whether all its packets are alike: UDP, echoes.
+    pub fn is_stateless(&self) -> bool {
+        self.state == State::Udp
     }
 
     /// Which one.
@@ -559,6 +566,29 @@ impl Conn {
         self.expires = now.after(timeout).0;
     }
 
+    /// A packet of SCTP has come, of these flags (`wire::sctp::flags`): new state, new deadline
+    /// (`set_sctp_state`). `own` is the service's own timeout in ESTABLISHED, in milliseconds; 0:
+    /// none. True where the state is another one now.
+    pub fn step_sctp(
+        &mut self,
+        way: Direction,
+        flags: u8,
+        now: Stamp,
+        (timeouts, own): (&Timeouts, u32),
+    ) -> bool {
+        match way {
+            Direction::Original => self.packets = self.packets.wrapping_add(1),
+            Direction::Reply => self.flags &= !NO_OUTPUT,
+        }
+        let new = sctp::next(self.side(way), self.state, event_of(flags));
+        let timeout = match new {
+            State::SctpEstablished if own > 0 => own,
+            _ => timeouts.of(new),
+        };
+        self.expires = now.after(timeout).0;
+        core::mem::replace(&mut self.state, new) != new
+    }
+
     /// A segment has come that ends before `end` and acknowledges `ack`: new state, by the kernel's
     /// tables for floods where `secure`, new deadline (`set_tcp_state`), and what was sent last. True
     /// where the state is another one now. One whose numbers are not the conn's leaves all but the
@@ -633,6 +663,7 @@ impl Conn {
     pub fn begins_anew(&self, mode: u8) -> bool {
         let half_closed = self.state() == State::FinWait && self.flags & NO_OUTPUT != 0;
         let ended = matches!(self.state(), State::TimeWait | State::Close);
+        let ended = ended || self.state() == State::SctpClosed;
         let full_nat = self.forward() == Forward::FullNat;
         match mode {
             _ if full_nat => ended,

@@ -1,6 +1,7 @@
 //! States of a conn and the kernel's tables that lead from one to the next.
 //!
-//! Source: `tcp_states` and `set_tcp_state` of net/netfilter/ipvs/ip_vs_proto_tcp.c.
+//! Source: `tcp_states` and `set_tcp_state` of net/netfilter/ipvs/ip_vs_proto_tcp.c. SCTP's table is
+//! in `sctp`.
 
 use crate::wire::tcp;
 use zerocopy::FromZeros;
@@ -33,25 +34,54 @@ pub enum State {
     SynAck,
     /// UDP has one state.
     Udp,
+    /// SCTP: the client's first INIT was sent.
+    SctpInit1,
+    /// SCTP: INIT was sent again.
+    SctpInit,
+    /// SCTP: the dest has sent INIT ACK.
+    SctpCookieSent,
+    /// SCTP: the client has sent COOKIE ECHO.
+    SctpCookieReplied,
+    /// SCTP: the dest has sent INIT.
+    SctpCookieWait,
+    /// SCTP: the client has sent INIT ACK.
+    SctpCookie,
+    /// SCTP: the dest has sent COOKIE ECHO.
+    SctpCookieEchoed,
+    /// SCTP: ESTABLISHED.
+    SctpEstablished,
+    /// SCTP: the dest has sent SHUTDOWN.
+    SctpShutdownSent,
+    /// SCTP: the client has sent SHUTDOWN.
+    SctpShutdownReceived,
+    /// SCTP: the dest has sent SHUTDOWN ACK.
+    SctpShutdownAckSent,
+    /// SCTP: the dest has answered INIT with ABORT.
+    SctpRejected,
+    /// SCTP: CLOSED.
+    SctpClosed,
 }
 
 impl State {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 25;
 
     #[rustfmt::skip]
-    const ALL: [Self; 16] = {
+    const ALL: [Self; 32] = {
         use State::*;
         [
             None, Established, SynSent, SynRecv, FinWait, TimeWait, Close, CloseWait, LastAck,
-            Listen, SynAck, Udp, None, None, None, None,
+            Listen, SynAck, Udp, SctpInit1, SctpInit, SctpCookieSent, SctpCookieReplied,
+            SctpCookieWait, SctpCookie, SctpCookieEchoed, SctpEstablished, SctpShutdownSent,
+            SctpShutdownReceived, SctpShutdownAckSent, SctpRejected, SctpClosed,
+            None, None, None, None, None, None, None,
         ]
     };
 
     /// The state of a number; of those that are none's, `None`.
     #[inline(always)]
     pub fn from_number(n: u8) -> Self {
-        Self::ALL[(n & 15) as usize]
+        Self::ALL[(n & 31) as usize]
     }
 
     /// Its name as `ipvsadm -Lc` prints it.
@@ -69,6 +99,19 @@ impl State {
             Self::Listen => "LISTEN",
             Self::SynAck => "SYNACK",
             Self::Udp => "UDP",
+            Self::SctpInit1 => "INIT1",
+            Self::SctpInit => "INIT",
+            Self::SctpCookieSent => "C-SENT",
+            Self::SctpCookieReplied => "C-REPLIED",
+            Self::SctpCookieWait => "C-WAIT",
+            Self::SctpCookie => "COOKIE",
+            Self::SctpCookieEchoed => "C-ECHOED",
+            Self::SctpEstablished => "ESTABLISHED",
+            Self::SctpShutdownSent => "S-SENT",
+            Self::SctpShutdownReceived => "S-RECEIVED",
+            Self::SctpShutdownAckSent => "S-ACK-SENT",
+            Self::SctpRejected => "REJECTED",
+            Self::SctpClosed => "CLOSED",
         }
     }
 
@@ -78,26 +121,34 @@ impl State {
         matches!(self, Self::TimeWait | Self::Close | Self::LastAck)
     }
 
-    /// Whether a conn in it counts as active (`tcp_state_active_table`); UDP never does.
+    /// Whether both ends have agreed to talk, TCP's or SCTP's.
+    #[inline(always)]
+    pub const fn is_established(self) -> bool {
+        matches!(self, Self::Established | Self::SctpEstablished)
+    }
+
+    /// Whether a conn in it counts as active (`tcp_state_active_table`, and SCTP's ESTABLISHED); UDP
+    /// never does.
     #[inline(always)]
     pub const fn is_active(self) -> bool {
-        const ACTIVE: u16 = 1 << State::Established as u16
+        const ACTIVE: u32 = 1 << State::Established as u16
             | 1 << State::SynSent as u16
             | 1 << State::SynRecv as u16
-            | 1 << State::SynAck as u16;
+            | 1 << State::SynAck as u16
+            | 1 << State::SctpEstablished as u16;
         ACTIVE >> self as u16 & 1 == 1
     }
 }
 
 /// How long a conn lives without a packet, by state; in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timeouts([u32; 16]);
+pub struct Timeouts([u32; 32]);
 
 impl Timeouts {
     /// The timeout of a state.
     #[inline(always)]
     pub const fn of(&self, state: State) -> u32 {
-        self.0[state as usize & 15]
+        self.0[state as usize & 31]
     }
 
     /// Sets one, in milliseconds, at most `tick::MAX_TIMEOUT_MS`.
@@ -107,9 +158,9 @@ impl Timeouts {
 }
 
 impl Default for Timeouts {
-    /// The kernel's (`tcp_timeouts`, `udp_timeouts`).
+    /// The kernel's (`tcp_timeouts`, `udp_timeouts`, `sctp_timeouts`).
     fn default() -> Self {
-        let mut t = Self([0; 16]);
+        let mut t = Self([0; 32]);
         for (state, secs) in [
             (State::None, 2),
             (State::Established, 900),
@@ -123,6 +174,19 @@ impl Default for Timeouts {
             (State::Listen, 120),
             (State::SynAck, 120),
             (State::Udp, 300),
+            (State::SctpInit1, 4),
+            (State::SctpInit, 61),
+            (State::SctpCookieSent, 61),
+            (State::SctpCookieReplied, 61),
+            (State::SctpCookieWait, 61),
+            (State::SctpCookie, 61),
+            (State::SctpCookieEchoed, 61),
+            (State::SctpEstablished, 900),
+            (State::SctpShutdownSent, 61),
+            (State::SctpShutdownReceived, 61),
+            (State::SctpShutdownAckSent, 61),
+            (State::SctpRejected, 4),
+            (State::SctpClosed, 61),
         ] {
             t.set(state, secs * 1000);
         }
@@ -141,7 +205,8 @@ pub(super) enum Side {
     InputOnly,
 }
 
-/// The state after a segment with these control bits.
+/// The state after a segment with these control bits. Of TCP's states alone, whose numbers are below
+/// 16.
 #[inline(always)]
 pub(super) fn next(side: Side, state: State, flags: u8) -> State {
     NEXT[side as usize][(flags & 0x1f) as usize][state as usize & 15]

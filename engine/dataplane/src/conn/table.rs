@@ -389,7 +389,10 @@ impl Conns {
             narrow: [original, reply].map(|t| Pair { src: t.src.v4_bits(), dst: t.dst.v4_bits() }),
             ports: [original, reply].map(|t| Pair { src: t.sport, dst: t.dport }),
             proto: e.proto as u8,
-            state: if e.proto == Proto::Tcp { State::None } else { State::Udp },
+            state: match e.proto {
+                Proto::Tcp | Proto::Sctp => State::None,
+                _ => State::Udp,
+            },
             forward: opening.forward,
             flags,
             expires: expires.0,

@@ -156,6 +156,7 @@ impl<F: Frame> Core<F> {
             return self.end_denied(t, id);
         }
         let (dest, is_tcp, state) = (conn.dest(), conn.is_tcp(), conn.state());
+        let is_stateless = conn.is_stateless();
         let on_dead = t.snap.dest(dest).traits.on_dead;
         let gone = conn.expires().is_due(t.stamp);
         if on_dead == OnDead::Keep || gone || !self.watch.condemned[dest.0 as usize] {
@@ -172,7 +173,7 @@ impl<F: Frame> Core<F> {
             // Nobody waits for its next packet (`ip_vs_expire_nodest_conn_flush`).
             OnDead::Drop if expires_now(t, t.snap.dest(dest)) => self.close(t, id),
             OnDead::Drop => self.conns.get_mut(id).set_condemned(true),
-            OnDead::Reselect if !is_tcp => self.conns.get_mut(id).set_condemned(true),
+            OnDead::Reselect if is_stateless => self.conns.get_mut(id).set_condemned(true),
             _ => {}
         }
         true

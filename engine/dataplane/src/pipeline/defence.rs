@@ -161,8 +161,8 @@ impl<F: Frame> Core<F> {
             return false;
         }
         match conn.state() {
-            State::SynRecv | State::SynAck => true,
-            State::Established | State::Udp => self.is_idle(t, id),
+            State::SynRecv | State::SynAck | State::SctpInit1 | State::SctpInit => true,
+            State::Established | State::SctpEstablished | State::Udp => self.is_idle(t, id),
             _ => false,
         }
     }
@@ -172,11 +172,12 @@ impl<F: Frame> Core<F> {
     fn is_idle<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId) -> bool {
         let conn = self.conns.get(id);
         let traits = &t.snap.dest(conn.dest()).traits;
-        let timeout = match (conn.is_tcp(), traits.tcp_timeouts.0) {
-            (true, 0) => t.snap.timeouts.of(State::Established),
-            (true, own) => own,
-            (false, _) => traits.udp_timeout,
+        let own = match conn.state() {
+            State::Established => traits.tcp_timeouts.0,
+            State::SctpEstablished => traits.sctp_timeout,
+            _ => traits.udp_timeout,
         };
+        let timeout = if own > 0 { own } else { t.snap.timeouts.of(conn.state()) };
         let packets = conn.packets() as usize;
         let idle = timeout.saturating_sub(conn.expires().left(t.stamp)) >= IDLE;
         if !idle || !(1..=MAX_PACKETS).contains(&packets) {

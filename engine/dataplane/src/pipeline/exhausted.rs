@@ -37,7 +37,7 @@ impl<F: Frame> Core<F> {
             _ => d.traits.exhausted,
         });
         let answer = match (told, p.tuple.proto) {
-            (Some(Closed::Reject), Proto::Tcp) => Answer::Reset,
+            (Some(Closed::Reject), Proto::Tcp | Proto::Sctp) => Answer::Reset,
             (Some(Closed::Reject), Proto::Udp) => Answer::PortUnreachable,
             _ => Answer::Silence,
         };

@@ -35,6 +35,7 @@ mod plain;
 mod proxy;
 mod refuse;
 mod route;
+mod sctp;
 mod seek;
 mod snat;
 mod tunnels;
@@ -501,7 +502,7 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// Step 6 for a datagram.
+    /// Step 6 for what is not TCP.
     fn datagram<P>(
         &mut self,
         t: &Turn<'_, F, P>,
@@ -510,6 +511,9 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
+        if p.tuple.proto == Proto::Sctp {
+            return self.step_sctp(t, p, id, way);
+        }
         let conn = self.conns.get_mut(id);
         let dest = t.snap.dest(conn.dest());
         conn.step_udp(way, t.stamp, snat::timeout(p.tuple.proto, dest));
@@ -532,6 +536,9 @@ impl<F: Frame> Core<F> {
         match conn.forward() {
             Forward::Nat | Forward::FullNat => {
                 let mut r = self.conns.rewrite(id, way);
+                if p.tuple.proto == Proto::Sctp {
+                    return self.rewrite_sctp(t, frame, p, &r);
+                }
                 if p.flags & tcp::SYN != 0 {
                     let segment = &mut frame.data_mut()[p.l4 as usize..p.end as usize];
                     r.l4 = r.l4.and(on_syn(segment, t.snap.dest(conn.dest())));

@@ -7,7 +7,6 @@ use super::pieces::SETTLED;
 use crate::conn::ConnId;
 use crate::conn::Conns;
 use crate::conn::Direction;
-use crate::conn::State;
 use crate::conn::chain;
 use crate::frame::Frame;
 use crate::frame::Pool;
@@ -162,7 +161,7 @@ impl<F: Frame> Core<F> {
             to.add(1);
             from.sub(1);
         }
-        if conn.is_controlled() && conn.state() == State::Established {
+        if conn.is_controlled() && conn.state().is_established() {
             t.controls.assure(self.worker, self.conns.link(id));
         }
         let conn = self.conns.get(id);

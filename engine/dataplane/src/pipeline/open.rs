@@ -92,11 +92,14 @@ impl<F: Frame> Core<F> {
         if p.tuple.sport == FTP_DATA && !service.is_rule() {
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
         }
-        let sloppy = t.snap.ipvs.sloppy_tcp
-            && service.forward != Forward::FullNat
-            && p.flags & tcp::RST == 0;
+        let sloppy = match p.tuple.proto {
+            Proto::Sctp => t.snap.ipvs.sloppy_sctp,
+            _ => t.snap.ipvs.sloppy_tcp && p.flags & tcp::RST == 0,
+        };
+        let sloppy = sloppy && service.forward != Forward::FullNat;
+        // What is SYN here may be INIT (`wire::sctp::flags`).
         let syn = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
-        let opens = p.tuple.proto != Proto::Tcp || syn || sloppy;
+        let opens = !matches!(p.tuple.proto, Proto::Tcp | Proto::Sctp) || syn || sloppy;
         if !opens && service.is_rule() {
             return self.not_passed(t, frame, p, DropReason::NotSyn);
         }
@@ -141,7 +144,9 @@ impl<F: Frame> Core<F> {
             Err(DropReason::NoDest) => {
                 let answer = match (t.snap.closed(p.tuple.dst), p.tuple.proto) {
                     (Closed::Drop, _) => Answer::Silence,
-                    (Closed::Reject, Proto::Tcp) if service.terms.resets => Answer::Reset,
+                    (Closed::Reject, Proto::Tcp | Proto::Sctp) if service.terms.resets => {
+                        Answer::Reset
+                    }
                     (Closed::Reject, _) => Answer::PortUnreachable,
                 };
                 self.refuse(t, frame, p, DropReason::NoDest, answer);
@@ -272,7 +277,7 @@ impl<F: Frame> Core<F> {
         if dest.traits.last_hop {
             self.conns.set_last_hop(conn, t.port, ethernet::source(frame));
         }
-        let introduces = dest.traits.client_address != ClientAddress::Off;
+        let introduces = dest.traits.client_address != ClientAddress::Off && proto != Proto::Sctp;
         if introduces && dest.forward == Forward::FullNat {
             self.begin_introduction(conn, service, dest.traits.client_address, segment);
         }

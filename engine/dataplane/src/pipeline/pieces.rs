@@ -262,7 +262,8 @@ impl<F: Frame> Core<F> {
         let is_martian = way == Direction::Reply && !conn.forward().sees_replies();
         if is_martian {
             t.stats.martian_replies.add(1);
-        } else if !conn.is_tcp() && !conn.has_replied(t.snap.dest(conn.dest()).traits.replies) {
+        } else if conn.is_stateless() && !conn.has_replied(t.snap.dest(conn.dest()).traits.replies)
+        {
             let timeout = snat::timeout(p.tuple.proto, t.snap.dest(conn.dest()));
             conn.step_udp(way, t.stamp, timeout);
         }

@@ -65,7 +65,11 @@ impl<F: Frame> Core<F> {
         // packet came in (RFC 1812 section 4.3.2.4).
         let src = match answer {
             Answer::Reset => p.tuple.dst,
-            Answer::PortUnreachable if t.snap.locals.contains_key(&p.tuple.dst) => p.tuple.dst,
+            Answer::PortUnreachable | Answer::ProtocolUnreachable
+                if t.snap.locals.contains_key(&p.tuple.dst) =>
+            {
+                p.tuple.dst
+            }
             _ => match t.snap.router_addr(t.port, p.family) {
                 Some(own) => own,
                 None if t.snap.locals.contains_key(&p.tuple.dst) => p.tuple.dst,
@@ -116,6 +120,8 @@ impl<F: Frame> Core<F> {
         let answer = match (local.closed, p.tuple.proto) {
             (Closed::Drop, _) => Answer::Silence,
             (Closed::Reject, Proto::Tcp) => Answer::Reset,
+            // A host without SCTP says so, and either end gives up (RFC 9260 section 10).
+            (Closed::Reject, Proto::Sctp) => Answer::ProtocolUnreachable,
             (Closed::Reject, _) => Answer::PortUnreachable,
         };
         self.refuse(t, frame, p, reason, answer);
@@ -377,7 +383,7 @@ impl<F: Frame> Core<F> {
             self.conns.get_mut(id).set_reply_hop(hop, epoch);
         }
         let conn = self.conns.get(id);
-        if conn.is_controlled() && !conn.is_tcp() {
+        if conn.is_controlled() && conn.is_stateless() {
             // A datagram has come back, the first of which always takes this way.
             t.controls.assure(self.worker, self.conns.link(id));
         }

@@ -14,6 +14,7 @@ pub mod mld;
 pub mod nd;
 pub mod options;
 pub mod proxy;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 

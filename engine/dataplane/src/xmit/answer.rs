@@ -2,10 +2,12 @@
 //! that caused it, which is spent anyway.
 
 use super::reset;
+use super::sctp;
 use crate::frame::Frame;
 use crate::parse::Parsed;
 use crate::tuple::Addr;
 use crate::tuple::Family;
+use crate::tuple::Proto;
 use crate::verdict::Answer;
 use crate::verdict::Made;
 use crate::wire::checksum;
@@ -31,11 +33,21 @@ pub fn make<F: Frame>(frame: &mut F, p: &Parsed, answer: Answer, src: Addr) -> O
     let v4 = p.family == Family::V4;
     let (kind, code, rest, made) = match answer {
         Answer::Silence => return None,
+        Answer::Reset if p.tuple.proto == Proto::Sctp => {
+            return sctp::abort(frame, p).then_some(Made::Reset);
+        }
         Answer::Reset => return reset(frame, p).then_some(Made::Reset),
         Answer::PortUnreachable if v4 => {
             (icmp::v4::UNREACHABLE, icmp::v4::PORT, 0, Made::Unreachable)
         }
         Answer::PortUnreachable => (icmp::v6::UNREACHABLE, icmp::v6::PORT, 0, Made::Unreachable),
+        Answer::ProtocolUnreachable if v4 => {
+            (icmp::v4::UNREACHABLE, icmp::v4::PROTOCOL, 0, Made::Unreachable)
+        }
+        Answer::ProtocolUnreachable => {
+            let at = next_header(&frame.data()[p.l3 as usize..p.l4 as usize]) as u32;
+            (icmp::v6::PARAMETER, icmp::v6::NEXT_HEADER, at, Made::Unreachable)
+        }
         Answer::NetUnreachable if v4 => {
             (icmp::v4::UNREACHABLE, icmp::v4::NET, 0, Made::Unreachable)
         }
@@ -49,6 +61,18 @@ pub fn make<F: Frame>(frame: &mut F, p: &Parsed, answer: Answer, src: Addr) -> O
         Answer::TooBig(mtu) => (icmp::v6::TOO_BIG, 0, mtu as u32, Made::TooBig),
     };
     error(frame, p, [kind, code], rest, src).then_some(made)
+}
+
+/// The place in IPv6 headers of the number that says what follows them.
+fn next_header(headers: &[u8]) -> usize {
+    let (mut place, mut at, mut kind) = (ipv6::NEXT, ipv6::LEN, headers[ipv6::NEXT]);
+    while at < headers.len() {
+        (place, kind, at) = match kind {
+            ipv6::FRAGMENT => (at, headers[at], at + 8),
+            _ => (at, headers[at], at + 8 + headers[at + 1] as usize * 8),
+        };
+    }
+    place
 }
 
 /// An ICMP error that quotes as much of the packet as may be.

@@ -99,6 +99,10 @@ pub(super) fn quoted_segment(segment: &mut [u8], q: &Quoted, t: &Translation<'_>
     let r = &t.rewrite;
     put16(segment, 0, r.dport);
     put16(segment, 2, r.sport);
+    if q.tuple.proto == Proto::Sctp {
+        // Its checksum is over the whole packet, of which this is perhaps a part.
+        return;
+    }
     if q.tuple.proto == Proto::Udp {
         return udp_checksum(segment, r.l4);
     }

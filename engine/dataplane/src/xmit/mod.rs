@@ -8,6 +8,7 @@ pub mod icmp;
 pub mod proxy;
 pub mod reset;
 pub mod rewrite;
+pub mod sctp;
 pub mod segment;
 pub mod syn;
 pub mod tunnel;

@@ -104,6 +104,8 @@ fn transport(segment: &mut [u8], proto: Proto, r: &Rewrite) {
             udp_checksum(segment, r.l4);
         }
         Proto::Icmp | Proto::Icmpv6 => echo(segment, r),
+        // Its ports go with its checksum (`sctp::translate`), which needs the whole packet.
+        Proto::Sctp => {}
     }
 }
 

@@ -68,6 +68,19 @@ pub(crate) fn timeouts(seconds: &pointsman_config::Timeouts) -> Timeouts {
         (State::Listen, seconds.tcp_listen),
         (State::SynAck, seconds.tcp_synack),
         (State::Udp, seconds.udp),
+        (State::SctpInit1, seconds.sctp_init1),
+        (State::SctpInit, seconds.sctp_init),
+        (State::SctpCookieSent, seconds.sctp_cookie_sent),
+        (State::SctpCookieReplied, seconds.sctp_cookie_replied),
+        (State::SctpCookieWait, seconds.sctp_cookie_wait),
+        (State::SctpCookie, seconds.sctp_cookie),
+        (State::SctpCookieEchoed, seconds.sctp_cookie_echoed),
+        (State::SctpEstablished, seconds.sctp_established),
+        (State::SctpShutdownSent, seconds.sctp_shutdown_sent),
+        (State::SctpShutdownReceived, seconds.sctp_shutdown_received),
+        (State::SctpShutdownAckSent, seconds.sctp_shutdown_ack_sent),
+        (State::SctpRejected, seconds.sctp_rejected),
+        (State::SctpClosed, seconds.sctp_closed),
     ];
     for (state, seconds) in states {
         timeouts.set(state, seconds.saturating_mul(1000));
@@ -126,6 +139,7 @@ pub(crate) fn proto(protocol: Protocol) -> Proto {
     match protocol {
         Protocol::Tcp => Proto::Tcp,
         Protocol::Udp => Proto::Udp,
+        Protocol::Sctp => Proto::Sctp,
     }
 }
 
@@ -153,6 +167,7 @@ pub(super) fn ipvs(config: &Config) -> Ipvs {
         expire_quiescent_template,
         expire_nodest_conn,
         sloppy_tcp,
+        sloppy_sctp,
         conn_reuse_mode,
         schedule_icmp,
         nat_icmp_send,
@@ -165,6 +180,7 @@ pub(super) fn ipvs(config: &Config) -> Ipvs {
         expire_quiescent_template,
         expire_nodest_conn,
         sloppy_tcp,
+        sloppy_sctp,
         conn_reuse_mode,
         schedule_icmp,
         nat_icmp_send,
@@ -190,12 +206,12 @@ pub(super) fn marks(config: &Config) -> Vec<Mark> {
     };
     let one = |rule: &pointsman_config::Match| {
         let has = |protocol| rule.protocols.contains(&protocol);
-        let (tcp, udp) = (has(Protocol::Tcp), has(Protocol::Udp));
+        let [tcp, udp, sctp] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(has);
         let matching = Matching {
             sources: prefixes(&rule.sources),
             destinations: prefixes(&rule.destinations),
             ports: rule.ports.iter().map(|(first, last)| *first..=*last).collect(),
-            protocols: Protocols { tcp, udp, icmp: false },
+            protocols: Protocols { tcp, udp, sctp, icmp: false },
         };
         Mark { matching, mark: rule.mark }
     };
@@ -402,6 +418,7 @@ pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Sna
             service.tcp_timeout.map_or(0, |secs| secs * 1000),
             service.tcp_fin_timeout.map_or(0, |secs| secs * 1000),
         ),
+        sctp_timeout: service.sctp_timeout.map_or(0, |secs| secs * 1000),
         ..Traits::default()
     }
 }

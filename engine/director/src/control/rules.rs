@@ -86,6 +86,7 @@ impl Builder {
                 protocols: Protocols {
                     tcp: has(SnatProtocol::Tcp),
                     udp: has(SnatProtocol::Udp),
+                    sctp: has(SnatProtocol::Sctp),
                     icmp: has(SnatProtocol::Icmp),
                 },
             },

@@ -32,7 +32,7 @@ skips! {
     Llc = "llc", "IEEE 802.3 with a length, such as STP: no IP";
     NotIp = "not-ip", "an EtherType other than IPv4, IPv6 and ARP";
     Icmp = "icmp", "ICMP: of no conversation that could be mapped";
-    Protocol = "protocol", "neither TCP nor UDP";
+    Protocol = "protocol", "neither TCP nor UDP, such as SCTP";
     Malformed = "malformed", "headers that contradict each other: of no conversation";
     Truncated = "truncated", "its IP header tells of more bytes than there are";
     NoFirst = "no-first", "a fragment before its datagram's first one, or without it";

@@ -35,7 +35,7 @@ const ALIASES: [(&str, &str); 5] = [
 const KEYS: &str = "\
     caddr, vaddr, laddr, daddr = ADDR, ADDR/LEN or ADDR:PORT ([ADDR]:PORT for IPv6); \
     cport, vport, lport, dport = PORT; service = NAME or VIP:PORT; state = ESTABLISHED, ...; \
-    proto = tcp, udp, icmp or icmpv6; forward = fullnat, nat, dr or tunnel; or ADDR, ADDR/LEN, ADDR:PORT alone, \
+    proto = tcp, udp, sctp, icmp or icmpv6; forward = fullnat, nat, dr or tunnel; or ADDR, ADDR/LEN, ADDR:PORT alone, \
     which any end may be";
 /// Services named where one is unknown.
 const NAMED: usize = 8;
@@ -70,9 +70,10 @@ fn keyed(key: &str, value: &str, names: &Names) -> Result<[Option<Term>; 2], Str
         "proto" | "protocol" => match value.to_ascii_lowercase().as_str() {
             "tcp" => Term::Proto(Proto::Tcp),
             "udp" => Term::Proto(Proto::Udp),
+            "sctp" => Term::Proto(Proto::Sctp),
             "icmp" => Term::Proto(Proto::Icmp),
             "icmpv6" => Term::Proto(Proto::Icmpv6),
-            _ => return Err("no protocol: there are tcp, udp, icmp and icmpv6".into()),
+            _ => return Err("no protocol: there are tcp, udp, sctp, icmp and icmpv6".into()),
         },
         "state" => Term::State(by_name("state", value, states(), State::name)?),
         "forward" => {
@@ -86,7 +87,9 @@ fn keyed(key: &str, value: &str, names: &Names) -> Result<[Option<Term>; 2], Str
 }
 
 fn states() -> impl Iterator<Item = State> + Clone {
-    (0..State::COUNT as u8).map(State::from_number)
+    let all = (0..State::COUNT as u8).map(State::from_number);
+    // It is of the same name as TCP's, which finds both.
+    all.filter(|state| *state != State::SctpEstablished)
 }
 
 fn by_name<T: Copy>(
@@ -170,6 +173,7 @@ mod tests {
             ("10.1.0.1", Term::End(any, prefix("10.1.0.1", 32), None)),
             ("10.1.0.1:80", Term::End(any, prefix("10.1.0.1", 32), Some(80))),
             ("proto=UDP", Term::Proto(Proto::Udp)),
+            ("proto=sctp", Term::Proto(Proto::Sctp)),
             ("proto=icmp", Term::Proto(Proto::Icmp)),
             ("service=out", Term::Dests(Arc::from([DestId(7)]))),
             ("service=dns", Term::Dests(Arc::from([DestId(3), DestId(4)]))),
@@ -189,7 +193,7 @@ mod tests {
         for (text, said) in [
             ("cadr=10.1.0.1", "\"cadr=10.1.0.1\": no such key; there are: caddr, vaddr"),
             ("state=ESTAB", "no state: there are NONE, ESTABLISHED, SYN_SENT"),
-            ("proto=sctp", "there are tcp, udp, icmp and icmpv6"),
+            ("proto=gre", "there are tcp, udp, sctp, icmp and icmpv6"),
             ("forward=masq", "there are fullnat, nat, dr, tunnel"),
             ("lport=65536", "expected 0 to 65535"),
             ("caddr=10.1.0.0/33", "expected 0 to 32"),
