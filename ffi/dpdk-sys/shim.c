@@ -151,7 +151,7 @@ int shim_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, u
 /* The kinds of frames that receive-side scaling by addresses and ports covers. */
 uint64_t shim_rss_four_tuple(void)
 {
-    return RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
+    return RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
 }
 
 int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t ring, struct rte_mempool *pool)

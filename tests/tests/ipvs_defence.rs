@@ -20,6 +20,7 @@ use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use pointsman_tests::sctp;
 use pointsman_tests::snat;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -391,9 +392,9 @@ fn with_nat_icmp_send_only_a_dests_own_port_hears_it() {
     }
 }
 
-/// Marks take both protocols, and so do the dests that have a port of theirs.
+/// Marks take every protocol, and so do the dests that have a port of theirs.
 #[test]
-fn with_nat_icmp_send_a_marks_dest_hears_of_both_protocols() {
+fn with_nat_icmp_send_a_marks_dest_hears_of_all_protocols() {
     let mut rig = Rig::with(|s| {
         s.ipvs.nat_icmp_send = true;
         let at = net::service_index(V4, Proto::Tcp, Forward::Nat);
@@ -402,7 +403,8 @@ fn with_nat_icmp_send_a_marks_dest_hears_of_both_protocols() {
     });
     let dest = SocketAddr::new(net::dest_addr(V4, 0), net::dest_port(Forward::Nat));
     let client = net::client(V4, 1, 1000);
-    for packet in [Packet::tcp(dest, client, flag::ACK), Packet::udp(dest, client)] {
+    let data = sctp::packet(dest, client, &sctp::chunk(sctp::chunk::DATA, &[]));
+    for packet in [Packet::tcp(dest, client, flag::ACK), Packet::udp(dest, client), data] {
         let frame = packet.from_lan(net::dest_mac(0)).bytes();
         assert_eq!(rig.feed(LAN, &frame).only().port, LAN);
     }

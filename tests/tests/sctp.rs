@@ -20,6 +20,7 @@ use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Family::V6;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::DropReason;
+use pointsman_tests::craft::Body;
 use pointsman_tests::craft::Packet;
 use pointsman_tests::net;
 use pointsman_tests::net::LAN;
@@ -238,6 +239,11 @@ fn what_a_server_sends_of_no_association_is_aborted() {
         for kind in [chunk::ABORT, chunk::SHUTDOWN_COMPLETE, chunk::COOKIE_ACK, chunk::ERROR] {
             assert!(send(&mut rig, kind).sent.is_empty());
         }
+        // Nor is anything said to what is damaged (section 6.8).
+        let mut damaged = sctp::packet(from, to, &one(chunk::DATA)).payload;
+        damaged[8] ^= 1;
+        let packet = Packet::new(from, to, Body::Raw(sctp::NUMBER)).payload(&damaged);
+        assert!(rig.feed(LAN, &packet.from_lan(net::dest_mac(0)).bytes()).sent.is_empty());
         let seen = send(&mut rig, chunk::INIT).seen();
         assert_eq!(seen.src.ip(), snat::laddr(family));
         let (src, dst) = sctp::ends(&seen);
@@ -546,6 +552,22 @@ fn fragments_pass_where_nothing_but_addresses_changes() {
             let init = a.original(&chunk(chunk::INIT, &[0; 100])).cut(78, &[64]);
             let out = rig.feed(WAN, &init[0].bytes());
             assert_eq!(out.sent.is_empty(), forward == Forward::Nat);
+        }
+    }
+}
+
+/// Nobody can make its checksum right, so none of it is sent.
+#[test]
+fn fragments_whose_ports_would_change_end_all_of_them() {
+    for family in net::FAMILIES {
+        for forward in [Forward::Nat, Forward::FullNat] {
+            let mut rig = rig();
+            let a = Association::open(&mut rig, family, forward, 1000);
+            let pieces = a.original(&chunk(chunk::DATA, &[7; 200])).cut(77, &[64, 128]);
+            for piece in &pieces {
+                assert!(rig.feed(WAN, &piece.bytes()).sent.is_empty(), "{family:?} {forward:?}");
+            }
+            assert_eq!(rig.drops(), [(DropReason::SctpFragment, pieces.len() as u64)]);
         }
     }
 }

@@ -335,7 +335,7 @@ impl Snapshot {
         let mut all = HashSet::new();
         for service in self.services.iter().filter(|s| s.forward == Forward::Nat) {
             let protos: &[Proto] = match service.scope {
-                Scope::Mark(_) => &[Proto::Tcp, Proto::Udp],
+                Scope::Mark(_) => &[Proto::Tcp, Proto::Udp, Proto::Sctp],
                 _ => core::slice::from_ref(&service.proto),
             };
             let dests = service.dests.iter().map(|c| self.dest(c.id)).filter(|d| d.port != 0);

@@ -6,6 +6,7 @@ use super::Handed;
 use super::Seek;
 use super::Turn;
 use super::outbox::Asker;
+use super::sctp;
 use super::snat;
 use crate::conn::ConnId;
 use crate::conn::Direction;
@@ -258,6 +259,13 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
+        let r = self.conns.rewrite(id, way);
+        // What its first fragment died of: without it the others are of no use to anyone.
+        let rewritten = matches!(self.conns.get(id).forward(), Forward::Nat | Forward::FullNat);
+        let first = self.fragments.known(&key).filter(|_| rewritten);
+        if first.is_some_and(|first| sctp::is_broken(&first.tuple, &r)) {
+            return t.stats.drop(DropReason::SctpFragment);
+        }
         let conn = self.conns.get_mut(id);
         let is_martian = way == Direction::Reply && !conn.forward().sees_replies();
         if is_martian {
@@ -275,7 +283,6 @@ impl<F: Frame> Core<F> {
         };
         packets.add(1);
         bytes.add(p.ip_len() as u64);
-        let r = self.conns.rewrite(id, way);
         let by_route = way == Direction::Reply || self.is_routed(t, id);
         let to = match way {
             Direction::Original => self.way_on(t, id),

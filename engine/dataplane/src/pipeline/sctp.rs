@@ -8,9 +8,17 @@ use crate::conn::Direction;
 use crate::conn::Rewrite;
 use crate::frame::Frame;
 use crate::parse::Parsed;
+use crate::tuple::Proto;
+use crate::tuple::Tuple;
 use crate::xmit::cross::Header;
 use crate::xmit::rewrite;
 use crate::xmit::sctp;
+
+/// Whether a datagram in fragments cannot be right any more as it would leave: its ports change, and with them a checksum
+/// over all of it.
+pub(super) fn is_broken(first: &Tuple, r: &Rewrite) -> bool {
+    first.proto == Proto::Sctp && (first.sport, first.dport) != (r.sport, r.dport)
+}
 
 impl<F: Frame> Core<F> {
     /// Step 6.

@@ -74,6 +74,10 @@ fn is_address(kind: u16) -> bool {
 pub(super) fn abort<F: Frame>(frame: &mut F, p: &Parsed) -> bool {
     let l3 = p.l3 as usize;
     let packet = &frame.data()[p.l4 as usize..p.end as usize];
+    // Section 6.8: what is damaged is dropped in silence.
+    if !sctp::is_right(packet) {
+        return false;
+    }
     let tag = get32(packet, sctp::TAG);
     let (kind, flags, tag) = match sctp::event(packet) {
         Event::Abort | Event::ShutdownComplete | Event::Error | Event::CookieAck => return false,
