@@ -1,9 +1,8 @@
 //! Cold: defence against floods, as the kernel has it (`update_defense_level`): new conns are
 //! dropped at random (`drop_packet`), half-open and idle ones ended early (`drop_entry`), and TCP
 //! conns count as established later (`secure_tcp`). Each is off, on while a worker's conn table
-//! or its templates' is
-//! nearly full, or always on; looked at once a second, by each worker for itself. The conns that
-//! servers open (`snat`) are nobody's flood.
+//! or its templates' is nearly full, or always on; looked at once a second, by each worker for
+//! itself. The conns that servers open (`snat`) are nobody's flood.
 
 use super::Core;
 use super::Turn;

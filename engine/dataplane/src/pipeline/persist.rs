@@ -92,6 +92,12 @@ impl<F: Frame> Core<F> {
             self.give_up(t, asker, &p.tuple);
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
         };
+        // Back where it came from: another packet may have opened the conn meanwhile.
+        if usize::from(asker.worker) == self.worker
+            && let Some(found) = self.conns.find(self.conns.hash(&p.tuple), &p.tuple)
+        {
+            return self.odd(t, frame, p, found, SETTLED);
+        }
         // By another snapshot it may be persistent otherwise: another worker keeps the template.
         asker.asked += 1;
         match &service.terms.persistence {

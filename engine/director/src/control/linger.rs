@@ -29,13 +29,13 @@ impl Linger {
         for service in &next.services {
             let Scope::Mark(mark) = service.scope else { continue };
             let family = service.addr.family();
+            let rules: Vec<&Mark> = next.marks.iter().filter(|rule| rule.mark == mark).collect();
             let takes = |addr: &Addr| {
-                let marks = |rule: &&Mark| rule.mark == mark;
-                let mut rules = next.marks.iter().filter(marks);
-                addr.family() == family && rules.any(|rule| rule.matching.is_to(*addr))
+                addr.family() == family && rules.iter().any(|rule| rule.matching.is_to(*addr))
             };
             let vips = next.locals.iter().filter(|(_, local)| local.vip).map(|(addr, _)| *addr);
-            self.marked.insert(key_of(service), vips.filter(takes).collect());
+            // A rule may go before its service, whose conns live on.
+            self.marked.entry(key_of(service)).or_default().extend(vips.filter(takes));
         }
     }
 

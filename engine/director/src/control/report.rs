@@ -247,7 +247,8 @@ impl<D: Driver> Control<D> {
     pub(super) fn note_services(&mut self, next: &Snapshot) {
         for service in &next.services {
             let key = key_of(service);
-            let same = self.service_bases.get(&service.id).is_some_and(|(k, _)| *k == key);
+            let is_it = |k: &ServiceKey| *k == key || key.is_resized(k) && key.reaches_beyond(k);
+            let same = self.service_bases.get(&service.id).is_some_and(|(k, _)| is_it(k));
             if !same {
                 let base = refused(&self.parts.shared, service.id);
                 self.service_bases.insert(service.id, (key, base));

@@ -21,6 +21,7 @@ use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Limits;
+use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
@@ -274,6 +275,9 @@ impl Builder {
     /// at one address is one service to those who count. One that has become shorter is another:
     /// the old one serves the conns of the addresses that are no longer in it to their end.
     fn follow_range(&mut self, key: ServiceKey) {
+        if !matches!(key.scope, Scope::Range(_)) {
+            return;
+        }
         let is_shorter = |old: &&ServiceKey| key.is_resized(old) && key.reaches_beyond(old);
         let Some(old) = self.services.in_use().find(is_shorter).copied() else { return };
         self.services.rename(&old, key);
