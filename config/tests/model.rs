@@ -13,6 +13,7 @@ use pointsman_config::Hugepages;
 use pointsman_config::IcmpSource;
 use pointsman_config::Idle;
 use pointsman_config::LeaveWith;
+use pointsman_config::Persistence;
 use pointsman_config::Prefix;
 use pointsman_config::Protocol;
 use pointsman_config::Route;
@@ -530,4 +531,35 @@ address = "10.1.0.254"
     assert_eq!(*second, expected);
     assert_eq!(third.leave_with, LeaveWith::Addresses(vec!["10.1.0.254".parse().unwrap()]));
     assert_eq!((&third.ports[..], &third.protocols[..]), (&[(80, 80)][..], &all[..3]));
+}
+
+/// ipvsadm's `-p` without a number, and a client is one address.
+#[test]
+fn persistence_without_a_time_is_of_360_s() {
+    for (vip, prefix) in [("10.1.0.100:80", 32), ("[2001:db8::100]:80", 128)] {
+        let of = |persistent: &str| {
+            let text = format!(
+                "{SMALLEST}\n[[service]]\naddress = \"{vip}\"\nforward = \"nat\"\n{persistent}\n"
+            );
+            config(&text).services[0].persistence
+        };
+        let whole = |timeout| Some(Persistence { timeout, prefix });
+        assert_eq!(of("persistent = true"), whole(360));
+        assert_eq!(of("persistent = 7"), whole(7));
+        assert_eq!(of(""), None);
+    }
+}
+
+#[test]
+fn a_maglev_table_may_have_655_373_buckets() {
+    let of = |size: &str| {
+        let text = format!(
+            "{SMALLEST}\n[[service]]\naddress = \"10.1.0.100:80\"\nforward = \"nat\"\n\
+             scheduler = \"mh\"\n{size}\n"
+        );
+        parse("pm.toml", &text).map(|(config, _)| config.services[0].maglev_size)
+    };
+    assert_eq!(of("maglev_size = 655373").ok(), Some(655_373));
+    assert_eq!(of("").ok(), Some(4093));
+    assert!(of("maglev_size = 655379").is_err(), "the next prime");
 }
