@@ -10,6 +10,7 @@
 //! comparison the gaps that this machine tears into a loop that does nothing but read the clock.
 
 use pointsman_bench::frame::BenchFrame;
+use pointsman_bench::frame::Boxes;
 use pointsman_bench::frame::NoFrames;
 use pointsman_bench::workload::Method;
 use pointsman_bench::workload::Packet;
@@ -128,7 +129,7 @@ impl Churn {
         timeouts.set(State::Established, STANDING as u32 * 1000);
         // What a second brings, closed ones that the sweep has not met yet, and those under way.
         let room = standing + 3 * 1024 * BESIDE;
-        let workload = Workload::with_room(method, standing, room, timeouts)?;
+        let workload = Workload::over(&mut Boxes, method, standing, room, timeouts)?;
         let frames = (0..BESIDE).map(|_| BenchFrame::empty()).collect();
         let (now, next) = (Tick::from_secs(2), standing as u32);
         Ok(Self { workload, frames, now, next, standing, allocations: 0 })

@@ -1,7 +1,7 @@
 //! Made traffic: a director with one service, and any number of established TCP conns through it.
 
 use crate::frame::BenchFrame;
-use crate::frame::NoFrames;
+use crate::frame::Boxes;
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
 use pointsman_dataplane::acl::Access;
@@ -10,6 +10,7 @@ use pointsman_dataplane::conn::Timeouts;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::frame::Frame;
+use pointsman_dataplane::frame::Pool;
 use pointsman_dataplane::isn::Numbers;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::Neighbours;
@@ -104,7 +105,8 @@ impl Method {
 /// What changes from frame to frame: which port it comes in by, addresses and ports.
 #[derive(Clone, Copy)]
 pub struct Packet {
-    port: PortId,
+    /// Where it comes in.
+    pub port: PortId,
     src: u32,
     dst: u32,
     ports: u32,
@@ -129,11 +131,11 @@ impl Packet {
 }
 
 /// A director with its conns.
-pub struct Workload {
+pub struct Workload<F: Frame = BenchFrame> {
     /// The pipeline under test.
-    pub pipeline: Pipeline<BenchFrame>,
+    pub pipeline: Pipeline<F>,
     /// Its ways out.
-    pub out: Outbox<BenchFrame>,
+    pub out: Outbox<F>,
     /// One packet of each direction that passes the director, of every conn.
     pub packets: Vec<Packet>,
     /// Both its counters.
@@ -147,14 +149,44 @@ impl Workload {
     /// # Errors
     /// When the tables do not fit in the address space, or a conn is refused.
     pub fn new(method: Method, conns: usize) -> io::Result<Self> {
-        Self::with_room(method, conns, conns, Timeouts::default())
+        Self::over(&mut Boxes, method, conns, conns, Timeouts::default())
     }
 
-    /// The same with room for `room` conns, which live as `timeouts` say.
+    /// Makes a frame hold a packet with these TCP flags, and says which port it comes in by.
+    pub fn write(&self, frame: &mut BenchFrame, packet: &Packet, flags: u8) -> PortId {
+        frame.restore(&self.bytes(packet, flags));
+        packet.port
+    }
+
+    /// Fills frames with packets of uniformly random conns, all of one burst from one port.
+    pub fn fill(&self, frames: &mut [BenchFrame], random: &mut Random) -> Vec<PortId> {
+        let mut ports = Vec::with_capacity(frames.len() / BURST);
+        for burst in frames.chunks_mut(BURST) {
+            let port = self.packets[random.below(self.packets.len())].port;
+            ports.push(port);
+            for frame in burst {
+                // Redrawn until it comes in by the burst's port: conns stay uniform.
+                let packet = loop {
+                    let packet = &self.packets[random.below(self.packets.len())];
+                    if packet.port == port {
+                        break packet;
+                    }
+                };
+                frame.restore(&self.bytes(packet, tcp::ACK_BIT));
+            }
+        }
+        ports
+    }
+}
+
+impl<F: Frame> Workload<F> {
+    /// The same of any frames, which the pool gives, with room for `room` conns, which live as `timeouts` say. What
+    /// conns become is the same for all kinds of frames.
     ///
     /// # Errors
-    /// As `new`.
-    pub fn with_room(
+    /// As `new`, and when the pool is empty.
+    pub fn over<P: Pool<Frame = F>>(
+        pool: &mut P,
         method: Method,
         conns: usize,
         room: usize,
@@ -179,7 +211,7 @@ impl Workload {
         let packets = Vec::with_capacity(conns * 2);
         let mut workload = Self { pipeline, out, packets, shared, method };
         for n in 0..conns as u32 {
-            workload.open(n)?;
+            workload.open(n, pool)?;
         }
         Ok(workload)
     }
@@ -197,36 +229,58 @@ impl Workload {
     }
 
     /// Opens the `n`-th conn by its handshake, and remembers what its packets look like.
-    fn open(&mut self, n: u32) -> io::Result<()> {
+    fn open<P: Pool<Frame = F>>(&mut self, n: u32, pool: &mut P) -> io::Result<()> {
         let original = Packet::of_client(n);
-        let leaves = self.pass(&original, tcp::SYN)?;
+        let leaves = self.pass(&original, tcp::SYN, pool)?;
         self.packets.push(original);
         if let Some(reply) = Packet::answering(&leaves) {
-            self.pass(&reply, tcp::SYN | tcp::ACK_BIT)?;
+            self.pass(&reply, tcp::SYN | tcp::ACK_BIT, pool)?;
             self.packets.push(reply);
         }
-        self.pass(&original, tcp::ACK_BIT)?;
+        self.pass(&original, tcp::ACK_BIT, pool)?;
         Ok(())
     }
 
-    /// Makes a frame hold a packet with these TCP flags, and says which port it comes in by.
-    pub fn write(&self, frame: &mut BenchFrame, packet: &Packet, flags: u8) -> PortId {
-        frame.restore(&self.bytes(packet, flags));
-        packet.port
-    }
-
+    /// A packet as it comes in, without data.
     fn bytes(&self, packet: &Packet, flags: u8) -> ArrayVec<u8, LONG_FRAME> {
         let options = if self.method == Method::Rewriting { &TIMESTAMPS[..] } else { &[] };
-        bytes(packet, flags, options)
+        let mut frame = ArrayVec::from([0; LONG_FRAME]);
+        frame.truncate(least(options));
+        write(
+            &mut frame,
+            ethernet::LEN + ipv4::LEN + tcp::LEN + options.len(),
+            packet,
+            flags,
+            options,
+        );
+        frame
     }
 
-    fn pass(&mut self, packet: &Packet, flags: u8) -> io::Result<Vec<u8>> {
-        let mut frame = BenchFrame::empty();
-        frame.restore(&self.bytes(packet, flags));
+    /// A packet with data, so that its frame has `len` bytes, or with none where that is too few.
+    pub fn with_data(&self, packet: &Packet, len: usize) -> Vec<u8> {
+        let options = if self.method == Method::Rewriting { &TIMESTAMPS[..] } else { &[] };
+        let bare = ethernet::LEN + ipv4::LEN + tcp::LEN + options.len();
+        let mut frame = vec![0; len.max(least(options))];
+        // what fills a frame up to the least length is no data
+        let end = if len > FRAME { len.max(bare) } else { bare };
+        write(&mut frame, end, packet, tcp::ACK_BIT, options);
+        frame
+    }
+
+    fn pass<P: Pool<Frame = F>>(
+        &mut self,
+        packet: &Packet,
+        flags: u8,
+        pool: &mut P,
+    ) -> io::Result<Vec<u8>> {
+        let bytes = self.bytes(packet, flags);
+        let frame = pool.alloc().and_then(|mut frame| frame.set_len(bytes.len()).then_some(frame));
+        let mut frame = frame.ok_or_else(|| io::Error::other("the pool is empty"))?;
+        frame.data_mut().copy_from_slice(&bytes);
         let mut burst = Burst::new();
         burst.push(frame);
         let now = Tick::from_secs(1);
-        self.pipeline.process(packet.port, &mut burst, now, &mut NoFrames, &mut self.out);
+        self.pipeline.process(packet.port, &mut burst, now, pool, &mut self.out);
         let sent = self.out.tx.iter_mut().find_map(ArrayVec::pop);
         let sent = sent.ok_or_else(|| io::Error::other("a frame of the handshake was not sent"))?;
         Ok(sent.data().to_vec())
@@ -239,51 +293,33 @@ impl Workload {
         let some = DropReason::ALL.iter().filter(|r| count(r) > 0);
         some.map(|r| format!("{} {} ", r.name(), count(r))).collect()
     }
-
-    /// Fills frames with packets of uniformly random conns, all of one burst from one port.
-    pub fn fill(&self, frames: &mut [BenchFrame], random: &mut Random) -> Vec<PortId> {
-        let mut ports = Vec::with_capacity(frames.len() / BURST);
-        for burst in frames.chunks_mut(BURST) {
-            let port = self.packets[random.below(self.packets.len())].port;
-            ports.push(port);
-            for frame in burst {
-                // Redrawn until it comes in by the burst's port: conns stay uniform.
-                let packet = loop {
-                    let packet = &self.packets[random.below(self.packets.len())];
-                    if packet.port == port {
-                        break packet;
-                    }
-                };
-                frame.restore(&self.bytes(packet, tcp::ACK_BIT));
-            }
-        }
-        ports
-    }
 }
 
-/// An Ethernet frame with a TCP segment without data; both checksums right.
-fn bytes(packet: &Packet, flags: u8, options: &[u8]) -> ArrayVec<u8, LONG_FRAME> {
-    let mut frame = ArrayVec::from([0; LONG_FRAME]);
-    let len = tcp::LEN + options.len();
-    frame.truncate(FRAME.max(ethernet::LEN + ipv4::LEN + len));
+/// The length of a frame without data.
+fn least(options: &[u8]) -> usize {
+    FRAME.max(ethernet::LEN + ipv4::LEN + tcp::LEN + options.len())
+}
+
+/// Writes an Ethernet frame with a TCP segment that ends at `end`, its data zeros; both checksums right.
+fn write(frame: &mut [u8], end: usize, packet: &Packet, flags: u8, options: &[u8]) {
     frame[..6].copy_from_slice(&MACS[packet.port.0 as usize]);
     frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x63]);
-    put16(&mut frame, 12, ethernet::IPV4);
+    put16(frame, 12, ethernet::IPV4);
     let (src, dst) = (Addr::v4(packet.src), Addr::v4(packet.dst));
-    let (total, protocol) = ((ipv4::LEN + len) as u16, Proto::Tcp as u8);
+    let (total, protocol) = ((end - ethernet::LEN) as u16, Proto::Tcp as u8);
     ipv4::Header { tos: 0, total, id: 7, fragment: ipv4::DF, ttl: 64, protocol, src, dst }
         .write(&mut frame[ethernet::LEN..]);
-    let segment = &mut frame[ethernet::LEN + ipv4::LEN..][..len];
+    let segment = &mut frame[ethernet::LEN + ipv4::LEN..end];
+    let data = tcp::LEN + options.len();
     put32(segment, 0, packet.ports);
     put32(segment, tcp::SEQ, 1);
     put32(segment, tcp::ACK, 1);
-    segment[tcp::OFFSET] = (len as u8 / 4) << 4;
+    segment[tcp::OFFSET] = (data as u8 / 4) << 4;
     segment[tcp::FLAGS] = flags;
-    segment[tcp::LEN..].copy_from_slice(options);
-    let pseudo = checksum::pseudo(src, dst, protocol, len);
+    segment[tcp::LEN..data].copy_from_slice(options);
+    let pseudo = checksum::pseudo(src, dst, protocol, segment.len());
     let sum = checksum::finish(checksum::sum(segment, pseudo));
     put16(segment, tcp::CHECKSUM, sum);
-    frame
 }
 
 fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
