@@ -46,6 +46,7 @@ pub use model::Director;
 pub use model::Exhausted;
 pub use model::Family;
 pub use model::Forward;
+pub use model::Helper;
 pub use model::Hugepages;
 pub use model::IcmpSource;
 pub use model::Idle;

@@ -398,6 +398,8 @@ pub struct Service {
     pub client_address: ClientAddress,
     /// Clients that tell the dest by themselves; host bits are zero.
     pub proxy_in: Vec<Prefix>,
+    /// What its conns say that the director must understand; by nat and full-NAT only.
+    pub helper: Option<Helper>,
     /// Index of its VIP, or the first, in [`Config::vips`]; a mark has none.
     pub vip: Option<usize>,
     /// Real servers, in the order of the file; may be empty.
@@ -741,5 +743,13 @@ words! {
         Drop "drop" "ignore" "silent",
         /// RST or port unreachable.
         Reject "reject" "rst" "reset",
+    }
+}
+
+words! {
+    /// What a service's conns say of further conns.
+    Helper "helper" {
+        /// FTP's control conns: where data conns go.
+        Ftp "ftp" "ip_vs_ftp",
     }
 }

@@ -196,6 +196,7 @@ pub(crate) const SERVICE: Schema = Schema {
         ("no_dest", "\"reset\""),
         ("client_address", "\"proxy-v2\""),
         ("proxy_in", "[\"10.1.0.0/24\"]"),
+        ("helper", "\"ftp\""),
         ("dest", "[[service.dest]]"),
     ],
 };

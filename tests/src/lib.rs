@@ -5,6 +5,7 @@
 
 pub mod craft;
 pub mod drive;
+pub mod ftp;
 pub mod golden;
 pub mod model;
 pub mod net;

@@ -32,6 +32,8 @@ use pointsman_dataplane::verdict::Made;
 use pointsman_tests::craft::Body;
 use pointsman_tests::craft::Packet;
 use pointsman_tests::craft::flag;
+use pointsman_tests::ftp::Control;
+use pointsman_tests::ftp::port_command;
 use pointsman_tests::net;
 use pointsman_tests::net::LAN;
 use pointsman_tests::net::WAN;
@@ -96,6 +98,7 @@ cases!(DROPS, DropReason, dropped, [
     ReplyClash reply_clash
     TableFull table_full
     Defended defended
+    HelperBusy helper_busy
     TemplatesFull templates_full
     Reloading reloading
     TtlExceeded ttl_exceeded
@@ -637,6 +640,18 @@ mod case {
         }
         assert_eq!(rig.drops(), [(DropReason::Defended, 1)]);
         rig
+    }
+
+    pub(super) fn helper_busy() -> Rig {
+        let mut t = Control::open(V4, Forward::FullNat, 1);
+        let client = t.client.ip();
+        for port in [1025, 51_201] {
+            let line = port_command(V4, false, client, port);
+            t.from_client(flag::ACK, t.c, t.d, line.as_bytes());
+            t.c = t.c.wrapping_add(line.len() as u32);
+        }
+        assert_eq!(t.rig.drops(), [(DropReason::HelperBusy, 1)]);
+        t.rig
     }
 
     pub(super) fn templates_full() -> Rig {

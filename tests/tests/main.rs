@@ -13,6 +13,8 @@ mod corpus;
 mod crossed;
 mod dead_dests;
 mod drop_reasons;
+mod ftp;
+mod ftp_streams;
 mod fullnat_exhaustion;
 mod fullnat_fragments;
 mod fullnat_lost;

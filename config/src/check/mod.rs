@@ -2,6 +2,7 @@
 
 mod director;
 mod endings;
+mod helper;
 mod introduction;
 mod names;
 mod pools;

@@ -3,6 +3,7 @@
 use super::Names;
 use super::Ways;
 use super::endings;
+use super::helper;
 use super::introduction;
 use super::pools::Pools;
 use super::pools::is_automap;
@@ -146,6 +147,7 @@ pub(super) fn check(
         check_oversize(report, service, forward.value);
         check_protocol(report, service, forward.value);
         check_own_vip(report, service.scope, address, forward.value, ways);
+        helper::check(report, service, address, forward.value, (ways, pools));
         let persistence = virtuals::check(report, raw, service, address, ways, pools);
         let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
@@ -197,6 +199,7 @@ pub(super) fn check(
             denied: service.denied,
             client_address,
             proxy_in: service.proxy_in.iter().map(|prefix| prefix.value).collect(),
+            helper: service.helper.map(|at| at.value),
             vip,
             dests,
         });

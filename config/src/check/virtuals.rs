@@ -153,7 +153,12 @@ fn check_mark(report: &mut Report<'_>, raw: &Raw, service: &RawService, mark: At
 }
 
 /// Where every port is the service's, none is the director's to lease.
-fn check_alone(report: &mut Report<'_>, range: At<AddressRange>, ways: &Ways, pools: &Pools) {
+pub(super) fn check_alone(
+    report: &mut Report<'_>,
+    range: At<AddressRange>,
+    ways: &Ways,
+    pools: &Pools,
+) {
     let At { value, span } = range;
     let help = "every port of it is the service's: expected a VIP of its own";
     if let Some(pool) = pools.overlapping(&value) {

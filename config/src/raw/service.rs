@@ -13,6 +13,7 @@ use crate::model::Denied;
 use crate::model::Exhausted;
 use crate::model::Family;
 use crate::model::Forward;
+use crate::model::Helper;
 use crate::model::IcmpSource;
 use crate::model::NoDest;
 use crate::model::OnDead;
@@ -94,6 +95,7 @@ pub(crate) struct RawService {
     pub(crate) proxy_in: Vec<At<Prefix>>,
     /// Where `proxy_in` is given.
     pub(crate) proxy_in_at: Option<Span>,
+    pub(crate) helper: Option<At<Helper>>,
     pub(crate) dests: Vec<RawDest>,
     /// Whether every value could be read: only then can it be compared with others.
     pub(crate) whole: bool,
@@ -203,6 +205,7 @@ impl RawService {
             client_address: table.word(report, "client_address"),
             proxy_in: table.parsed_list(report, "proxy_in", address::parse_destination),
             proxy_in_at: table.has("proxy_in").then(|| table.span_of("proxy_in")),
+            helper: table.word(report, "helper"),
             dests: dests.iter().map(|table| RawDest::read(report, table)).collect(),
             whole: false,
         };

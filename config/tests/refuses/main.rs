@@ -2,6 +2,7 @@
 
 mod access;
 mod director;
+mod helper;
 mod introduction;
 mod pools;
 mod ports;

@@ -303,6 +303,9 @@ pub struct Terms {
     pub one_packet: bool,
     /// TCP clients get a reset, and SCTP clients an ABORT, not ICMP, where no dest is left.
     pub resets: bool,
+    /// Its ends speak FTP: data conns that its control conns announce are let through, nat and
+    /// full-NAT only.
+    pub ftp: bool,
 }
 
 /// A service.

@@ -26,6 +26,13 @@ use hashbrown::HashMap;
 use hashbrown::HashSet;
 use std::sync::Arc;
 
+/// FTP's port, and where its data conns come from.
+const FTP: u16 = 21;
+/// Likewise.
+const FTP_DATA: u16 = 20;
+/// The first port that needs no privilege (`inet_port_requires_bind_service`).
+const UNPRIVILEGED: u16 = 1024;
+
 /// A port as the data plane sees it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PortInfo {
@@ -253,6 +260,9 @@ pub struct Lookup {
     /// Of them those that services have, each by its protocol and port.
     real_servers: HashSet<(Proto, Addr, u16)>,
     nat_addrs: HashSet<Addr>,
+    /// VIPs of services that speak FTP, and their dests.
+    ftp_vips: HashSet<Addr>,
+    ftp_dests: HashMap<Addr, FtpDest>,
     /// Own addresses, link-local ones excepted, by port.
     own: Vec<LocalPool>,
     /// Whether there are rules, or conns of removed ones.
@@ -264,6 +274,16 @@ pub struct Lookup {
     overlap: bool,
     strict: Vec<DestId>,
     longest: u32,
+}
+
+/// A dest of a service that speaks FTP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FtpDest {
+    /// How its packets get there.
+    pub forward: Forward,
+    /// The port that its own data conns come from unless it has another one: the one before that of
+    /// its control conns.
+    pub data_port: u16,
 }
 
 impl Lookup {
@@ -297,6 +317,7 @@ impl Snapshot {
     /// Fills the look-up tables; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
         self.index_services();
+        self.index_ftp();
         let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
         let orphaned = |d: &Dest| removed(d) && d.traits.orphaned;
@@ -345,7 +366,8 @@ impl Snapshot {
     }
 
     /// The service of what a packet begins, in the kernel's order (`ip_vs_service_find`): that of
-    /// its mark, that of its address and port, that of its address and every port.
+    /// its mark, that of its address and port, for FTP's data that of port 21, that of its address and
+    /// every port.
     pub fn service(&self, t: &Tuple) -> Option<&Service> {
         self.service_index(t).map(|i| &self.services[i])
     }
@@ -356,9 +378,56 @@ impl Snapshot {
             let services = &self.lookup.services;
             let has_port_0 = self.lookup.has_port_0;
             let every = || has_port_0.then(|| services.get(&(t.proto, t.dst, 0))).flatten();
-            services.get(&(t.proto, t.dst, t.dport)).or_else(every)
+            let exact = services.get(&(t.proto, t.dst, t.dport));
+            exact.or_else(|| self.persistent_ftp(t)).or_else(every)
         });
         found.copied()
+    }
+
+    /// The service of FTP's data conns, which clients open, where they go to the dest of their
+    /// template: of other services of port 21 the kernel finds them, too, and schedules nothing.
+    fn persistent_ftp(&self, t: &Tuple) -> Option<&usize> {
+        let is_data = t.proto == Proto::Tcp && (t.dport == FTP_DATA || t.dport >= UNPRIVILEGED);
+        let found = is_data.then(|| self.lookup.services.get(&(t.proto, t.dst, FTP))).flatten();
+        found.filter(|i| self.services[**i].terms.persistence.is_some())
+    }
+
+    /// Whether a client's packet may be of a data conn that an FTP control conn has announced.
+    pub fn is_ftp_data(&self, t: &Tuple) -> bool {
+        let lookup = &self.lookup;
+        t.proto == Proto::Tcp
+            && lookup.ftp_vips.contains(&t.dst)
+            && !self.has_service_at(t)
+            && self.marked(t).is_none()
+    }
+
+    /// Whether a service takes its very address and port.
+    pub fn has_service_at(&self, t: &Tuple) -> bool {
+        self.lookup.services.contains_key(&(t.proto, t.dst, t.dport))
+    }
+
+    /// The FTP dest that a packet may come from as one of a data conn.
+    pub fn ftp_dest(&self, t: &Tuple) -> Option<FtpDest> {
+        let found = self.lookup.ftp_dests.get(&t.src).filter(|_| t.proto == Proto::Tcp);
+        found.copied()
+    }
+
+    /// The VIPs of services that speak FTP, and their dests.
+    fn index_ftp(&mut self) {
+        let (vips, dests) = (&mut self.lookup.ftp_vips, &mut self.lookup.ftp_dests);
+        vips.clear();
+        dests.clear();
+        for s in self.services.iter().filter(|s| s.terms.ftp) {
+            match s.scope {
+                Scope::Address => vips.extend([s.addr]),
+                Scope::Range(last) => vips.extend(s.addr.up_to(last)),
+                Scope::Mark(_) | Scope::Rule => {}
+            }
+            for dest in s.dests.iter().map(|c| &self.dests[c.id.0 as usize]) {
+                let data_port = dest.port.wrapping_sub(1);
+                dests.insert(dest.addr, FtpDest { forward: dest.forward, data_port });
+            }
+        }
     }
 
     /// The service of the mark that the rules give a packet.

@@ -29,8 +29,13 @@ pub fn steer(
 ) -> Owner {
     // Bits that the conn index does not use: a worker's conns must not crowd in part of its index.
     let share = |hash: u64| Owner::Worker(((hash >> 16 & 0xffff) as usize * workers) >> 16);
+    // FTP's data conns live where their control conn does.
+    if snapshot.is_ftp_data(tuple) {
+        return share(hasher.addr(tuple.src));
+    }
     if let Some(service) = snapshot.service(tuple) {
         return match service.forward {
+            _ if service.terms.ftp => share(hasher.addr(tuple.src)),
             // What comes back carries the client's address only.
             Forward::Nat => share(hasher.addr(tuple.src)),
             _ if snapshot.port(port).fixed_queue => Owner::Arrival,
@@ -40,7 +45,8 @@ pub fn steer(
     if snapshot.locals.get(&tuple.dst).is_some_and(|l| l.pool) {
         return Owner::Worker(laddr::owner(tuple.dport, workers));
     }
-    if snapshot.is_nat_dest(tuple.proto, tuple.src, tuple.sport) {
+    let of_ftp = snapshot.ftp_dest(tuple).is_some_and(|dest| dest.forward == Forward::Nat);
+    if of_ftp || snapshot.is_nat_dest(tuple.proto, tuple.src, tuple.sport) {
         return share(hasher.addr(tuple.dst));
     }
     // What may pass by a rule: both a rule's conns and those it had before a reload.

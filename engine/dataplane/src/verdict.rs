@@ -111,6 +111,9 @@ DropReason {
     TableFull = "table-full",
     /// Would have opened a conn, and was dropped to defend against a flood (`drop_packet`).
     Defended = "defended",
+    /// FTP's, which cannot be changed yet: what was changed before is not acknowledged, or it came in
+    /// fragments.
+    HelperBusy = "helper-busy",
     /// The table of persistence templates is full.
     TemplatesFull = "templates-full",
     /// Would have opened a conn between two workers of which one has yet to take the newest configuration.

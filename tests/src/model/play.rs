@@ -545,6 +545,7 @@ fn real_service(at: usize, service: &Service, family: Family) -> real::Service {
             persistence: service.is_persistent.then_some(persistence),
             one_packet: service.one_packet,
             resets: false,
+            ftp: false,
         },
         sched: Sched::Rr,
         dests: Vec::new(),

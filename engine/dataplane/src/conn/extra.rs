@@ -6,6 +6,7 @@ use super::ConnId;
 use super::Conns;
 use super::LAST_HOP;
 use super::chain::Links;
+use super::change::Change;
 use crate::neigh::Hop;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
@@ -35,7 +36,8 @@ pub struct Extra {
 
 const _: () = assert!(size_of::<Extra>() == 64);
 
-/// How far the dest has been told who its client is. TCP only: a datagram's header needs no memory.
+/// How far the dest has been told who its client is, and whether the conn speaks FTP. TCP only: a
+/// datagram's header needs no memory.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C)]
 pub struct Introduction {
@@ -47,7 +49,7 @@ pub struct Introduction {
     pub(crate) tsval: u32,
     pub(crate) tsecr: u32,
     pub(crate) window: u16,
-    /// HAS_TS, KNOWN.
+    /// HAS_TS, KNOWN, HELPED.
     pub(crate) marks: u8,
     /// Bytes of the header that has been sent; 0 before that.
     pub(crate) len: u8,
@@ -68,6 +70,8 @@ impl Introduction {
     pub(crate) const HAS_TS: u8 = 1;
     /// The dest has acknowledged the whole header.
     const KNOWN: u8 = 2;
+    /// The conn's ends speak FTP (`Helped`).
+    const HELPED: u8 = 4;
 
     /// Of a conn whose client begins with `isn`.
     pub(crate) fn new(kind: ClientAddress, isn: u32) -> Self {
@@ -96,6 +100,30 @@ impl Introduction {
     pub(crate) fn set_known(&mut self, until: Stamp) {
         self.marks |= Self::KNOWN;
         self.due = until.0;
+    }
+
+    /// What the header is for the numbers of the client's stream.
+    pub(crate) fn change(&self) -> Change {
+        match self.len {
+            0 => Change::NONE,
+            len => Change { at: self.first, old: 0, new: len.into() },
+        }
+    }
+
+    /// The conn's ends speak FTP.
+    pub(crate) fn set_helped(&mut self) {
+        self.marks |= Self::HELPED;
+    }
+
+    pub(crate) fn is_helped(&self) -> bool {
+        self.marks & Self::HELPED != 0
+    }
+
+    /// The dest has been told.
+    pub(crate) fn finish(&mut self) {
+        self.marks &= Self::HELPED;
+        self.kind = ClientAddress::Off as u8;
+        self.len = 0;
     }
 
     /// Whether the header has been sent and is perhaps to be sent again.

@@ -6,7 +6,9 @@
 //! (`Extra`). Nat is full-NAT whose local side is the client itself, so the two share all code.
 
 pub(crate) mod chain;
+pub mod change;
 mod extra;
+mod helped;
 mod index;
 pub mod list;
 mod sctp;
@@ -16,6 +18,7 @@ mod track;
 
 pub use extra::Extra;
 pub(crate) use extra::Introduction;
+pub(crate) use helped::Helped;
 pub use state::State;
 pub use state::Timeouts;
 pub use table::Conns;
@@ -142,7 +145,8 @@ const CONDEMNED: u16 = 1024;
 const RESET: u16 = 2048;
 /// The client's side and the dest's are of different families.
 const CROSSED: u16 = 4096;
-/// The dest is yet to be told who its client is (`Introduction`); implies SHIFTS.
+/// What passes is changed: the dest is yet to be told who its client is, or its ends speak FTP
+/// (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
 /// Its service has timeouts of its own.
 const OWN_TIMEOUTS: u16 = 32768;
@@ -166,7 +170,7 @@ fn is_near(end: u32, seen: u32) -> bool {
 
 /// Near, and past it.
 #[inline(always)]
-fn is_next(end: u32, seen: u32) -> bool {
+pub(crate) fn is_next(end: u32, seen: u32) -> bool {
     end.wrapping_sub(seen).wrapping_sub(1) < NEAR - 1
 }
 
@@ -371,6 +375,24 @@ impl Conn {
         self.ack = end;
     }
 
+    /// A data conn that its control conn has announced waits for its first packet: it is not
+    /// offered to another dest.
+    pub(crate) fn set_awaited(&mut self) {
+        self.state = State::Listen;
+        self.belongs_to_control();
+    }
+
+    /// Whether it waits for its first packet.
+    pub fn is_awaited(&self) -> bool {
+        self.state == State::Listen
+    }
+
+    /// It goes where its control conn does: to no other dest.
+    pub(crate) fn belongs_to_control(&mut self) {
+        self.tries |= !CONTROLLED;
+        self.flags |= ANSWERED;
+    }
+
     /// Dests tried before this one.
     pub fn tries(&self) -> u8 {
         self.tries & !CONTROLLED
@@ -404,8 +426,8 @@ impl Conn {
         self.flags & SHIFTS != 0
     }
 
-    /// Whether packets tell the dest who its client is: a closer look than `shifts`, which it
-    /// implies.
+    /// Whether what passes is changed, to tell the dest who its client is or because its ends speak
+    /// FTP: a closer look than `shifts`, which it implies.
     #[inline(always)]
     pub fn introduces(&self) -> bool {
         self.flags & INTRODUCES != 0

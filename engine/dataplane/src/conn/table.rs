@@ -10,6 +10,7 @@ use super::Direction;
 use super::ELSEWHERE;
 use super::Ends;
 use super::Extra;
+use super::Helped;
 use super::INACTIVE;
 use super::INTRODUCES;
 use super::LENT;
@@ -53,6 +54,8 @@ pub struct Conns {
     tracks: HugeSlice<Track>,
     /// Likewise, where a flag of the conn says so.
     pub(super) extras: HugeSlice<Extra>,
+    /// Likewise, where the conn is an FTP control conn, or awaited by one.
+    helped: HugeSlice<Helped>,
     /// First of the chain of freed lines; last freed, first used, so that few lines stay warm.
     free: u32,
     /// Lines below this have been used.
@@ -105,6 +108,7 @@ impl Conns {
             wide: HugeSlice::new(capacity)?,
             tracks: HugeSlice::new(capacity)?,
             extras: HugeSlice::new(capacity)?,
+            helped: HugeSlice::new(capacity)?,
             free: NO_LINE,
             used: 0,
             len: 0,
@@ -257,7 +261,35 @@ impl Conns {
         &mut self.extras[id.0 as usize]
     }
 
-    /// The conn's packets tell its dest who the client is from now on.
+    /// What an FTP control conn keeps, or one that is awaited; says something of no other.
+    pub(crate) fn helped(&self, id: ConnId) -> &Helped {
+        &self.helped[id.0 as usize]
+    }
+
+    /// The same, writable.
+    pub(crate) fn helped_mut(&mut self, id: ConnId) -> &mut Helped {
+        &mut self.helped[id.0 as usize]
+    }
+
+    /// The dest's end of a conn has another port. False, and unchanged, where the index has no
+    /// room.
+    pub(crate) fn set_dport(&mut self, id: ConnId, dport: u16) -> bool {
+        let before = self.ends(id);
+        let after = Ends { dport, ..before };
+        let [old, new] = [before, after].map(|ends| self.hash(&ends.reply()));
+        if !self.index.insert(new, id, Direction::Reply) {
+            return false;
+        }
+        let found = self.index.remove(old, id, Direction::Reply);
+        debug_assert!(found, "a live conn is in the index");
+        let line = &mut self.lines[id.0 as usize];
+        line.ports[Direction::Reply as usize].src = dport;
+        let (l3, l4) = Conn::deltas(&after);
+        (line.l3_delta, line.l4_delta) = (l3.0, l4.0);
+        true
+    }
+
+    /// What the conn's packets say is changed from now on.
     pub fn introduce(&mut self, id: ConnId) {
         self.get_mut(id).flags |= SHIFTS | INTRODUCES;
     }

@@ -181,6 +181,11 @@ impl<F: Frame> Core<F> {
 
     /// Resets a TCP conn at both ends. False where that takes room that is not there now.
     pub(super) fn reset<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) -> bool {
+        if self.conns.get(id).is_awaited() {
+            // Nobody has begun it.
+            self.close(t, id);
+            return true;
+        }
         if t.out.is_crowded() || !self.reset_ends(t, id) {
             return false;
         }
@@ -274,6 +279,9 @@ impl<F: Frame> Core<F> {
 
     /// A conn's time is up: it ends, and where its service wants that, both its ends are told.
     pub(super) fn run_out<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
+        if !self.has_ended(t, id) {
+            return;
+        }
         let conn = self.conns.get(id);
         let established = conn.is_tcp() && conn.state() == State::Established;
         if established && conn.elsewhere().is_none() && !conn.is_lent() {
@@ -307,7 +315,8 @@ impl<F: Frame> Core<F> {
         // A client that waits for an answer to its SYN goes by the acknowledgement (RFC 9293
         // section 3.10.7.3), any other one by the sequence number.
         let flags = tcp::RST | tcp::ACK_BIT;
-        if !reset::make(&mut frame, ethernet::LEN, &tuple, conn.ack(), conn.seq(), flags) {
+        let seq = conn.ack().wrapping_add(self.said_shift(id));
+        if !reset::make(&mut frame, ethernet::LEN, &tuple, seq, conn.seq(), flags) {
             return;
         }
         t.stats.made[Made::ConnReset as usize].add(1);

@@ -17,10 +17,12 @@
 //! Everything here belongs to one worker: no lock, no shared write, no clock, no allocation.
 
 mod cross;
+mod data;
 mod dead;
 mod defence;
 mod denied;
 mod exhausted;
+mod ftp;
 mod held;
 mod ids;
 mod limit;

@@ -45,7 +45,8 @@ impl<F: Frame> Core<F> {
         let ended = conn.is_lent()
             || conn.begins_anew(ipvs.conn_reuse_mode)
             || opens && ipvs.expire_nodest_conn && quiesced();
-        let due = conn.expires().is_due(t.stamp);
+        let due = conn.expires().is_due(t.stamp) && self.has_ended(t, id);
+        let conn = self.conns.get(id);
         if due || (opens && ended) {
             return self.keep_sender(t, id, &p.tuple, |core, t| {
                 if due {

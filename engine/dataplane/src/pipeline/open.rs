@@ -3,6 +3,7 @@
 use super::Core;
 use super::Handed;
 use super::Turn;
+use super::data::Data;
 use super::outbox::Asker;
 use super::outbox::Offer;
 use crate::conn::ConnId;
@@ -31,6 +32,7 @@ use crate::stats::DestBlocks;
 use crate::steer::Owner;
 use crate::steer::steer;
 use crate::tick::Stamp;
+use crate::tuple::Addr;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::verdict::Answer;
@@ -81,6 +83,9 @@ impl<F: Frame> Core<F> {
         let src = p.tuple.src;
         if t.snap.is_no_client(src) {
             return t.stats.drop(DropReason::Martian);
+        }
+        if let Some(awaited) = self.awaited(t, p) {
+            return self.begin_data(t, frame, p, awaited);
         }
         let Some(service) = t.snap.taker(&p.tuple) else {
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
@@ -204,7 +209,9 @@ impl<F: Frame> Core<F> {
             let offer = self.offer(dest);
             match self.open_to(t, frame, p, service, offer) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
-                Err(DropReason::NoLease) => return Ok(Opened::NoPort(offer)),
+                Err(DropReason::NoLease) if !service.terms.ftp => {
+                    return Ok(Opened::NoPort(offer));
+                }
                 result => return result.map(Opened::Here),
             }
         }
@@ -219,7 +226,21 @@ impl<F: Frame> Core<F> {
         service: &Service,
         offer: Offer,
     ) -> Result<ConnId, DropReason> {
+        self.open_as(t, frame, p, service, offer, None)
+    }
+
+    /// The same, or a data conn that an FTP control conn has announced.
+    pub(super) fn open_as<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: &[u8],
+        p: &Parsed,
+        service: &Service,
+        offer: Offer,
+        data: Option<&Data>,
+    ) -> Result<ConnId, DropReason> {
         let Offer { dest: id, link, tries, may_lend, .. } = offer;
+        let may_lend = may_lend || service.terms.ftp;
         // Asked before, but perhaps by a worker with an older list, or when another conn began.
         if t.snap.denies(service, p.tuple.src) {
             return Err(DropReason::Denied);
@@ -233,6 +254,7 @@ impl<F: Frame> Core<F> {
         if by_template && vport != service.port {
             dport = vport;
         }
+        dport = data.map_or(dport, |data| data.dport);
         let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
         let forward = dest.forward;
         let mut last = Last::NOTHING;
@@ -246,7 +268,10 @@ impl<F: Frame> Core<F> {
             Forward::Nat => self.make_way(t, &ends)?,
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
-                let lease = self.lease(t, service, port, &ends, may_lend);
+                let lease = match data {
+                    Some(data) => self.lease_of(t, &data.laddr, &ends),
+                    None => self.lease(t, service, port, &ends, may_lend),
+                };
                 let lease = lease.ok_or(DropReason::NoLease)?;
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
                 opening.ends = ends;
@@ -259,38 +284,27 @@ impl<F: Frame> Core<F> {
             Forward::Dr | Forward::Tunnel => {}
         }
         let expires = t.stamp.after(t.snap.timeouts.of(State::None));
-        let mut opened = self.conns.open(&opening, expires);
-        if opened.is_err() {
-            // Perhaps the sweep is only late.
-            self.sweep(t, RECLAIM);
-            opened = self.conns.open(&opening, expires);
-        }
-        let Ok(conn) = opened else {
-            if let Some(track) = opening.track {
-                self.leases.give_back(PairId(track.pair), ends.lport, last, t.stamp);
-            }
-            return Err(DropReason::TableFull);
-        };
+        let conn = self.enter(t, &opening, last, expires)?;
         if dest.traits.tcp_timeouts != (0, 0) {
             self.conns.get_mut(conn).set_own_timeouts();
         }
         if dest.traits.last_hop {
             self.conns.set_last_hop(conn, t.port, ethernet::source(frame));
         }
-        let introduces = dest.traits.client_address != ClientAddress::Off && proto != Proto::Sctp;
+        // Nor does a data conn begin with a header where its control conn does.
+        let told = dest.traits.client_address != ClientAddress::Off;
+        let introduces = told && proto != Proto::Sctp && data.is_none();
         if introduces && dest.forward == Forward::FullNat {
             self.begin_introduction(conn, service, dest.traits.client_address, segment);
         }
-        let stats = &t.dests[id.0 as usize];
+        // What a persistent service takes at other ports is data.
+        if service.terms.ftp && data.is_none() && vport == service.port {
+            self.begin_help(conn, segment);
+        }
         if dest.traits.target == Target::ByRoute {
             self.conns.forget_out_hop(conn);
         }
-        stats.conns.add(1);
-        stats.inactive.add(1);
-        if dest.traits.limits.upper > 0 {
-            t.loads.judge(id.0 as usize, dest.traits.limits);
-        }
-        t.stats.opened.add(1);
+        self.count_opened(t, id);
         if let Some(link) = link {
             self.conns.set_link(conn, link);
             t.controls.join(self.worker, link);
@@ -299,9 +313,41 @@ impl<F: Frame> Core<F> {
         Ok(conn)
     }
 
-    /// A local port toward the dest: an idle one, or where one may be lent, that of the conn here
-    /// that has ended longest ago. None that is a service's: a pool address may also be a VIP, and
-    /// answers to such a port are the service's.
+    /// Enters a conn into the table; what it holds a lease of goes back where there is no room.
+    pub(super) fn enter<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        opening: &Opening,
+        last: Last,
+        expires: Stamp,
+    ) -> Result<ConnId, DropReason> {
+        let mut opened = self.conns.open(opening, expires);
+        if opened.is_err() {
+            // Perhaps the sweep is only late.
+            self.sweep(t, RECLAIM);
+            opened = self.conns.open(opening, expires);
+        }
+        opened.map_err(|_| {
+            if let Some(track) = opening.track {
+                let pair = PairId(track.pair);
+                self.leases.give_back(pair, opening.ends.lport, last, t.stamp);
+            }
+            DropReason::TableFull
+        })
+    }
+
+    /// A conn to a dest has begun.
+    pub(super) fn count_opened<P>(&self, t: &Turn<'_, F, P>, id: DestId) {
+        let (stats, limits) = (&t.dests[id.0 as usize], t.snap.dest(id).traits.limits);
+        stats.conns.add(1);
+        stats.inactive.add(1);
+        if limits.upper > 0 {
+            t.loads.judge(id.0 as usize, limits);
+        }
+        t.stats.opened.add(1);
+    }
+
+    /// A local port toward the dest for a service's conn.
     fn lease<P>(
         &mut self,
         t: &Turn<'_, F, P>,
@@ -310,10 +356,34 @@ impl<F: Frame> Core<F> {
         ends: &Ends,
         may_lend: bool,
     ) -> Option<Lease> {
-        let Ends { proto, caddr, daddr, dport, .. } = *ends;
-        let laddrs = t.snap.laddrs(service, port, daddr.family());
-        let own = if service.is_rule() { self.paired(laddrs, caddr) } else { &[] };
+        let laddrs = t.snap.laddrs(service, port, ends.daddr.family());
+        let own = if service.is_rule() { self.paired(laddrs, ends.caddr) } else { &[] };
         self.turn = self.turn.wrapping_add(1);
+        self.lease_one(t, own, laddrs, ends, may_lend)
+    }
+
+    /// A port of this local address, which the dest knows the client by.
+    pub(super) fn lease_of<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        laddr: &Addr,
+        ends: &Ends,
+    ) -> Option<Lease> {
+        self.lease_one(t, &[], core::slice::from_ref(laddr), ends, true)
+    }
+
+    /// An idle one, or where one may be lent, that of the conn here that has ended longest ago. None
+    /// that is a service's: a pool address may also be a VIP, and answers to such a port are the
+    /// service's.
+    fn lease_one<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        own: &[Addr],
+        laddrs: &[Addr],
+        ends: &Ends,
+        may_lend: bool,
+    ) -> Option<Lease> {
+        let Ends { proto, daddr, dport, .. } = *ends;
         // A pool address that is also a VIP: answers to a service's port are the service's.
         let snap = t.snap;
         let is_idle =
@@ -368,7 +438,7 @@ impl<F: Frame> Core<F> {
 
     /// Under nat the reply tuple (dest, client) must be free: two conns of one client port to two
     /// VIPs must not meet at one dest. One whose time is up makes way.
-    fn make_way<P: Pool<Frame = F>>(
+    pub(super) fn make_way<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         ends: &Ends,
@@ -377,7 +447,7 @@ impl<F: Frame> Core<F> {
         let Some((other, _)) = self.conns.find(self.conns.hash(&reply), &reply) else {
             return Ok(());
         };
-        if !self.conns.get(other).expires().is_due(t.stamp) {
+        if !self.conns.get(other).expires().is_due(t.stamp) || !self.has_ended(t, other) {
             return Err(DropReason::ReplyClash);
         }
         self.run_out(t, other);
@@ -387,6 +457,9 @@ impl<F: Frame> Core<F> {
     /// Ends a conn: its counts, its lease, its place.
     #[cold]
     pub(super) fn close<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
+        if self.is_helped(id) {
+            self.end_awaited(t, id);
+        }
         let conn = self.conns.get(id);
         if conn.is_controlled() {
             t.controls.leave(self.worker, self.conns.link(id));

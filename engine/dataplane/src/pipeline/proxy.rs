@@ -4,7 +4,8 @@
 //! segment that acknowledges the SYN-ACK, be it bare: a server that speaks first waits for it. From
 //! then on the client's numbers are shifted by the header's length besides, and until the dest has
 //! acknowledged the whole header it is sent again and the conn `introduces`. After that the conn is
-//! one like any other, and its packets take the plain way.
+//! one like any other, and its packets take the plain way. To the client's numbers the header is a
+//! change of its stream (`conn::change`), as what FTP's ends say is (`ftp`).
 
 use super::Core;
 use super::Turn;
@@ -15,6 +16,7 @@ use crate::conn::Introduction;
 use crate::conn::Rewrite;
 use crate::conn::chain;
 use crate::conn::chain::Chain;
+use crate::conn::change::Stream;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::isn::is_past;
@@ -38,7 +40,7 @@ use crate::wire::tcp;
 use crate::wire::udp;
 use crate::xmit::proxy as xmit;
 use crate::xmit::rewrite;
-use crate::xmit::segment;
+use crate::xmit::stream;
 
 /// A header is sent again after so many milliseconds, each time after twice as many.
 const FIRST_WAIT: u32 = 200;
@@ -104,17 +106,21 @@ impl<F: Frame> Core<F> {
 
     /// The conn ends, or its dest knows its client.
     pub(super) fn end_introduction(&mut self, id: ConnId) {
-        let conn = self.conns.get_mut(id);
+        let conn = self.conns.get(id);
         if !conn.introduces() {
             return;
         }
-        conn.set_introduced();
         if conn.is_tcp() && self.conns.extra(id).introduction.is_listed() {
             self.introductions.remove(&mut self.conns, id);
         }
+        match self.is_helped(id) {
+            true => self.conns.extra_mut(id).introduction.finish(),
+            false => self.conns.get_mut(id).set_introduced(),
+        }
     }
 
-    /// Step 7 of a conn that introduces. None where the packet is sent or dropped already.
+    /// Step 7 of a conn of which what passes is changed. None where the packet is sent or dropped
+    /// already.
     #[cold]
     #[inline(never)]
     pub(super) fn introduce<P: Pool<Frame = F>>(
@@ -125,6 +131,17 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         mut r: Rewrite,
     ) -> Option<F> {
+        let mut p = *p;
+        if self.is_helped(id) {
+            match self.help(t, &mut frame, &p, (id, way)) {
+                Ok((spliced, delta)) => (p, r.l4) = (spliced, r.l4.and(delta)),
+                Err(reason) => {
+                    t.stats.drop(reason);
+                    return None;
+                }
+            }
+        }
+        let p = &p;
         match (p.tuple.proto, way) {
             (Proto::Udp, Direction::Original) => {
                 rewrite::apply(frame.data_mut(), p, &r);
@@ -153,7 +170,7 @@ impl<F: Frame> Core<F> {
         let is_syn = p.flags & tcp::SYN != 0;
         let is_bound = p.flags & (tcp::SYN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT;
         let kind = self.conns.extra(id).introduction.kind();
-        if is_syn {
+        if is_syn && kind != ClientAddress::Off {
             r.l4 = r.l4.and(xmit::drop_data(&mut frame, p));
             if kind != ClientAddress::Toa {
                 // A subflow's data is numbered from its first byte (RFC 8684 section 3.3), which
@@ -172,16 +189,13 @@ impl<F: Frame> Core<F> {
             // A client must not speak for another one.
             let segment = &mut frame.data_mut()[p.l4 as usize..];
             r.l4 = r.l4.and(xmit::blank_options(segment, proxy::TOA));
-        } else if is_bound {
+        } else if is_bound && kind != ClientAddress::Off {
             self.tell(t, frame.data(), p, id);
         }
-        // A SYN that is sent again stays before the header.
-        let back = if is_syn { self.conns.extra(id).introduction.len.into() } else { 0 };
+        let streams = self.streams(id);
+        let segment = &mut frame.data_mut()[p.l4 as usize..];
         let track = self.conns.track_mut(id);
-        track.seq_shift = track.seq_shift.wrapping_sub(back);
-        let shifted = segment::to_dest(&mut frame.data_mut()[p.l4 as usize..], track);
-        track.seq_shift = track.seq_shift.wrapping_add(back);
-        r.l4 = r.l4.and(shifted);
+        r.l4 = r.l4.and(stream::renumber(segment, Direction::Original, &streams, track));
         rewrite::apply(frame.data_mut(), p, &r);
         if kind == ClientAddress::Toa && is_bound {
             let option = proxy::toa(p.tuple.src, p.tuple.sport);
@@ -270,12 +284,13 @@ impl<F: Frame> Core<F> {
     fn heard(&mut self, segment: &mut [u8], flags: u8, id: ConnId, now: Stamp) -> Delta {
         let Introduction { first, len, .. } = self.conns.extra(id).introduction;
         let kind = self.conns.extra(id).introduction.kind();
-        let track = *self.conns.track(id);
+        let streams = self.streams(id);
+        let track = self.conns.track_mut(id);
         let has_ack = flags & tcp::ACK_BIT != 0;
         // As the client counts; before the client's first byte within the header.
         let acked = get32(segment, tcp::ACK).wrapping_sub(track.seq_shift);
+        let mut delta = stream::renumber(segment, Direction::Reply, &streams, track);
         if kind == ClientAddress::Toa {
-            let mut delta = segment::to_client(segment, &track);
             let is_syn = flags & tcp::SYN != 0;
             // A server that says more than SYN-ACK has accepted the conn, and with it the option.
             let says = segment.len() > tcp::header_len(segment) || flags & tcp::FIN != 0;
@@ -288,14 +303,24 @@ impl<F: Frame> Core<F> {
             return delta;
         }
         if len == 0 {
-            return segment::to_client(segment, &track);
+            return delta;
         }
-        let delta = xmit::to_client(segment, &track, first);
         let is_known = has_ack && !is_past(first, acked);
         if flags & tcp::RST != 0 || (is_known && self.is_over(id, now)) {
             self.end_introduction(id);
         }
         delta
+    }
+
+    /// How the numbers of the client's stream and of the dest's move, in a conn of which what passes
+    /// is changed.
+    pub(super) fn streams(&self, id: ConnId) -> [Stream; 2] {
+        let (intro, shift) = (&self.conns.extra(id).introduction, self.conns.track(id).seq_shift);
+        let client = Stream { shift, change: intro.change() };
+        match self.is_helped(id) {
+            true => self.said(id, client),
+            false => [client, Stream::SAME],
+        }
     }
 
     /// The dest has acknowledged the whole header: it is not sent again, and when it was not
@@ -346,11 +371,25 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// An ICMP error toward the client quotes what the dest was sent: as if nothing had been added.
+    /// An ICMP error quotes what its receiver is to have sent: as if nothing had been changed.
     #[cold]
-    pub(super) fn untell(&self, frame: &mut F, p: &Parsed, q: &Quoted, id: ConnId) -> Parsed {
+    pub(super) fn untell(
+        &self,
+        frame: &mut F,
+        p: &Parsed,
+        q: &Quoted,
+        (id, way): (ConnId, Direction),
+    ) -> Parsed {
         let (message, family) = (p.l4 as usize, p.family);
         let end = p.end as usize;
+        if way == Direction::Original {
+            // The client quotes what the dest said; datagrams of the dest's are not changed.
+            if self.is_helped(id) {
+                let [_, dest] = self.streams(id);
+                stream::quoted(&mut frame.data_mut()[q.l4..end], &dest, 0);
+            }
+            return *p;
+        }
         if q.tuple.proto == Proto::Udp {
             let header = proxy::v2(&self.conns.ends(id).original());
             xmit::lower_mtu(&mut frame.data_mut()[message..end], family, header.len() as u16);
@@ -360,9 +399,10 @@ impl<F: Frame> Core<F> {
         if intro.kind() == ClientAddress::Toa {
             let by = proxy::toa_len(self.conns.ends(id).caddr.family());
             xmit::lower_mtu(&mut frame.data_mut()[message..end], family, by);
-        } else if intro.len > 0 {
-            let first = intro.first.wrapping_add(self.conns.track(id).seq_shift);
-            xmit::clamp_quoted(&mut frame.data_mut()[q.l4..end], first);
+        }
+        let [client, _] = self.streams(id);
+        if client.change.is_some() {
+            stream::quoted(&mut frame.data_mut()[q.l4..end], &client, client.shift);
         }
         *p
     }

@@ -202,8 +202,8 @@ impl<F: Frame> Core<F> {
         // It counts as a packet of the conn's (`ip_vs_in_icmp`, `handle_response_icmp`).
         t.dests[self.conns.get(id).dest().0 as usize].count(way, p.ip_len() as u64);
         let mut frame = frame;
-        let told = match self.conns.get(id).introduces() && way == Direction::Reply {
-            true => self.untell(&mut frame, p, &q, id),
+        let told = match self.conns.get(id).introduces() {
+            true => self.untell(&mut frame, p, &q, (id, way)),
             false => *p,
         };
         let p = &told;

@@ -55,7 +55,8 @@ impl<F: Frame> Core<F> {
         };
         let opened = match self.open_to(t, frame.data(), p, service, offer) {
             Ok(id) => Ok(Opened::Here(id)),
-            Err(DropReason::NoLease) => Ok(Opened::NoPort(offer)),
+            // What an FTP client announces is looked for at its own worker.
+            Err(DropReason::NoLease) if !service.terms.ftp => Ok(Opened::NoPort(offer)),
             Err(reason) => match self.instead(offer) {
                 Some(offer) => return self.open_for(t, frame, p, offer),
                 None => Err(reason),

@@ -10,5 +10,6 @@ pub mod reset;
 pub mod rewrite;
 pub mod sctp;
 pub mod segment;
+pub mod stream;
 pub mod syn;
 pub mod tunnel;

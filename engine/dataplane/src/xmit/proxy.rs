@@ -2,11 +2,9 @@
 //! first byte, a header in each datagram, an option among the client's.
 
 use super::rewrite::udp_checksum;
-use super::segment;
 use super::segment::patch;
 use crate::conn::Ends;
 use crate::conn::Introduction;
-use crate::conn::Track;
 use crate::frame::Frame;
 use crate::isn::is_past;
 use crate::parse::Parsed;
@@ -100,45 +98,6 @@ fn write_ip(ip: &mut [u8], ends: &Ends, intro: &Introduction, len: u16) {
     }
 }
 
-/// A segment from the dest while the header may still be on its way: what lies within the header
-/// is told to the client as its first byte, which it has not sent in vain.
-pub fn to_client(segment: &mut [u8], track: &Track, first: u32) -> Delta {
-    let delta = segment::to_client(segment, track);
-    if segment[tcp::FLAGS] & tcp::ACK_BIT == 0 {
-        return delta;
-    }
-    let ack = get32(segment, tcp::ACK);
-    let clamped = patch(segment, tcp::ACK, &later(ack, first).to_be_bytes());
-    delta.and(clamped).and(clamp_blocks(segment, first))
-}
-
-/// SACK blocks, counted as the client counts: of the header nothing is told. A block that begins
-/// where the acknowledgement does would contradict it (the client's first byte has come, the
-/// header has not): the client hears of it with the acknowledgement of both.
-fn clamp_blocks(segment: &mut [u8], first: u32) -> Delta {
-    let sack = options::walk(segment).find(|(kind, ..)| *kind == options::SACK);
-    let Some((_, at, len)) = sack else { return Delta::NONE };
-    let ack = get32(segment, tcp::ACK);
-    let (mut option, mut kept) = ([options::NOP; 40], 2);
-    for block in (at + 2..at + len - 7).step_by(8) {
-        let left = later(get32(segment, block), first);
-        let right = later(get32(segment, block + 4), first);
-        if left != right && left != ack {
-            put32(&mut option, kept, left);
-            put32(&mut option, kept + 4, right);
-            kept += 8;
-        }
-    }
-    if kept > 2 {
-        option[..2].copy_from_slice(&[options::SACK, kept as u8]);
-    }
-    patch(segment, at, &option[..len])
-}
-
-fn later(a: u32, b: u32) -> u32 {
-    if is_past(b, a) { b } else { a }
-}
-
 /// Cuts the data off a SYN, which would reach the dest before the header: the client sends it again
 /// when the SYN-ACK does not acknowledge it (RFC 9293 section 3.4).
 pub fn drop_data<F: Frame>(frame: &mut F, p: &Parsed) -> Delta {
@@ -200,7 +159,7 @@ fn insert<F: Frame>(frame: &mut F, p: &Parsed, at: usize, bytes: &[u8]) -> bool 
     true
 }
 
-fn set_ip_len(ip: &mut [u8], family: Family, len: u16) {
+pub(super) fn set_ip_len(ip: &mut [u8], family: Family, len: u16) {
     match family {
         Family::V4 => ipv4::set_word(ip, ipv4::TOTAL, len),
         Family::V6 => put16(ip, ipv6::PAYLOAD, len.saturating_sub(ipv6::LEN as u16)),
@@ -238,12 +197,18 @@ pub fn shift_fragment(frame: &mut [u8], p: &Parsed, by: u16) -> bool {
 /// or (which cannot be told apart here) with IPv6 extension headers, has not: the pieces behind it
 /// would no longer fit.
 pub fn has_room(frame: &[u8], p: &Parsed, len: usize, mtu: usize) -> bool {
-    let (ip, segment) = (&frame[p.l3 as usize..], &frame[p.l4 as usize..]);
-    let whole = match p.family {
-        Family::V4 => get16(ip, ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0,
+    let segment = &frame[p.l4 as usize..];
+    is_whole(frame, p) && tcp::header_len(segment) + len <= 60 && p.ip_len() + len <= mtu
+}
+
+/// Whether a packet came in one piece; one with IPv6 extension headers counts as if it had not.
+pub fn is_whole(frame: &[u8], p: &Parsed) -> bool {
+    match p.family {
+        Family::V4 => {
+            get16(&frame[p.l3 as usize..], ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET) == 0
+        }
         Family::V6 => p.l4 - p.l3 == ipv6::LEN as u16,
-    };
-    whole && tcp::header_len(segment) + len <= 60 && p.ip_len() + len <= mtu
+    }
 }
 
 /// Turns every option of a kind into no-operations.
@@ -263,20 +228,6 @@ pub fn lower_mss(segment: &mut [u8], by: u16) -> Delta {
     let Some((_, at, _)) = option else { return Delta::NONE };
     let mss = get16(segment, at + 2).saturating_sub(by).max(1);
     patch(segment, at + 2, &mss.to_be_bytes())
-}
-
-/// A segment quoted in an ICMP error toward the client, as the dest counts: one that lies before
-/// the client's first byte, `first`, is the header, and is told as that byte.
-pub fn clamp_quoted(segment: &mut [u8], first: u32) {
-    if !is_past(first, get32(segment, tcp::SEQ)) {
-        return;
-    }
-    let delta = patch(segment, tcp::SEQ, &first.to_be_bytes());
-    // The quote may end before TCP's checksum.
-    if segment.len() >= tcp::CHECKSUM + 2 {
-        let sum = delta.apply(get16(segment, tcp::CHECKSUM));
-        put16(segment, tcp::CHECKSUM, sum);
-    }
 }
 
 /// The MTU that an ICMP error tells the client is less by what its packets have got on the way.

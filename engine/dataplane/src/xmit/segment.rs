@@ -98,6 +98,15 @@ fn echoed_anywhere(segment: &mut [u8], at: Option<usize>, track: &Track) -> u64 
     stamps + sack_blocks(segment, track.seq_shift.wrapping_neg())
 }
 
+/// Timestamps alone: TSval moves, or TSecr moves back.
+pub(super) fn stamps(segment: &mut [u8], way: Direction, track: &mut Track) -> Delta {
+    let Some(at) = options::timestamps(segment) else { return Delta::NONE };
+    Delta::of(match way {
+        Direction::Original => stamp(segment, at, track),
+        Direction::Reply => echoed(segment, at, track),
+    })
+}
+
 /// SACK blocks are pairs of sequence numbers of the other side (RFC 2018 section 3).
 fn sack_blocks(segment: &mut [u8], by: u32) -> u64 {
     let sack = options::walk(segment).find(|(kind, ..)| *kind == options::SACK);

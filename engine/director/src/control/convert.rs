@@ -159,7 +159,8 @@ pub(super) fn terms(service: &pointsman_config::Service) -> Terms {
         Persistence { timeout, prefix }
     });
     let resets = service.no_dest == pointsman_config::NoDest::Reset;
-    Terms { persistence, one_packet: service.one_packet, resets }
+    let ftp = service.helper == Some(pointsman_config::Helper::Ftp);
+    Terms { persistence, one_packet: service.one_packet, resets, ftp }
 }
 
 pub(super) fn ipvs(config: &Config) -> Ipvs {

@@ -81,6 +81,8 @@ pub(crate) struct DestKey {
     pub(crate) addr: Addr,
     pub(crate) port: u16,
     pub(crate) forward: Forward,
+    /// Its conns are read, and so belong to other workers (`steer`).
+    pub(crate) ftp: bool,
 }
 
 /// Numbers for keys, up to a capacity. A released number keeps its key, so that who comes back

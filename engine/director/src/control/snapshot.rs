@@ -235,7 +235,7 @@ impl Builder {
             .services
             .service(key, inputs.settled)
             .ok_or_else(|| BuildError::Services(self.services.len()))?;
-        let forward = convert::forward(service.forward);
+        let (forward, terms) = (convert::forward(service.forward), convert::terms(service));
         let mut listed = Vec::with_capacity(service.dests.len());
         for dest in &service.dests {
             let weight = u32::from(dest.weight);
@@ -244,7 +244,7 @@ impl Builder {
             built.traits = convert::traits(service, built.port, next);
             built.traits.limits = Limits { upper: dest.upper, lower: dest.lower };
             built.mtu -= convert::overhead(&built.traits, &key);
-            listed.push(self.plan_dest(key, built, inputs, plan, fresh)?);
+            listed.push(self.plan_dest((key, terms.ftp), built, inputs, plan, fresh)?);
         }
         let is_it = |s: &&Service| s.id == id && (key_of(s) == key || key.is_resized(&key_of(s)));
         let before = previous.services.iter().find(is_it);
@@ -264,7 +264,7 @@ impl Builder {
             forward,
             pool: service.pool,
             proxy_in: convert::proxy_in(service),
-            terms: convert::terms(service),
+            terms,
             sched,
             dests,
             version,
@@ -290,14 +290,14 @@ impl Builder {
     /// Gives a dest its number.
     pub(super) fn plan_dest(
         &mut self,
-        service: ServiceKey,
+        (service, ftp): (ServiceKey, bool),
         built: Dest,
         inputs: &Inputs<'_>,
         plan: &mut Vec<Option<Dest>>,
         fresh: &mut Vec<DestId>,
     ) -> Result<Candidate, BuildError> {
         let Dest { addr, port, forward, weight, .. } = built;
-        let key = DestKey { service, addr, port, forward };
+        let key = DestKey { service, addr, port, forward, ftp };
         let full = BuildError::Dests(self.dests.len());
         let (id, new) = self.dests.dest(key, inputs.settled).ok_or(full)?;
         if new {

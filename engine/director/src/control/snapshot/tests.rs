@@ -805,3 +805,19 @@ fn access_lists_are_the_same_while_none_of_them_changes() {
     world.load(&services());
     assert_eq!(*world.current.access, Access::default());
 }
+
+/// Its conns belong to other workers then, so those it has are looked for everywhere.
+#[test]
+fn a_service_that_gets_a_helper_has_new_dests() {
+    let mut world = World::new(16);
+    let plain = service(21, "fullnat", &[(2, 1)]);
+    let helped = plain.replace("pool =", "helper='ftp'\npool =");
+    world.load(&config(&[plain]));
+    assert!(!world.current.services[0].terms.ftp);
+    let before = world.current.services[0].dests[0].id;
+    world.busy.insert(before);
+    world.load(&config(&[helped]));
+    assert!(world.current.services[0].terms.ftp);
+    assert_ne!(world.current.services[0].dests[0].id, before);
+    assert!(world.current.dest(before).removed);
+}
