@@ -190,6 +190,49 @@ fn what_was_announced_ends_with_its_control_conn() {
     });
 }
 
+/// Their times are up at one moment.
+#[test]
+fn what_was_announced_ends_once_together_with_its_control_conn() {
+    every(|mut t, family, extended| {
+        t.says(&port_command(family, extended, t.client.ip(), 41_000));
+        t.rig.pass(Duration::from_secs(110));
+        t.from_client(flag::RST, t.c, 0, b"");
+        t.rig.now = t.rig.now + Duration::from_secs(15);
+        t.rig.pass(Duration::from_secs(2));
+        assert!(t.rig.conns().is_empty());
+        for port in 1..4 {
+            let client = net::client(family, 7, 42_000 + port);
+            t = Control::open_in(t.rig, t.forward, client);
+            assert_eq!(t.rig.conns().len(), usize::from(port));
+        }
+    });
+}
+
+/// Of a server, only what it has for data.
+#[test]
+fn well_known_ports_are_not_announced() {
+    every(|mut t, _, extended| {
+        goes_passive(&mut t, extended, 22);
+        assert!(t.data_conns().is_empty());
+    });
+}
+
+/// The dest's own SYN leaves the conn in LISTEN, and yet its numbers are known.
+#[test]
+fn resets_of_active_data_conns_bear_their_numbers() {
+    let mut t = Control::open_with(V4, Forward::Nat, 1, |s| {
+        s.dests.iter_mut().for_each(|d| d.traits.on_dead = OnDead::Reset);
+    });
+    let client = SocketAddr::new(t.client.ip(), 41_000);
+    t.says(&port_command(V4, false, client.ip(), client.port()));
+    t.transfers((SocketAddr::new(t.dest.ip(), 20), client), true);
+    t.rig.reload(|s| s.dests.iter_mut().for_each(|d| d.removed = true));
+    let sent = t.rig.pass(Duration::from_secs(2)).sent;
+    let seen = sent.iter().map(|s| pointsman_tests::see::see(&s.bytes));
+    let reset = seen.into_iter().find(|seen| seen.dst == client).expect("a reset");
+    assert_eq!(reset.tcp.unwrap().1, 7_017);
+}
+
 /// `ip_vs_conn_expire`: not while it controls another one.
 #[test]
 fn a_control_conn_lives_while_its_data_conn_does() {

@@ -134,8 +134,8 @@ impl Sim {
             Sender::Dest => {
                 // The client asks again and again.
                 let asks = if self.extended { b"EPSV\r\n" } else { b"PASV\r\n" };
-                let (asked, acks) = (t.c.wrapping_sub(asks.len() as u32), self.base.1);
-                t.from_client(flag::ACK, asked, acks, asks);
+                t.from_client(flag::ACK, t.c, self.base.1, asks);
+                t.c = t.c.wrapping_add(asks.len() as u32);
                 t.from_dest(flag::ACK, seq, t.seen.0, &data)
             }
         };

@@ -425,7 +425,12 @@ impl Snapshot {
             }
             for dest in s.dests.iter().map(|c| &self.dests[c.id.0 as usize]) {
                 let data_port = dest.port.wrapping_sub(1);
-                dests.insert(dest.addr, FtpDest { forward: dest.forward, data_port });
+                let found = dests.entry(dest.addr);
+                let found = found.or_insert(FtpDest { forward: dest.forward, data_port });
+                // Under nat alone its packets have an owner that must be found by it.
+                if dest.forward == Forward::Nat {
+                    found.forward = Forward::Nat;
+                }
             }
         }
     }

@@ -635,7 +635,10 @@ impl Conn {
         if is_first || flags & tcp::SYN != 0 {
             let seen = if way == Direction::Original { &mut self.seq } else { &mut self.ack };
             // Where a SYN does not begin the conn (anew), it says nothing of its numbers.
-            match is_first || matches!(new, State::SynRecv | State::SynAck | State::SynSent) {
+            // A data conn of FTP begins in LISTEN, which a server's SYN does not leave.
+            let begins =
+                matches!(new, State::SynRecv | State::SynAck | State::SynSent | State::Listen);
+            match is_first || begins {
                 true => *seen = end,
                 false => (end, ack) = (*seen, self.ack),
             }

@@ -110,7 +110,11 @@ impl<F: Frame> Core<F> {
         [by_dest, by_client].into_iter().flatten().find_map(|sport| {
             let tuple = Tuple { sport, ..p.tuple };
             let found = self.conns.find(self.conns.hash(&tuple), &tuple);
-            found.filter(|(id, _)| self.conns.get(*id).is_awaited())
+            let waits = |id: ConnId| {
+                let conn = self.conns.get(id);
+                conn.is_awaited() && !conn.expires().is_due(t.stamp)
+            };
+            found.filter(|(id, _)| waits(*id))
         })
     }
 
@@ -139,7 +143,10 @@ impl<F: Frame> Core<F> {
         let offer = self.offer(dest);
         let opened = self.open_as(t, frame.data(), p, service, offer, Some(&data));
         if let Ok(conn) = opened {
-            self.close(t, id);
+            // Where the table was full, opening may have ended it, and taken its line.
+            if self.conns.at(id.0).is_some_and(|id| self.conns.get(id).is_awaited()) {
+                self.close(t, id);
+            }
             self.conns.get_mut(conn).belongs_to_control();
             self.conns.helped_mut(control).cport = p.tuple.sport;
         }

@@ -44,6 +44,9 @@ use zerocopy::FromZeros;
 
 /// Ports of the VIP that are tried for a data conn: the server's own, then others.
 const PORTS_TRIED: u16 = 16;
+/// A server's well-known ports serve others.
+const FIRST_DATA_PORT: u16 = 1024;
+
 impl<F: Frame> Core<F> {
     /// Whether a conn's ends speak FTP.
     pub(super) fn is_helped(&self, id: ConnId) -> bool {
@@ -160,7 +163,10 @@ impl<F: Frame> Core<F> {
             Direction::Original => match ftp::command(data) {
                 Some(Command::Tell(place)) => Some(place),
                 Some(Command::Ask(asked)) => {
-                    helped.set_asked(Some(asked));
+                    // Not by one that comes again, which may have been answered.
+                    if !is_past(said.next, seq) {
+                        helped.set_asked(Some(asked));
+                    }
                     None
                 }
                 None => None,
@@ -255,7 +261,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// The server says where the client is to connect to: what the client is told instead. None where
-    /// the server means another host.
+    /// the server means another host, or a port that no data conn has (RFC 2577 section 3).
     fn announced_by_dest<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -263,7 +269,8 @@ impl<F: Frame> Core<F> {
         place: &Place,
     ) -> Result<Option<(Addr, u16)>, DropReason> {
         let control = self.conns.ends(id);
-        if place.addr.is_some_and(|addr| addr != control.daddr && addr != control.vaddr) {
+        let is_other = |addr| addr != control.daddr && addr != control.vaddr;
+        if place.port < FIRST_DATA_PORT || place.addr.is_some_and(is_other) {
             return Ok(None);
         }
         self.end_awaited(t, id);

@@ -103,7 +103,10 @@ impl<F: Frame> Core<F> {
         let mut due = ArrayVec::<ConnId, BATCH>::new();
         let swept = self.conns.sweep(t.stamp, quota, &mut due);
         for id in due {
-            self.run_out(t, id);
+            // A control conn takes the data conn along that it has announced.
+            if self.conns.at(id.0).is_some() {
+                self.run_out(t, id);
+            }
         }
         swept
     }
