@@ -76,7 +76,9 @@ fn passive_data_conns_go_to_the_vip_and_on_to_the_dest_of_the_control_conn() {
         let control = t.rig.conns().into_iter().find(|(_, _, ends)| ends.vport == 21).unwrap();
         assert!(data.iter().all(|(conn, _)| conn.dest() == control.1.dest()));
         let dest = control.1.dest();
-        assert_eq!(t.rig.dest(dest, |s| &s.active), 1 + PORTS.len() as u64);
+        let all = 1 + PORTS.len() as u64;
+        let counted = [t.rig.dest(dest, |s| &s.active), t.rig.dest(dest, |s| &s.conns)];
+        assert_eq!((counted, t.rig.sum(|s| &s.opened)), ([all; 2], all));
         assert_eq!(t.rig.drops(), []);
     });
 }

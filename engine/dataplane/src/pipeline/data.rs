@@ -61,7 +61,11 @@ impl<F: Frame> Core<F> {
         {
             self.conns.set_last_hop(conn, port, mac);
         }
-        self.count_opened(t, dest);
+        match ends.cport {
+            // It counts when it begins, as another one.
+            0 => self.count_inactive(t, dest),
+            _ => self.count_opened(t, dest),
+        }
         self.count(t);
         Ok(())
     }

@@ -338,13 +338,18 @@ impl<F: Frame> Core<F> {
 
     /// A conn to a dest has begun.
     pub(super) fn count_opened<P>(&self, t: &Turn<'_, F, P>, id: DestId) {
-        let (stats, limits) = (&t.dests[id.0 as usize], t.snap.dest(id).traits.limits);
-        stats.conns.add(1);
-        stats.inactive.add(1);
+        self.count_inactive(t, id);
+        t.dests[id.0 as usize].conns.add(1);
+        t.stats.opened.add(1);
+    }
+
+    /// A dest has one conn more, which is not active (yet).
+    pub(super) fn count_inactive<P>(&self, t: &Turn<'_, F, P>, id: DestId) {
+        let limits = t.snap.dest(id).traits.limits;
+        t.dests[id.0 as usize].inactive.add(1);
         if limits.upper > 0 {
             t.loads.judge(id.0 as usize, limits);
         }
-        t.stats.opened.add(1);
     }
 
     /// A local port toward the dest for a service's conn.
