@@ -178,7 +178,7 @@ pub struct Ipvs {
     pub expire_nodest_conn: bool,
     /// Whether any segment but a reset opens a conn, full-NAT excepted.
     pub sloppy_tcp: bool,
-    /// Whether any packet of SCTP opens a conn, full-NAT excepted.
+    /// Whether any packet of SCTP but an ABORT opens a conn, full-NAT excepted.
     pub sloppy_sctp: bool,
     /// Which conns a SYN on their tuple begins anew, 0 to 3.
     pub conn_reuse_mode: u8,

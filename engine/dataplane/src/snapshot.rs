@@ -158,7 +158,7 @@ pub struct Ipvs {
     pub expire_nodest_conn: bool,
     /// Whether any segment but a reset opens a conn, full-NAT excepted.
     pub sloppy_tcp: bool,
-    /// Whether any packet of SCTP does, full-NAT excepted.
+    /// Whether any packet of SCTP but an ABORT does, full-NAT excepted.
     pub sloppy_sctp: bool,
     /// Which conns a SYN on their tuple begins anew: 0 none, 1 those in TIME_WAIT and CLOSE, 2 and
     /// 3 besides those in FIN_WAIT whose answers do not pass the director.

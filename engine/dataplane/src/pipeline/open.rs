@@ -99,9 +99,9 @@ impl<F: Frame> Core<F> {
         }
         let sloppy = match p.tuple.proto {
             Proto::Sctp => t.snap.ipvs.sloppy_sctp,
-            _ => t.snap.ipvs.sloppy_tcp && p.flags & tcp::RST == 0,
+            _ => t.snap.ipvs.sloppy_tcp,
         };
-        let sloppy = sloppy && service.forward != Forward::FullNat;
+        let sloppy = sloppy && service.forward != Forward::FullNat && p.flags & tcp::RST == 0;
         // What is SYN here may be INIT (`wire::sctp::flags`).
         let syn = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
         let opens = !matches!(p.tuple.proto, Proto::Tcp | Proto::Sctp) || syn || sloppy;
