@@ -10,7 +10,8 @@ BUILD_NEEDS="gcc:build-essential pkg-config:pkg-config libdpdk.pc:libdpdk-dev"
 LAB_NEEDS="ip:iproute2 nft:nftables ethtool:ethtool openssl:openssl curl:curl wrk:wrk nginx:nginx-light
            iperf3:iperf3 /usr/bin/python3:python3 clang:clang tcpdump:tcpdump ping:iputils-ping ps:procps jq:jq"
 # what single lab cases need besides, and scripts/demo does not
-CASE_NEEDS="tshark:tshark dig:bind9-dnsutils traceroute:traceroute haproxy:haproxy dnsdist:dnsdist vsftpd:vsftpd"
+CASE_NEEDS="tshark:tshark dig:bind9-dnsutils traceroute:traceroute haproxy:haproxy dnsdist:dnsdist vsftpd:vsftpd
+            /usr/lib/usrsctp/client:libusrsctp-examples"
 
 # cargo's options for a machine without libdpdk: all packages and tests but those that open ports
 WITHOUT_LIBDPDK="--workspace --exclude dpdk-sys --no-default-features"
