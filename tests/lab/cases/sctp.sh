@@ -1,6 +1,7 @@
 #!/bin/bash
 # SCTP between usrsctp's own ends by the methods that change its packets, both families: what is said comes back, no
-# checksum is wrong, the client knows one address of its server, and every association ends in order. May starve.
+# checksum is wrong, the client knows one address of its server, and every association ends in order.
+# May starve.
 LAB_SERVERS="fn1 nat1"
 . "$(dirname "$0")/../lab.sh"
 
