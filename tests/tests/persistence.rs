@@ -1,6 +1,8 @@
 //! Persistence: a client's conns go to one dest, as the kernel has it.
 
+use pointsman::io::mem::MemFrame;
 use pointsman_dataplane::frame::Burst;
+use pointsman_dataplane::pipeline::Handed;
 use pointsman_dataplane::pipeline::Seek;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
@@ -560,28 +562,15 @@ fn a_template_whose_first_conn_is_on_its_way_is_not_ended_early() {
     let kind = (Family::V4, Proto::Tcp, Forward::Dr);
     let mut rig = rig(2, kind, |s| s.ipvs.drop_entry = Defend::Always);
     let to = net::service_addr(kind.0, kind.2);
-    let now = rig.now;
     let asked = (0..50u8).find_map(|n| {
         let syn = packet(kind.1, net::client(kind.0, n, 1000), to, flag::SYN).bytes();
-        let (pipeline, outbox, pool) = rig.parts(0);
-        let mut burst = Burst::new();
-        burst.push(pool.frame(&syn).unwrap());
-        pipeline.process(WAN, &mut burst, now, pool, outbox);
-        let asked = outbox.handover[1].pop_at(0);
-        let (asks, rest) = match asked {
-            Some(handed) if matches!(handed.seeks, Some(Seek::Template(_))) => (Some(handed), None),
-            other => (None, other),
-        };
-        if let Some(handed) = rest {
-            rig.parts(0).1.handover[1].push(handed);
-        }
-        if asks.is_none() {
+        let handed = asked(&mut rig, &syn);
+        if handed.is_none() {
             rig.settled(0);
             rig.pass(secs(500));
         }
-        asks
+        handed
     });
-    rig.stats(0).handed_over.add(1);
     let now = rig.now;
     let (pipeline, outbox, pool) = rig.parts(1);
     pipeline.take_over(asked.unwrap(), now, pool, outbox);
@@ -590,6 +579,58 @@ fn a_template_whose_first_conn_is_on_its_way_is_not_ended_early() {
     assert_eq!(pipeline.templates(now).count(), 1, "a flood's, by all that is known yet");
     assert_eq!(rig.settled(1).sent.len(), 1);
     assert_eq!(only(&rig).conns, 1);
+}
+
+/// A client's SYN reaches worker 0; what that hands to worker 1, which keeps its template.
+fn asked(rig: &mut Rig, syn: &[u8]) -> Option<Handed<MemFrame>> {
+    let now = rig.now;
+    let (pipeline, outbox, pool) = rig.parts(0);
+    let mut burst = Burst::new();
+    burst.push(pool.frame(syn).unwrap());
+    pipeline.process(WAN, &mut burst, now, pool, outbox);
+    let handed = outbox.handover[1].pop()?;
+    if !matches!(handed.seeks, Some(Seek::Template(_))) {
+        outbox.handover[1].push(handed);
+        return None;
+    }
+    rig.stats(0).handed_over.add(1);
+    Some(handed)
+}
+
+/// While it was asked for, its worker took the newest configuration, by which that keeps the template
+/// itself, and the client came again.
+#[test]
+fn a_frame_that_comes_back_to_who_asked_finds_the_conn_that_was_opened_meanwhile() {
+    for family in net::FAMILIES {
+        let kind = (family, Proto::Tcp, Forward::Dr);
+        let at = net::service_index(kind.0, kind.1, kind.2);
+        let each_for_itself = |s: &mut Snapshot| {
+            let prefix = net::of(family, 32, 128);
+            s.services[at].terms.persistence = Some(Persistence { timeout: TIMEOUT, prefix });
+        };
+        let mut came_back = 0;
+        for n in 0..60 {
+            let mut rig = rig(2, kind, |_| {});
+            rig.reload_one(1, each_for_itself);
+            let to = net::service_addr(kind.0, kind.2);
+            let syn = packet(kind.1, net::client(family, n, 1000), to, flag::SYN).bytes();
+            let Some(handed) = asked(&mut rig, &syn) else {
+                rig.settled(0);
+                continue;
+            };
+            rig.reload_one(0, each_for_itself);
+            let again = asked(&mut rig, &syn);
+            came_back += usize::from(again.is_none());
+            let now = rig.now;
+            let (pipeline, outbox, pool) = rig.parts(1);
+            for handed in [Some(handed), again].into_iter().flatten() {
+                pipeline.take_over(handed, now, pool, outbox);
+            }
+            assert_eq!(rig.settled(1).sent.len(), 2);
+            assert_eq!((rig.conns().len(), only(&rig).conns), (1, 1));
+        }
+        assert!(came_back > 0);
+    }
 }
 
 /// Two workers that have different configurations may each take the other for the keeper.

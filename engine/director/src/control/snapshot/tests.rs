@@ -311,6 +311,27 @@ fn vips_of_a_removed_mark_are_those_that_its_rules_took() {
     assert!(!is_vip(&world, vip));
 }
 
+/// The rule may go first, and the service with its VIP later: its conns live there yet.
+#[test]
+fn vips_of_a_removed_mark_are_also_those_that_its_rules_took_before() {
+    let mut world = World::new(16);
+    let rule = "[[match]]\ndestination = '10.1.0.100'\nports = [80]\nmark = 7\n";
+    let marked = "[[service]]\nmark = 7\nforward = 'nat'\n\
+                  [[service.dest]]\naddress = '10.2.0.2:80'\n";
+    let other = config(&[service(81, "nat", &[(3, 1)])]);
+    world.load(&format!("{other}{rule}{marked}"));
+    world.busy.insert(world.id("10.2.0.2"));
+    world.load(&format!("{other}{marked}"));
+    let vip = Addr::from("10.1.0.100".parse::<IpAddr>().unwrap());
+    for _ in 0..3 {
+        world.load(PORTS);
+        assert!(world.current.locals.get(&vip).is_some_and(|l| l.vip));
+    }
+    world.busy.clear();
+    world.load(PORTS);
+    assert!(!world.current.locals.contains_key(&vip));
+}
+
 /// A service of a range of 10.1.0.16 on.
 fn range(last: u8, port: u16) -> String {
     service(port, "nat", &[(2, 1), (3, 1)])
