@@ -433,6 +433,40 @@ pub struct Dest {
     pub upper: u32,
     /// Conns below which it gets some again; 0: three quarters of `upper`.
     pub lower: u32,
+    /// How packets to it are wrapped by [`Forward::Tunnel`].
+    pub tunnel: Tunnel,
+}
+
+/// What a tunnel's packets are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Tunnel {
+    /// IP in IP.
+    #[default]
+    Ipip,
+    /// GUE.
+    Gue {
+        /// The dest's UDP port, not 0.
+        port: u16,
+        /// That of UDP, or what stands for it.
+        checksum: TunnelChecksum,
+    },
+    /// GRE.
+    Gre {
+        /// Whether it has one.
+        checksum: bool,
+    },
+}
+
+impl fmt::Display for Tunnel {
+    /// In the words of the configuration: `ipip`, `gue 6080 csum`, `gre nocsum`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipip => write!(f, "ipip"),
+            Self::Gue { port, checksum } => write!(f, "gue {port} {checksum}"),
+            Self::Gre { checksum: true } => write!(f, "gre {}", TunnelChecksum::Csum),
+            Self::Gre { checksum: false } => write!(f, "gre {}", TunnelChecksum::Nocsum),
+        }
+    }
 }
 
 /// A rule for conns that servers open through the director.
@@ -713,6 +747,30 @@ words! {
         Vip "vip" "service",
         /// The hop's own.
         Router "router" "hop",
+    }
+}
+
+words! {
+    /// What a tunnel's packets are.
+    TunnelKind "tunnel" {
+        /// IP in IP.
+        Ipip "ipip" "ip" "4in4" "6in6" "sit",
+        /// GUE, in UDP.
+        Gue "gue" "fou" "udp",
+        /// GRE.
+        Gre "gre",
+    }
+}
+
+words! {
+    /// What checksum a tunnel's header has.
+    TunnelChecksum "tunnel checksum" {
+        /// None.
+        Nocsum "nocsum" "none" "off" "no" "false",
+        /// Over all that it carries.
+        Csum "csum" "on" "yes" "true" "checksum",
+        /// As `csum`, but for packets whose own checksum is yet to be made, which are none that come off a wire.
+        Remcsum "remcsum" "remote",
     }
 }
 

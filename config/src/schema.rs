@@ -188,6 +188,9 @@ pub(crate) const SERVICE: Schema = Schema {
         ("on_idle", "\"reset\""),
         ("exhausted", "\"drop\""),
         ("oversize", "\"too-big\""),
+        ("tunnel", "\"gue\""),
+        ("tunnel_port", "6080"),
+        ("tunnel_checksum", "\"csum\""),
         ("allow", "[\"10.0.0.0/8\"]"),
         ("deny", "[\"192.0.2.0/24\"]"),
         ("allow_file", "\"allow.txt\""),
@@ -203,7 +206,15 @@ pub(crate) const SERVICE: Schema = Schema {
 
 pub(crate) const DEST: Schema = Schema {
     header: "[[service.dest]]",
-    keys: &[("address", "\"10.2.0.2:80\""), ("weight", "1"), ("upper", "1000"), ("lower", "750")],
+    keys: &[
+        ("address", "\"10.2.0.2:80\""),
+        ("weight", "1"),
+        ("upper", "1000"),
+        ("lower", "750"),
+        ("tunnel", "\"gre\""),
+        ("tunnel_port", "6080"),
+        ("tunnel_checksum", "\"csum\""),
+    ],
 };
 
 pub(crate) const SNAT: Schema = Schema {

@@ -305,8 +305,13 @@ dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weigh
     assert_eq!((service.last_hop, service.icmp_source), (true, IcmpSource::Router));
     assert!(director.route);
     let (upper, lower) = (0, 0);
-    let dest =
-        |address: &str, weight| Dest { address: address.parse().unwrap(), weight, upper, lower };
+    let dest = |address: &str, weight| Dest {
+        address: address.parse().unwrap(),
+        weight,
+        upper,
+        lower,
+        tunnel: Default::default(),
+    };
     assert_eq!(service.dests, [dest("10.1.0.2:5353", 0), dest("10.1.0.3:53", 65535)]);
 }
 
@@ -513,7 +518,13 @@ address = "10.1.0.254"
     };
     assert_eq!(*first, expected);
     let (upper, lower) = (0, 0);
-    let router = |n: u8, weight| Dest { address: ([10, 1, 0, n], 0).into(), weight, upper, lower };
+    let router = |n: u8, weight| Dest {
+        address: ([10, 1, 0, n], 0).into(),
+        weight,
+        upper,
+        lower,
+        tunnel: Default::default(),
+    };
     let expected = Snat {
         name: "all of it".into(),
         sources: vec![prefix("10.2.0.0/24")],

@@ -25,6 +25,7 @@ use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Encap;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
@@ -42,6 +43,7 @@ use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Prefix;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::xmit::tunnel;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -330,13 +332,37 @@ pub fn cross(s: &mut Snapshot) {
     }
 }
 
+/// Makes tunnels of this kind; where `crossed`, v4 services have v6 dests and the reverse (and `Encap::Plain`
+/// stands for `Between`). To be called before anything asks who is where.
+pub fn tunnels(s: &mut Snapshot, encap: Encap, crossed: bool) {
+    for (proto, n) in PROTOS.into_iter().flat_map(|proto| (0..DESTS).map(move |n| (proto, n))) {
+        let [a, b] = FAMILIES.map(|f| dest_id(f, proto, Forward::Tunnel, n).0 as usize);
+        if crossed {
+            let place = |d: &Dest| (d.addr, d.hop, d.tunnel_source);
+            let (v4, v6) = (place(&s.dests[a]), place(&s.dests[b]));
+            for (at, (addr, hop, tunnel_source)) in [(a, v6), (b, v4)] {
+                s.dests[at] = Dest { addr, hop, tunnel_source, ..s.dests[at].clone() };
+            }
+        }
+        for at in [a, b] {
+            s.dests[at].traits.encap = match encap {
+                Encap::Plain if crossed => Encap::Between,
+                encap => encap,
+            };
+        }
+    }
+    let mtu = s.ports[LAN.0 as usize].mtu;
+    set_mtu(s, LAN, mtu);
+}
+
 /// Sets a port's MTU, and the dests' with it.
 pub fn set_mtu(s: &mut Snapshot, port: PortId, mtu: u16) {
     s.ports[port.0 as usize].mtu = mtu;
     // What has no way of its own has no MTU either.
     let by_port = |d: &&mut Dest| d.out == port && d.traits.target != Target::ByRoute;
     for d in s.dests.iter_mut().filter(by_port) {
-        let tunnel = if d.forward == Forward::Tunnel { of(d.addr.family(), 20, 40) } else { 0 };
-        d.mtu = mtu - tunnel;
+        let is_tunnel = d.forward == Forward::Tunnel;
+        let header = tunnel::overhead(d.addr.family(), d.traits.encap) as u16;
+        d.mtu = mtu - if is_tunnel { header } else { 0 };
     }
 }

@@ -47,4 +47,5 @@ mod seams;
 mod services;
 mod snat;
 mod toa;
+mod tunnel_kinds;
 mod tunnels;

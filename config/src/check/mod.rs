@@ -10,6 +10,7 @@ mod ports;
 mod routes;
 mod services;
 mod snats;
+mod tunnels;
 mod vips;
 mod virtuals;
 

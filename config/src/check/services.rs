@@ -7,22 +7,22 @@ use super::helper;
 use super::introduction;
 use super::pools::Pools;
 use super::pools::is_automap;
+use super::tunnels;
 use super::vips::Vips;
 use super::vips::addresses;
 use super::virtuals;
 use super::virtuals::Taken;
-use crate::address::is_link_local;
 use crate::model::Dest;
 use crate::model::Forward;
 use crate::model::NoDest;
 use crate::model::OnDead;
 use crate::model::OnIdle;
 use crate::model::Oversize;
-use crate::model::Port;
 use crate::model::Protocol;
 use crate::model::Scheduler;
 use crate::model::Scope;
 use crate::model::Service;
+use crate::model::Tunnel;
 use crate::pool::AddressRange;
 use crate::prefix::family;
 use crate::prefix::same_family;
@@ -44,9 +44,6 @@ struct Surroundings<'a> {
     pools: &'a Pools,
     pool_names: &'a Names<'a>,
 }
-
-/// The least mtu below a 6in6 tunnel.
-const MIN_MTU_6IN6: u16 = 1280 + 40;
 
 /// Ports that full-NAT leases of one local address toward one dest endpoint: 1025 to 65535.
 const PORTS: u128 = 64_511;
@@ -401,7 +398,13 @@ fn check_dests(
 ) -> Vec<Dest> {
     let mut seen: HashMap<SocketAddr, Span> = HashMap::new();
     let mut dests = Vec::new();
-    for RawDest { address: given, weight, upper, lower } in &service.dests {
+    // What is wrong with the service's is said once, not of each dest.
+    let tunnel_of_all = tunnels::check(report, service.tunnel, forward);
+    for RawDest { address: given, weight, upper, lower, tunnel } in &service.dests {
+        let tunnel = match tunnel.places().next() {
+            None => tunnel_of_all,
+            Some(_) => tunnels::check(report, tunnel.over(service.tunnel), forward),
+        };
         let Some(At { value: (ip, port), span }) = *given else { continue };
         let dest = SocketAddr::new(ip, port.unwrap_or(address.port()));
         if let Some(first) = seen.insert(dest, span) {
@@ -420,11 +423,12 @@ fn check_dests(
             report.error(lower.span, message, help);
         }
         let lower = lower.map_or(0, |at| at.value);
-        dests.push(Dest { address: dest, weight: *weight, upper: *upper, lower });
-        if forward != Forward::FullNat && !same_family(ip, address.ip()) {
+        dests.push(Dest { address: dest, weight: *weight, upper: *upper, lower, tunnel });
+        let one_family = matches!(forward, Forward::Nat | Forward::Dr);
+        if one_family && !same_family(ip, address.ip()) {
             let message =
                 format!("dest {ip} is {}, its VIP is {}", family(ip), family(address.ip()));
-            let help = "expected one of the VIP's family; \"fullnat\" goes from one to the other";
+            let help = "expected one of the VIP's family; \"fullnat\" and \"tunnel\" go from one to the other";
             report.error(span, message, help);
             continue;
         }
@@ -435,7 +439,8 @@ fn check_dests(
                 format!("{forward} leaves the port as it is: expected {}, or none", address.port());
             report.error(span, format!("dest port {} is not the service's", dest.port()), help);
         }
-        check_place(report, At { value: ip, span }, (forward, pool), around);
+        let carries = (tunnel, address.ip());
+        check_place(report, At { value: ip, span }, (forward, pool), carries, around);
     }
     dests
 }
@@ -445,6 +450,7 @@ fn check_place(
     report: &mut Report<'_>,
     dest: At<IpAddr>,
     (forward, pool): (Forward, Option<usize>),
+    carries: (Tunnel, IpAddr),
     around: &Surroundings<'_>,
 ) {
     let At { value, span } = dest;
@@ -474,7 +480,7 @@ fn check_place(
                 report.error(span, format!("dest {value} is behind router {router}"), help);
             }
             Some((port, _)) if forward == Forward::Tunnel => {
-                check_tunnel(report, dest, &ways.ports[port]);
+                tunnels::check_port(report, dest, carries, &ways.ports[port]);
             }
             Some(_) => {}
         }
@@ -505,31 +511,6 @@ fn check_ways(
         report.error(span, message, help);
     }
     way
-}
-
-/// The port a tunnel leaves by must have a source for the outer header, and room for it.
-fn check_tunnel(report: &mut Report<'_>, dest: At<IpAddr>, port: &Port) {
-    let At { value, span } = dest;
-    let own = port.addresses.iter().map(|own| own.address());
-    // A router on the way must not forward what comes from a link-local address (RFC 4291
-    // section 2.5.6).
-    let mut global = own.filter(|own| same_family(*own, value) && !is_link_local(*own));
-    if global.next().is_none() {
-        let message = format!(
-            "the tunnel to {value} leaves by port {:?}, which has no {} address",
-            port.name,
-            family(value)
-        );
-        report.error(span, message, "give that port one: the outer header's source");
-    }
-    // IPv6 hosts do not make packets smaller than 1280 (RFC 8200 section 5); of IPv4 the least
-    // mtu of a port leaves enough.
-    if value.is_ipv6() && port.mtu < MIN_MTU_6IN6 {
-        let message =
-            format!("the tunnel to {value} leaves by port {:?} with mtu {}", port.name, port.mtu);
-        let help = format!("at least {MIN_MTU_6IN6}: a packet of 1280 bytes and the outer header");
-        report.error(span, message, help);
-    }
 }
 
 fn check_weights(report: &mut Report<'_>, service: &RawService, name: &str, dests: &[Dest]) {

@@ -10,6 +10,7 @@ use crate::model::LeaveWith;
 use crate::model::Scheduler;
 use crate::model::Snat;
 use crate::model::SnatProtocol;
+use crate::model::Tunnel;
 use crate::prefix::Prefix;
 use crate::prefix::family;
 use crate::prefix::same_family;
@@ -231,7 +232,8 @@ fn check_dests(report: &mut Report<'_>, rule: &RawSnat, around: &Surroundings<'_
         }
         let (upper, lower) = (0, 0);
         let address = SocketAddr::new(router, 0);
-        dests.push(Dest { address, weight: dest.weight, upper, lower });
+        let tunnel = Tunnel::default();
+        dests.push(Dest { address, weight: dest.weight, upper, lower, tunnel });
     }
     if rule.whole && !dests.is_empty() && dests.iter().all(|dest| dest.weight == 0) {
         report.warning(rule.span, "every router has weight 0", "it passes no new conns");

@@ -7,6 +7,7 @@ mod mark;
 mod port;
 mod service;
 mod snat;
+mod tunnel;
 
 use crate::model::Ipvs;
 use crate::model::Timeouts;
@@ -28,6 +29,7 @@ pub(crate) use service::RawService;
 pub(crate) use service::RawVip;
 pub(crate) use snat::RawSnat;
 use toml::de::DeTable;
+pub(crate) use tunnel::RawTunnel;
 
 /// A whole file.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use super::mark::read_mark;
 use super::or;
 use super::parse_name;
 use super::reference;
+use super::tunnel::RawTunnel;
 use crate::address;
 use crate::model::AccessList;
 use crate::model::ClientAddress;
@@ -89,6 +90,7 @@ pub(crate) struct RawService {
     pub(crate) on_idle: Option<At<OnIdle>>,
     pub(crate) exhausted: Exhausted,
     pub(crate) oversize: Option<At<Oversize>>,
+    pub(crate) tunnel: RawTunnel,
     pub(crate) access: Option<Arc<AccessList>>,
     pub(crate) denied: Denied,
     pub(crate) client_address: Option<At<ClientAddress>>,
@@ -108,6 +110,7 @@ pub(crate) struct RawDest {
     pub(crate) weight: u16,
     pub(crate) upper: u32,
     pub(crate) lower: Option<At<u32>>,
+    pub(crate) tunnel: RawTunnel,
 }
 
 /// Seconds of a persistent service that says no more (`IP_VS_TEMPLATE_TIMEOUT` of ipvsadm).
@@ -117,7 +120,7 @@ const PERSISTENCE: u64 = 360;
 const FORWARD: &str = "add forward = \"fullnat\" (servers need nothing), \
     \"nat\" (servers' gateway is the director), \
     \"dr\" (servers hold the VIP, same segment) or \
-    \"tunnel\" (servers hold the VIP and unpack IPIP)";
+    \"tunnel\" (servers hold the VIP and unpack IPIP, GUE or GRE)";
 
 impl RawPool {
     pub(crate) fn read(report: &mut Report<'_>, table: &Table<'_, '_>) -> Self {
@@ -200,6 +203,7 @@ impl RawService {
             on_idle: table.word(report, "on_idle"),
             exhausted: or(table.word(report, "exhausted"), Exhausted::Drop),
             oversize: table.word(report, "oversize"),
+            tunnel: RawTunnel::read(report, table),
             access: access::read(report, table),
             denied: or(table.word(report, "denied"), Denied::Drop),
             client_address: table.word(report, "client_address"),
@@ -251,6 +255,7 @@ impl RawDest {
             weight: or(table.number(report, "weight", 0..=u64::from(u16::MAX), ""), 1),
             upper: or(table.number(report, "upper", 0..=u64::from(u32::MAX), "conns"), 0),
             lower: table.number(report, "lower", 0..=u64::from(u32::MAX), "conns"),
+            tunnel: RawTunnel::read(report, table),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::RawDest;
 use super::or;
 use super::parse_name;
 use super::reference;
+use super::tunnel::RawTunnel;
 use crate::address;
 use crate::model::Exhausted;
 use crate::model::Scheduler;
@@ -84,5 +85,6 @@ fn read_router(report: &mut Report<'_>, table: &Table<'_, '_>) -> RawDest {
         weight: or(table.number(report, "weight", 0..=u64::from(u16::MAX), ""), 1),
         upper: 0,
         lower: None,
+        tunnel: RawTunnel::default(),
     }
 }

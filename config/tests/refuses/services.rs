@@ -182,7 +182,7 @@ address = "10.1.0.100:80""##,
 r##"
 pm.toml:1:1: error: [[service]] has no forward
     1 | [[service]]
-      | ^^^^^^^^^^^ add forward = "fullnat" (servers need nothing), "nat" (servers' gateway is the director), "dr" (servers hold the VIP, same segment) or "tunnel" (servers hold the VIP and unpack IPIP)"##
+      | ^^^^^^^^^^^ add forward = "fullnat" (servers need nothing), "nat" (servers' gateway is the director), "dr" (servers hold the VIP, same segment) or "tunnel" (servers hold the VIP and unpack IPIP, GUE or GRE)"##
 }
 
 refuses! {
@@ -343,21 +343,36 @@ address = "[2001:db8:2::2]""##,
 r##"
 pm.toml:5:11: error: dest 2001:db8:2::2 is IPv6, its VIP is IPv4
     5 | address = "[2001:db8:2::2]"
-      |           ^^^^^^^^^^^^^^^^^ expected one of the VIP's family; "fullnat" goes from one to the other"##
+      |           ^^^^^^^^^^^^^^^^^ expected one of the VIP's family; "fullnat" and "tunnel" go from one to the other"##
 }
 
-refuses! {
-    refuses_a_dest_of_another_family_under_tunnel, PORTS,
+accepts! {
+    takes_tunnels_to_dests_of_the_other_family_and_of_several_kinds, PORTS,
 r##"
 [[service]]
 address = "[2001:db8:1::100]:80"
 forward = "tunnel"
 [[service.dest]]
-address = "10.2.0.2""##,
-r##"
-pm.toml:5:11: error: dest 10.2.0.2 is IPv4, its VIP is IPv6
-    5 | address = "10.2.0.2"
-      |           ^^^^^^^^^^ expected one of the VIP's family; "fullnat" goes from one to the other"##
+address = "10.2.0.2"
+[[service.dest]]
+address = "10.2.0.3"
+tunnel = "gre"
+[[service]]
+address = "10.1.0.100:80"
+forward = "tunnel"
+tunnel = "gue"
+tunnel_port = 6080
+tunnel_checksum = "remcsum"
+[[service.dest]]
+address = "[2001:db8:2::2]"
+[[service.dest]]
+address = "[2001:db8:2::3]"
+tunnel_port = 6081
+tunnel_checksum = "csum"
+[[service.dest]]
+address = "10.2.0.2"
+tunnel = "ipip"
+"##, ""
 }
 
 refuses! {
@@ -371,7 +386,7 @@ address = "10.2.0.2""##,
 r##"
 pm.toml:5:11: error: dest 10.2.0.2 is IPv4, its VIP is IPv6
     5 | address = "10.2.0.2"
-      |           ^^^^^^^^^^ expected one of the VIP's family; "fullnat" goes from one to the other"##
+      |           ^^^^^^^^^^ expected one of the VIP's family; "fullnat" and "tunnel" go from one to the other"##
 }
 
 accepts! {
@@ -1030,6 +1045,102 @@ forward = "nat"
 [[service.dest]]
 address = "10.2.0.2"
 "##, ""
+}
+
+refuses! {
+    refuses_tunnel_keys_where_no_tunnel_is_and_what_a_kind_has_not, PORTS,
+r##"
+[[service]]
+address = "10.1.0.100:80"
+forward = "dr"
+tunnel_port = 6080
+[[service.dest]]
+address = "10.2.0.2"
+tunnel = "gre"
+[[service]]
+address = "10.1.0.101:80"
+forward = "tunnel"
+tunnel = "gue"
+[[service.dest]]
+address = "10.2.0.2"
+tunnel = "ipip"
+tunnel_checksum = "nocsum"
+[[service]]
+address = "10.1.0.102:80"
+forward = "tunnel"
+tunnel = "gre"
+tunnel_checksum = "remcsum"
+[[service]]
+address = "10.1.0.103:80"
+forward = "tunnel"
+[[service.dest]]
+address = "10.2.0.2"
+tunnel = "vxlan"
+[[service.dest]]
+address = "10.2.0.3"
+tunnel_port = 0
+[[service.dest]]
+address = "10.2.0.4"
+tunnel_port = 6080"##,
+r##"
+pm.toml:4:15: error: dr makes no tunnel
+    4 | tunnel_port = 6080
+      |               ^^^^ leave it out: it is for forward = "tunnel"
+pm.toml:7:10: error: dr makes no tunnel
+    7 | tunnel = "gre"
+      |          ^^^^^ leave it out: it is for forward = "tunnel"
+pm.toml:11:10: error: tunnel gue without tunnel_port
+   11 | tunnel = "gue"
+      |          ^^^^^ add tunnel_port = 6080, the UDP port where the dest takes GUE
+pm.toml:15:19: error: tunnel_checksum with tunnel ipip
+   15 | tunnel_checksum = "nocsum"
+      |                   ^^^^^^^^ ipip has no checksum: leave it out
+pm.toml:16:1: warning: service "tcp 10.1.0.102:80" has no dest
+   16 | [[service]]
+      | ^^^^^^^^^^^ its clients are refused until one is added
+pm.toml:20:19: error: remcsum with tunnel gre
+   20 | tunnel_checksum = "remcsum"
+      |                   ^^^^^^^^^ expected one of nocsum, csum: the kernel has no other for gre
+pm.toml:26:10: error: unknown tunnel "vxlan"
+   26 | tunnel = "vxlan"
+      |          ^^^^^^^ expected one of ipip, gue, gre
+pm.toml:29:15: error: tunnel_port 0 is out of range
+   29 | tunnel_port = 0
+      |               ^ expected 1 to 65535
+pm.toml:32:15: error: tunnel_port with tunnel ipip
+   32 | tunnel_port = 6080
+      |               ^^^^ only gue has a port: leave it out"##
+}
+
+refuses! {
+    refuses_tunnels_of_other_kinds_without_room_for_1280_bytes, NO_PORTS,
+r##"
+[[service]]
+address = "[2001:db8:1::100]:80"
+forward = "tunnel"
+[[service.dest]]
+address = "10.2.0.2"
+tunnel = "gue"
+tunnel_port = 6080
+[[service.dest]]
+address = "10.2.0.3"
+tunnel = "gre"
+tunnel_checksum = "csum"
+[[service.dest]]
+address = "10.2.0.4"
+tunnel = "gre"
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["10.2.0.254/24"]
+mtu = 1304"##,
+r##"
+pm.toml:5:11: error: the tunnel to 10.2.0.2 leaves by port "wan" with mtu 1304
+    5 | address = "10.2.0.2"
+      |           ^^^^^^^^^^ at least 1312: a packet of 1280 bytes and the outer header
+pm.toml:9:11: error: the tunnel to 10.2.0.3 leaves by port "wan" with mtu 1304
+    9 | address = "10.2.0.3"
+      |           ^^^^^^^^^^ at least 1308: a packet of 1280 bytes and the outer header"##
 }
 
 refuses! {

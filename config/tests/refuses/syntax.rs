@@ -193,7 +193,7 @@ pm.toml:4:1: error: [[service]] has no address
       | ^^^^^^^^^^^ add address = "10.1.0.100:80" or "[2001:db8:1::100]:80"
 pm.toml:4:1: error: [[service]] has no forward
     4 | [[service]]
-      | ^^^^^^^^^^^ add forward = "fullnat" (servers need nothing), "nat" (servers' gateway is the director), "dr" (servers hold the VIP, same segment) or "tunnel" (servers hold the VIP and unpack IPIP)
+      | ^^^^^^^^^^^ add forward = "fullnat" (servers need nothing), "nat" (servers' gateway is the director), "dr" (servers hold the VIP, same segment) or "tunnel" (servers hold the VIP and unpack IPIP, GUE or GRE)
 pm.toml:5:1: error: [[service.dest]] has no address
     5 | [[service.dest]]
       | ^^^^^^^^^^^^^^^^ add address = "10.2.0.2:80""##

@@ -28,7 +28,7 @@ pub enum Forward {
     FullNat,
     /// Only the MAC changes; the dest holds the VIP and answers the client itself.
     Dr,
-    /// IP in IP (RFC 2003, RFC 2473); the dest decapsulates and answers the client itself.
+    /// Within another IP packet (`Encap`); the dest decapsulates and answers the client itself.
     Tunnel,
 }
 
@@ -126,6 +126,28 @@ impl ClientAddress {
     }
 }
 
+/// What stands between the outer IP header of a tunnel's packets and the packet within.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Encap {
+    /// Nothing: IP in IP of its own family (RFC 2003, RFC 2473).
+    #[default]
+    Plain,
+    /// Nothing: IP in IP of the other family (4in6: RFC 2473, 6in4: RFC 4213).
+    Between,
+    /// UDP and GUE (draft-ietf-intarea-gue), either family in either.
+    Gue {
+        /// The dest's UDP port.
+        port: u16,
+        /// Whether UDP has a checksum.
+        checksum: bool,
+    },
+    /// GRE (RFC 2784), either family in either.
+    Gre {
+        /// Whether it has a checksum.
+        checksum: bool,
+    },
+}
+
 /// What a service says of its conns, kept with each dest, where a packet's way finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Traits {
@@ -152,6 +174,8 @@ pub struct Traits {
     pub exhausted: Closed,
     /// Whether a tunnel's packets that are larger than their way go in fragments.
     pub cuts_outer: bool,
+    /// What a tunnel's packets are.
+    pub encap: Encap,
     /// What a client is told that an access list denies.
     pub denied: Closed,
     /// Where packets go.
@@ -202,6 +226,7 @@ impl Default for Traits {
             on_idle: OnIdle::Forget,
             exhausted: Closed::Drop,
             cuts_outer: false,
+            encap: Encap::Plain,
             denied: Closed::Drop,
             target: Target::Dest,
             client_address: ClientAddress::Off,

@@ -291,9 +291,6 @@ impl Service {
             Method::Route => {}
         }
         for dest in &self.dests {
-            if !dest.tunnel.is_empty() {
-                return Err("tunnels but ipip".into());
-            }
             let Dest { address, weight, upper, lower, .. } = dest;
             let _ = match address.port() {
                 // It has the packet's.
@@ -307,6 +304,7 @@ impl Service {
             if *lower > 0 {
                 let _ = writeln!(text, "lower = {lower}");
             }
+            dest.tunnel.iter().for_each(|option| text.push_str(&tunnel(option)));
         }
         Ok(text)
     }
@@ -371,6 +369,15 @@ impl Line {
             lower: self.lower,
             tunnel: self.tunnel.clone(),
         })
+    }
+}
+
+/// An option of a tunnel as a dest's key.
+fn tunnel(option: &str) -> String {
+    match option.split_once(' ') {
+        Some(("--tun-type", kind)) => format!("tunnel = \"{kind}\"\n"),
+        Some((_, port)) => format!("tunnel_port = {port}\n"),
+        None => format!("tunnel_checksum = \"{}\"\n", option.trim_start_matches("--tun-")),
     }
 }
 

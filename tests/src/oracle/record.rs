@@ -29,7 +29,7 @@ fn mask(ip: &mut [u8]) {
                 ip[12..16].fill(0);
             }
         }
-        [0x45, _, _, _, _, _, flags, _, _, 4 | 41, ..] if *flags & 0x40 == 0 => {
+        [0x45, _, _, _, _, _, flags, _, _, 4 | 41 | 47, ..] if *flags & 0x40 == 0 => {
             ip[4..6].fill(0);
             ip[10..12].fill(0);
         }
@@ -55,6 +55,10 @@ fn mask_gue(ip: &mut [u8]) {
         udp[..2].fill(0);
         let has_sum = udp[6..8] != [0, 0];
         udp[6..8].fill(if has_sum { 0xff } else { 0 });
+        if l4 == 20 && ip[6] & 0x40 == 0 {
+            ip[4..6].fill(0);
+            ip[10..12].fill(0);
+        }
     }
 }
 

@@ -414,7 +414,9 @@ impl Conns {
         let mut flags = LIVE | INACTIVE;
         flags |= if client_v6 { CLIENT_V6 } else { 0 };
         flags |= if dest_v6 { DEST_V6 } else { 0 };
-        flags |= if client_v6 != dest_v6 { CROSSED } else { 0 };
+        // In a tunnel a packet keeps its family, whatever the outer one's is.
+        let crossed = client_v6 != dest_v6 && opening.forward.sees_replies();
+        flags |= if crossed { CROSSED } else { 0 };
         flags |= if opening.forward.sees_replies() { 0 } else { NO_OUTPUT };
         flags |= if opening.shifts { SHIFTS } else { 0 };
         self.lines[line] = Conn {

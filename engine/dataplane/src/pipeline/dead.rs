@@ -24,14 +24,12 @@ use crate::service::OnDead;
 use crate::service::OnIdle;
 use crate::snapshot::Snapshot;
 use crate::tick::Stamp;
-use crate::tuple::Family;
 use crate::verdict::Answer;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
 use crate::wire::ethernet;
 use crate::wire::tcp;
 use crate::xmit::reset;
-use crate::xmit::tunnel;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
@@ -341,9 +339,7 @@ impl<F: Frame> Core<F> {
         t.stats.made[Made::ConnReset as usize].add(1);
         if conn.forward() == Forward::Tunnel {
             let p = reset::parsed(&frame, ethernet::LEN, &tuple);
-            let ip_id = self.ids.next(Family::V4) as u16;
-            let ends = (dest.tunnel_source, dest.addr);
-            if !tunnel::encapsulate(&mut frame, &p, ends, ip_id, dest.traits.cuts_outer) {
+            if !self.encapsulate(&mut frame, &p, id, dest) {
                 return t.stats.drop(DropReason::NoHeadroom);
             }
         }

@@ -92,7 +92,6 @@ use crate::templates::Templates;
 use crate::tick::Stamp;
 use crate::tick::Tick;
 use crate::tuple::Addr;
-use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
@@ -103,7 +102,6 @@ use crate::wire::tcp;
 use crate::xmit::rewrite;
 use crate::xmit::segment;
 use crate::xmit::syn;
-use crate::xmit::tunnel;
 use held::Held;
 use ids::Ids;
 use limit::Limit;
@@ -561,9 +559,7 @@ impl<F: Frame> Core<F> {
             Forward::Dr => rewrite::decrement_ttl(frame.data_mut(), p),
             Forward::Tunnel => {
                 let dest = t.snap.dest(conn.dest());
-                let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                let ip_id = self.ids.next(Family::V4) as u16;
-                if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
+                if !self.encapsulate(&mut frame, p, id, dest) {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 }

@@ -296,7 +296,7 @@ impl<F: Frame> Core<F> {
         if self.conns.get(id).is_crossed() {
             return self.cross_piece(t, frame, p, key, (id, way), mtu);
         }
-        let largest = self.largest(t, (id, way), mtu);
+        let largest = self.largest(t, p, (id, way), mtu);
         let Some(mut frame) = self.check_limits(t, frame, p, largest) else { return };
         if source_changes(forward, way)
             && let Some(known) = self.fragments.known(&key)

@@ -20,6 +20,7 @@ use crate::parse::Parsed;
 use crate::parse::parse;
 use crate::parse::plain;
 use crate::parse::plain::Plain;
+use crate::service::Encap;
 use crate::service::Forward;
 use crate::tuple::Family;
 use crate::tuple::Proto;
@@ -179,6 +180,10 @@ impl<F: Frame> Core<F> {
                 }
             }
             Forward::Dr => rewrite::decrement_ttl(data, p),
+            Forward::Tunnel if dest.traits.encap != Encap::Plain => {
+                self.send_wrapped(t, frame, id);
+                return None;
+            }
             Forward::Tunnel => {
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
                 let ip_id = self.ids.next(Family::V4) as u16;

@@ -427,7 +427,7 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         (hop, mtu): (Hop, u16),
     ) {
-        let largest = self.largest(t, (id, way), mtu);
+        let largest = self.largest(t, p, (id, way), mtu);
         let Some(mut frame) = self.check_limits(t, frame, p, largest) else { return };
         self.renumber(&mut frame, p, (id, way), mtu);
         let Some(frame) = self.transform(t, frame, p, id, way) else { return };
@@ -452,7 +452,7 @@ impl<F: Frame> Core<F> {
         let flags = p.l3 as usize + ipv4::FRAGMENT;
         let may_cut = p.family == Family::V4 && get16(frame.data(), flags) & ipv4::DF == 0;
         // What would not fit a total length with a tunnel's header cannot be cut either.
-        let may_cut = may_cut && p.ip_len() <= u16::MAX as usize - tunnel::overhead(Family::V6);
+        let may_cut = may_cut && p.ip_len() <= u16::MAX as usize - tunnel::MAX_OVERHEAD;
         if p.ip_len() > mtu as usize && !may_cut {
             self.refuse(t, frame, p, DropReason::TooBig, Answer::TooBig(mtu));
             return None;

@@ -1,36 +1,89 @@
-//! Cold: packets that with a tunnel's header are larger than their way, where the service lets the
-//! outer packet go in fragments (`Traits::cuts_outer`).
+//! Tunnels beyond the plain lane: which header a dest's packets get, and, cold, packets that with it are larger
+//! than their way and go in fragments.
 
 use super::Core;
 use super::Turn;
+use super::out;
 use super::out::MAX_FRAGMENTS;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::neigh::Hop;
+use crate::parse::Parsed;
+use crate::parse::parse;
+use crate::service::Dest;
+use crate::service::Encap;
 use crate::service::Forward;
 use crate::tuple::Family;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
+use crate::wire::ipv6;
 use crate::xmit::fragment;
 use crate::xmit::tunnel;
 use arrayvec::ArrayVec;
 
 /// The largest packet that a tunnel's header leaves room for.
-const LARGEST: u16 = u16::MAX - tunnel::overhead(Family::V6) as u16;
+const LARGEST: u16 = u16::MAX - tunnel::MAX_OVERHEAD as u16;
 
 impl<F: Frame> Core<F> {
-    /// The largest packet of a conn that goes on by a way of this MTU.
+    /// Puts a packet of a conn into its dest's tunnel; false where the headroom does not suffice.
+    pub(super) fn encapsulate(
+        &mut self,
+        frame: &mut F,
+        p: &Parsed,
+        id: ConnId,
+        dest: &Dest,
+    ) -> bool {
+        let ip_id = self.ids.next(Family::V4) as u16;
+        let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
+        match dest.traits.encap {
+            Encap::Plain => tunnel::encapsulate(frame, p, ends, ip_id, may_cut),
+            _ => {
+                // All of a conn's packets, later fragments too, bear one hash, so that they stay in order.
+                let flow = self.hasher.tuple(&self.conns.ends(id).original());
+                tunnel::wrap(frame, p, dest, ip_id, flow)
+            }
+        }
+    }
+
+    /// Steps 7 and 8 of the plain lane where the tunnel is more than IP in IP of one family. The packet is read once
+    /// more, so that the plain lane need not keep what it knows of all others at hand.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn send_wrapped<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        id: ConnId,
+    ) {
+        let p = parse(frame.data(), t.snap.port(t.port));
+        let dest = t.snap.dest(self.conns.get(id).dest());
+        if !self.encapsulate(&mut frame, &p, id, dest) {
+            return t.stats.drop(DropReason::NoHeadroom);
+        }
+        let link = t.neighbours.link(dest.hop);
+        out::send(t, frame, p.l3 as usize, link.port(), link.mac());
+    }
+
+    /// The largest packet of a conn that goes on by a way of this MTU. No v6 host makes smaller ones than 1,280
+    /// bytes: what these are too large for is the tunnel's to cut (RFC 2473 section 7.1).
     pub(super) fn largest<P>(
         &self,
         t: &Turn<'_, F, P>,
+        p: &Parsed,
         (id, way): (ConnId, Direction),
         mtu: u16,
     ) -> u16 {
         let conn = self.conns.get(id);
-        let is_in_tunnel = (conn.forward(), way) == (Forward::Tunnel, Direction::Original);
-        if is_in_tunnel && t.snap.dest(conn.dest()).traits.cuts_outer { LARGEST } else { mtu }
+        if (conn.forward(), way) != (Forward::Tunnel, Direction::Original) {
+            return mtu;
+        }
+        match p.family {
+            _ if t.snap.dest(conn.dest()).traits.cuts_outer => LARGEST,
+            Family::V4 => mtu,
+            Family::V6 => mtu.max(ipv6::MIN_MTU as u16),
+        }
     }
 
     /// Step 8 for a packet whose outer header, if it has one, may be IPv6's, which no router on the
@@ -45,10 +98,10 @@ impl<F: Frame> Core<F> {
     ) {
         let conn = self.conns.get(id);
         let dest = t.snap.dest(conn.dest());
-        if conn.forward() != Forward::Tunnel || !dest.traits.cuts_outer || dest.addr.is_v4() {
+        if conn.forward() != Forward::Tunnel || dest.addr.is_v4() {
             return self.emit_fitting(t, frame, l3, hop);
         }
-        let mtu = t.snap.port(dest.out).mtu.into();
+        let mtu = usize::from(dest.mtu) + tunnel::overhead(Family::V6, dest.traits.encap);
         let mut pieces = ArrayVec::<F, MAX_FRAGMENTS>::new();
         let mut lost = false;
         let number = self.ids.next(Family::V6);

@@ -8,6 +8,8 @@ use super::put16;
 use super::put32;
 use crate::tuple::Addr;
 
+/// The smallest MTU a link may have (RFC 791 section 3.2).
+pub const MIN_MTU: usize = 68;
 /// Header without options.
 pub const LEN: usize = 20;
 /// Place of the type of service.

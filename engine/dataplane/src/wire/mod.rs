@@ -8,6 +8,8 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod ftp;
+pub mod gre;
+pub mod gue;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;

@@ -1,5 +1,7 @@
 //! UDP (RFC 768).
 
+/// Protocol number.
+pub const NUMBER: u8 = 17;
 /// Header.
 pub const LEN: usize = 8;
 /// Place of the length.

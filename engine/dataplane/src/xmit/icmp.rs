@@ -12,6 +12,7 @@ use crate::conn::Track;
 use crate::frame::Frame;
 use crate::parse::Parsed;
 use crate::parse::Quoted;
+use crate::service::Encap;
 use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Proto;
@@ -59,7 +60,7 @@ pub fn out_of_tunnel<F: Frame>(frame: &mut F, p: &Parsed, q: &Quoted, src: Addr)
         true => get32(frame.data(), l4 + icmp::V6_MTU),
     };
     let less = |mtu: u32, least: usize| {
-        mtu.saturating_sub(tunnel::overhead(p.family) as u32).max(least as u32)
+        mtu.saturating_sub(tunnel::overhead(p.family, Encap::Plain) as u32).max(least as u32)
     };
     let rest = match (p.family, kind) {
         (Family::V4, [icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED]) => {

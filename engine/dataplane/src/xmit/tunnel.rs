@@ -1,26 +1,52 @@
-//! IP in IP (RFC 2003, RFC 2473), with outer headers as the kernel's IPVS writes them
-//! (`ip_vs_tunnel_xmit`): TTL of the inner packet after its decrement, DSCP copied, ECN by the
-//! full-functionality rule (RFC 3168 section 9.1), DF copied, identification 0 with DF.
+//! IP in IP (RFC 2003, RFC 2473), GUE (draft-ietf-intarea-gue) and GRE (RFC 2784), with outer headers as the
+//! kernel's IPVS writes them (`ip_vs_tunnel_xmit`): TTL of the inner packet after its decrement, DSCP copied,
+//! ECN by the full-functionality rule (RFC 3168 section 9.1), DF copied where both are IPv4, identification 0
+//! with DF.
 
 use super::rewrite;
 use crate::frame::Frame;
 use crate::parse::Parsed;
+use crate::service::Dest;
+use crate::service::Encap;
 use crate::tuple::Addr;
 use crate::tuple::Family;
+use crate::wire::checksum;
+use crate::wire::ethernet;
 use crate::wire::get16;
+use crate::wire::gre;
+use crate::wire::gue;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
+use crate::wire::put16;
+use crate::wire::udp;
 
-/// What the outer header adds, by the family of the way.
-pub const fn overhead(family: Family) -> usize {
-    match family {
+/// The most that a tunnel adds to a packet.
+pub const MAX_OVERHEAD: usize = ipv6::LEN + udp::LEN + gue::LEN;
+
+/// Source ports of GUE: the kernel's `ip_local_port_range`.
+const GUE_PORTS: core::ops::Range<u64> = 32_768..60_999;
+
+/// What a tunnel adds to a packet, by the family of its way.
+pub const fn overhead(family: Family, encap: Encap) -> usize {
+    let ip = match family {
         Family::V4 => ipv4::LEN,
         Family::V6 => ipv6::LEN,
+    };
+    ip + between(encap)
+}
+
+/// The headers between the outer IP header and the packet within.
+const fn between(encap: Encap) -> usize {
+    match encap {
+        Encap::Plain | Encap::Between => 0,
+        Encap::Gue { .. } => udp::LEN + gue::LEN,
+        Encap::Gre { checksum: false } => gre::LEN,
+        Encap::Gre { checksum: true } => gre::LEN_SUMMED,
     }
 }
 
-/// Puts a packet into a packet from `src` to `dst`, which are of its own family. The outer header
-/// then lies where the inner one was. `id` serves packets without DF: where `may_cut`, all of them.
+/// Puts a packet into a packet from `src` to `dst`, which are of its own family (`Encap::Plain`). The outer
+/// header then lies where the inner one was. `id` serves packets without DF: where `may_cut`, all of them.
 /// False, and unchanged, where the headroom does not suffice.
 #[inline(always)]
 pub fn encapsulate<F: Frame>(
@@ -32,43 +58,162 @@ pub fn encapsulate<F: Frame>(
 ) -> bool {
     let (l3, family) = (p.l3 as usize, p.family);
     // Ethernet padding must not become payload of the outer packet.
-    if !frame.set_len(p.end as usize) || !frame.prepend(overhead(family)) {
+    if !frame.set_len(p.end as usize) || !frame.prepend(overhead(family, Encap::Plain)) {
         return false;
     }
-    let inner = Parsed { l3: p.l3 + overhead(family) as u16, ..*p };
+    let header = overhead(family, Encap::Plain);
+    let inner = Parsed { l3: p.l3 + header as u16, ..*p };
     rewrite::decrement_ttl(frame.data_mut(), &inner);
     let ip = &mut frame.data_mut()[l3..];
-    let payload = p.ip_len() as u16;
+    let mut within = Within::read(&ip[header..], family);
+    if may_cut {
+        within.df = 0;
+    }
+    put_ip(ip, family, &within, (within.number, p.ip_len()), id, (src, dst));
+    true
+}
+
+/// The same for a packet of any family in a tunnel of any kind, to a dest. `flow` is a hash of the packet's
+/// conn: what routers on the way tell conns by, where the kind has a place for it.
+pub fn wrap<F: Frame>(frame: &mut F, p: &Parsed, dest: &Dest, id: u16, flow: u64) -> bool {
+    let (l3, family, encap) = (p.l3 as usize, dest.addr.family(), dest.traits.encap);
+    let added = overhead(family, encap);
+    if !frame.set_len(p.end as usize) || !frame.prepend(added) {
+        return false;
+    }
+    let inner = Parsed { l3: p.l3 + added as u16, ..*p };
+    rewrite::decrement_ttl(frame.data_mut(), &inner);
+    let packet = &mut frame.data_mut()[l3..];
+    let mut within = Within::read(&packet[added..], p.family);
+    if dest.traits.cuts_outer {
+        within.df = 0;
+    }
+    let (ip, payload) = packet.split_at_mut(added - between(encap));
+    let (src, dst) = (dest.tunnel_source, dest.addr);
+    let number = match encap {
+        Encap::Plain | Encap::Between => within.number,
+        Encap::Gue { port, checksum } => {
+            put_gue(payload, within.number, (source_port(flow), port));
+            if checksum {
+                set_udp_checksum(payload, (src, dst));
+            }
+            udp::NUMBER
+        }
+        Encap::Gre { checksum } => {
+            put_gre(payload, within.ether_type, checksum);
+            gre::NUMBER
+        }
+    };
+    put_ip(ip, family, &within, (number, payload.len()), id, (src, dst));
+    true
+}
+
+/// What an outer header takes from the packet within.
+struct Within {
+    number: u8,
+    ether_type: u16,
+    class: u8,
+    ttl: u8,
+    df: u16,
+}
+
+impl Within {
+    #[inline(always)]
+    fn read(ip: &[u8], family: Family) -> Self {
+        match family {
+            Family::V4 => Self {
+                number: ipv4::IPIP,
+                ether_type: ethernet::IPV4,
+                class: ip[ipv4::TOS],
+                ttl: ip[ipv4::TTL],
+                df: get16(ip, ipv4::FRAGMENT) & ipv4::DF,
+            },
+            Family::V6 => Self {
+                number: ipv6::IPV6,
+                ether_type: ethernet::IPV6,
+                class: ipv6::traffic_class(ip),
+                ttl: ip[ipv6::HOP_LIMIT],
+                // It needs none to be whole at its end: routers cut the outer packet, if anything
+                // (`ip_vs_prepare_tunneled_skb`).
+                df: 0,
+            },
+        }
+    }
+}
+
+/// The outer IP header, of the family of its ends, before so many bytes of a protocol.
+#[inline(always)]
+fn put_ip(
+    ip: &mut [u8],
+    family: Family,
+    within: &Within,
+    (number, payload): (u8, usize),
+    id: u16,
+    (src, dst): (Addr, Addr),
+) {
+    let class = outer_class(within.class);
     match family {
         Family::V4 => {
-            let inner = &ip[ipv4::LEN..];
-            let df = if may_cut { 0 } else { get16(inner, ipv4::FRAGMENT) & ipv4::DF };
             let header = ipv4::Header {
-                tos: outer_class(inner[ipv4::TOS]),
-                total: payload + ipv4::LEN as u16,
-                id: if df != 0 { 0 } else { id },
-                fragment: df,
-                ttl: inner[ipv4::TTL],
-                protocol: ipv4::IPIP,
+                tos: class,
+                total: (payload + ipv4::LEN) as u16,
+                id: if within.df != 0 { 0 } else { id },
+                fragment: within.df,
+                ttl: within.ttl,
+                protocol: number,
                 src,
                 dst,
             };
             header.write(ip);
         }
         Family::V6 => {
-            let inner = &ip[ipv6::LEN..];
             let header = ipv6::Header {
-                traffic_class: outer_class(ipv6::traffic_class(inner)),
-                payload,
-                next: ipv6::IPV6,
-                hop_limit: inner[ipv6::HOP_LIMIT],
+                traffic_class: class,
+                payload: payload as u16,
+                next: number,
+                hop_limit: within.ttl,
                 src,
                 dst,
             };
             header.write(ip);
         }
     }
-    true
+}
+
+/// As `udp_flow_src_port` maps a hash.
+fn source_port(flow: u64) -> u16 {
+    let range = GUE_PORTS.end - GUE_PORTS.start;
+    (GUE_PORTS.start + (((flow >> 32) * range) >> 32)) as u16
+}
+
+/// UDP without checksum, and GUE of version 0 without options; what is within follows.
+fn put_gue(segment: &mut [u8], within: u8, (sport, dport): (u16, u16)) {
+    put16(segment, 0, sport);
+    put16(segment, 2, dport);
+    put16(segment, udp::LENGTH, segment.len() as u16);
+    put16(segment, udp::CHECKSUM, 0);
+    segment[udp::LEN..][..gue::LEN].copy_from_slice(&[0, within, 0, 0]);
+}
+
+fn set_udp_checksum(segment: &mut [u8], (src, dst): (Addr, Addr)) {
+    let start = checksum::pseudo(src, dst, udp::NUMBER, segment.len());
+    let sum = match checksum::finish(checksum::sum(segment, start)) {
+        // 0 is no checksum (RFC 768).
+        0 => 0xffff,
+        sum => sum,
+    };
+    put16(segment, udp::CHECKSUM, sum);
+}
+
+/// GRE of version 0 without key and sequence number.
+fn put_gre(packet: &mut [u8], ether_type: u16, summed: bool) {
+    put16(packet, 0, if summed { gre::SUMMED } else { 0 });
+    put16(packet, gre::PROTOCOL, ether_type);
+    if summed {
+        packet[gre::LEN..gre::LEN_SUMMED].fill(0);
+        let sum = checksum::finish(checksum::sum(packet, 0));
+        put16(packet, gre::LEN, sum);
+    }
 }
 
 /// DSCP as it is; a CE mark becomes ECT(0) outside.

@@ -3,6 +3,7 @@
 use crate::control::status::DestStatus;
 use crate::control::status::Law;
 use crate::control::status::Status;
+use crate::control::status::TunnelStatus;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -164,6 +165,10 @@ fn dest(out: &mut String, d: &DestStatus) {
         n => format!(", passed over {}", number(n)),
     };
     line(out, &format!("     {at} on {}{passed_over}", d.port));
+    if let Some(tunnel) = &d.tunnel {
+        let TunnelStatus { kind, source, mtu } = tunnel;
+        line(out, &format!("     {kind} from {source}, mtu {mtu}"));
+    }
 }
 
 /// Local addresses with their ports; `free` is toward the busiest dest.
@@ -362,6 +367,8 @@ mod tests {
             "port": "lan", "hop": "dead", "mac": null, "active": u64::MAX, "inactive": 99_999,
             "conns": u64::MAX, "in_packets": u64::MAX, "in_bytes": u64::MAX,
             "out_packets": 0, "out_bytes": u64::MAX, "passed_over": 1234,
+            "tunnel": { "kind": "gue 65535 remcsum", "mtu": 65535,
+                "source": "2001:db8:1111:2222:3333:4444:5555:6666" },
         });
         let mut removed = dest.clone();
         removed["service"] = "tcp 10.1.0.100:80".into();

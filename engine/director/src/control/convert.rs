@@ -9,6 +9,7 @@ use pointsman_config::LeaveWith;
 use pointsman_config::Protocol;
 use pointsman_config::Scheduler;
 use pointsman_config::SchedulerFlag;
+use pointsman_config::TunnelChecksum;
 use pointsman_dataplane::conn::State;
 use pointsman_dataplane::conn::Timeouts;
 use pointsman_dataplane::matching::Mark;
@@ -23,7 +24,9 @@ use pointsman_dataplane::sched::Sched;
 use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Encap;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::OnIdle;
@@ -44,6 +47,7 @@ use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Prefix;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::wire::proxy;
+use pointsman_dataplane::xmit::tunnel;
 use std::net::IpAddr;
 
 /// `fe80::/64` and the port's interface identifier (RFC 4291 section 2.5.6 and appendix A).
@@ -237,11 +241,27 @@ fn client_address(way: pointsman_config::ClientAddress) -> ClientAddress {
     }
 }
 
-/// What each datagram toward a dest grows by, which so much less may come in.
-pub(super) fn overhead(traits: &Traits, service: &ServiceKey) -> u16 {
-    match (traits.client_address, service.proto) {
-        (ClientAddress::ProxyV2, Proto::Udp) => proxy::datagram_len(service.addr.family()),
+/// What each packet toward a dest grows by, which so much less may come in.
+pub(super) fn overhead(dest: &Dest, service: &ServiceKey) -> u16 {
+    match (dest.forward, dest.traits.client_address, service.proto) {
+        (Forward::Tunnel, ..) => tunnel::overhead(dest.addr.family(), dest.traits.encap) as u16,
+        (_, ClientAddress::ProxyV2, Proto::Udp) => proxy::datagram_len(service.addr.family()),
         _ => 0,
+    }
+}
+
+/// What a tunnel's packets are to a dest of a service at this address.
+pub(super) fn encap(dest: &pointsman_config::Dest, service: Addr) -> Encap {
+    use pointsman_config::Tunnel;
+    match dest.tunnel {
+        Tunnel::Ipip if service.is_v4() == dest.address.is_ipv4() => Encap::Plain,
+        Tunnel::Ipip => Encap::Between,
+        // Remote checksums are for packets whose own is yet to be made; whatever comes off a wire has one, and
+        // the kernel gives it UDP's (`ip_vs_tunnel_xmit`).
+        Tunnel::Gue { port, checksum } => {
+            Encap::Gue { port, checksum: checksum != TunnelChecksum::Nocsum }
+        }
+        Tunnel::Gre { checksum } => Encap::Gre { checksum },
     }
 }
 

@@ -13,6 +13,7 @@ use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
+use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
@@ -206,6 +207,10 @@ impl<D: Driver> Control<D> {
 
     fn service_statuses(&self) -> Vec<status::ServiceStatus> {
         let services = self.current.services.iter().zip(&self.parts.config.services);
+        let dest = |id: DestId, config: &pointsman_config::Service| {
+            let tunnel = self.tunnel_status(self.current.dest(id), config);
+            status::DestStatus { tunnel, ..self.dest_status(id) }
+        };
         let one = |(service, config): (
             &pointsman_dataplane::service::Service,
             &pointsman_config::Service,
@@ -226,7 +231,7 @@ impl<D: Driver> Control<D> {
                 persistent: service.terms.persistence.map(|p| p.timeout),
                 exhausted,
                 denied,
-                dests: service.dests.iter().map(|c| self.dest_status(c.id)).collect(),
+                dests: service.dests.iter().map(|c| dest(c.id, config)).collect(),
             }
         };
         services.map(one).collect()
@@ -280,6 +285,21 @@ impl<D: Driver> Control<D> {
         removed.filter_map(one).collect()
     }
 
+    fn tunnel_status(
+        &self,
+        dest: &Dest,
+        config: &pointsman_config::Service,
+    ) -> Option<status::TunnelStatus> {
+        let address = SocketAddr::new(dest.addr.into(), dest.port);
+        let is_tunnel = dest.forward == Forward::Tunnel;
+        let known = config.dests.iter().filter(|_| is_tunnel).find(|d| d.address == address)?;
+        Some(status::TunnelStatus {
+            kind: known.tunnel.to_string(),
+            source: dest.tunnel_source.to_string(),
+            mtu: dest.mtu,
+        })
+    }
+
     fn dest_status(&self, id: DestId) -> status::DestStatus {
         let dest = self.current.dest(id);
         let (now, base) = (DestTotals::of(&self.parts.shared, id), self.bases[id.0 as usize]);
@@ -309,6 +329,7 @@ impl<D: Driver> Control<D> {
             out_packets: now.out_packets.wrapping_sub(base.out_packets),
             out_bytes: now.out_bytes.wrapping_sub(base.out_bytes),
             passed_over: now.passed_over.wrapping_sub(base.passed_over),
+            tunnel: None,
         }
     }
 

@@ -243,7 +243,8 @@ impl Builder {
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
             built.traits = convert::traits(service, built.port, next);
             built.traits.limits = Limits { upper: dest.upper, lower: dest.lower };
-            built.mtu -= convert::overhead(&built.traits, &key);
+            built.traits.encap = convert::encap(dest, key.addr);
+            built.mtu -= convert::overhead(&built, &key);
             listed.push(self.plan_dest((key, terms.ftp), built, inputs, plan, fresh)?);
         }
         let is_it = |s: &&Service| s.id == id && (key_of(s) == key || key.is_resized(&key_of(s)));
@@ -333,7 +334,7 @@ impl Builder {
             }
             let address = SocketAddr::new(before.addr.into(), before.port);
             let service = self.dests.key(id as u32).map(|key| key.service);
-            let less = service.map_or(0, |service| convert::overhead(&before.traits, &service));
+            let less = service.map_or(0, |service| convert::overhead(before, &service));
             let source = match before.traits.target {
                 Target::ByRoute => None,
                 _ => removed_source(previous, DestId(id as u32), next),
@@ -483,12 +484,13 @@ pub(super) fn build_dest(
     let hop = next_hop(next, inputs, out, via)?;
     let port = next.port(out);
     let own = port.own_addr(addr.family());
-    let (mtu, tunnel_source) = if forward == Forward::Tunnel {
-        let source = own.ok_or_else(|| BuildError::NoSource(address.ip(), port.name.clone()))?;
-        (port.mtu - if addr.is_v4() { 20 } else { 40 }, source)
-    } else {
-        (port.mtu, Addr::UNSPECIFIED)
+    let tunnel_source = match forward {
+        Forward::Tunnel => {
+            own.ok_or_else(|| BuildError::NoSource(address.ip(), port.name.clone()))?
+        }
+        _ => Addr::UNSPECIFIED,
     };
+    let mtu = port.mtu;
     let port = address.port();
     let traits = Traits::default();
     let (removed, dead) = (false, false);

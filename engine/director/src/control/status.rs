@@ -272,6 +272,20 @@ pub struct DestStatus {
     pub out_bytes: u64,
     /// SYNs it refused or did not answer, which then went to another dest.
     pub passed_over: u64,
+    /// By `tunnel`: what its packets are.
+    #[serde(default)]
+    pub tunnel: Option<TunnelStatus>,
+}
+
+/// A dest's tunnel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TunnelStatus {
+    /// As the configuration has it: `ipip`, `gue 6080 csum`, `gre nocsum`.
+    pub kind: String,
+    /// Where it begins.
+    pub source: String,
+    /// The largest packet that it carries whole.
+    pub mtu: u16,
 }
 
 /// A dest that was taken out.

@@ -23,10 +23,13 @@ use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::tuple::Tuple;
 use pointsman_dataplane::wire::get16;
 use pointsman_dataplane::wire::get32;
+use pointsman_dataplane::wire::gre;
+use pointsman_dataplane::wire::gue;
 use pointsman_dataplane::wire::ipv4;
 use pointsman_dataplane::wire::ipv6;
 use pointsman_dataplane::wire::options;
 use pointsman_dataplane::wire::tcp;
+use pointsman_dataplane::wire::udp;
 use std::io;
 
 /// What a frame that left turned out to be.
@@ -196,12 +199,18 @@ fn is_piece(ip: &[u8]) -> bool {
 
 /// The IP packet that a frame carries, out of its tunnel where there is one.
 fn inner(ip: &[u8], tunnel: bool) -> Result<(&[u8], Packet), super::skip::Skip> {
-    let outer = match ip.first().map(|b| b >> 4) {
-        _ if !tunnel => 0,
-        Some(4) if ip.len() > ipv4::LEN => ipv4::header_len(ip),
-        _ => ipv6::LEN,
+    let (outer, number) = match ip.first().map(|b| b >> 4) {
+        _ if !tunnel => (0, None),
+        Some(4) if ip.len() > ipv4::LEN => (ipv4::header_len(ip), ip.get(ipv4::PROTOCOL)),
+        _ => (ipv6::LEN, ip.get(ipv6::NEXT)),
     };
-    let ip = ip.get(outer..).ok_or(super::skip::Skip::Malformed)?;
+    let between = match number {
+        Some(&udp::NUMBER) => udp::LEN + gue::LEN,
+        Some(&gre::NUMBER) if ip.get(outer).is_some_and(|flags| *flags > 0) => gre::LEN_SUMMED,
+        Some(&gre::NUMBER) => gre::LEN,
+        _ => 0,
+    };
+    let ip = ip.get(outer + between..).ok_or(super::skip::Skip::Malformed)?;
     Ok((ip, packet::read(ip)?))
 }
 
