@@ -67,6 +67,8 @@ pub struct Out {
     pub control: Vec<Sent>,
     /// Next hops asked for.
     pub asked: Vec<(PortId, IpAddr)>,
+    /// What routers have told of the ways to tunnels' ends.
+    pub learnt: Vec<(IpAddr, u16)>,
     /// Hand-overs between workers: from, to.
     pub handed: Vec<(usize, usize)>,
 }
@@ -470,6 +472,7 @@ impl Rig {
         }
         let room = self.ended_room.saturating_sub(self.ended.len());
         self.ended.extend(outbox.ended.drain(..).take(room));
+        out.learnt.extend(outbox.learnt.drain(..).map(|(end, mtu)| (IpAddr::from(end), mtu)));
         out.asked.extend(outbox.resolve.drain(..).map(|(p, a)| (p, IpAddr::from(a))));
     }
 

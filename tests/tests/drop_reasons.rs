@@ -127,6 +127,7 @@ cases!(MADE, Made, made, [
 
 cases!(CONSUMED, Consumed, consumed, [
     EchoRequest consumed_echo_request
+    TunnelMtu consumed_tunnel_mtu
 ]);
 
 #[test]
@@ -869,5 +870,15 @@ mod case {
 
     pub(super) fn consumed_echo_request() -> Rig {
         made_echo_reply()
+    }
+
+    pub(super) fn consumed_tunnel_mtu() -> Rig {
+        let mut rig = Rig::new();
+        let left = Talk::tcp(&mut rig, V4, Forward::Tunnel).at_dest;
+        let (router, told) = (net::dest_addr(V4, 2), [0, 0, 0x05, 0x78]);
+        let error = Packet::icmp(router, left.src.ip(), [3, 4], told, &left.ip[..28]);
+        let out = rig.feed(LAN, &error.from_lan(net::dest_mac(2)).bytes());
+        assert_eq!(out.learnt, [(left.dst.ip(), 1400)]);
+        rig
     }
 }

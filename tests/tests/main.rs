@@ -47,5 +47,6 @@ mod seams;
 mod services;
 mod snat;
 mod toa;
+mod tunnel_errors;
 mod tunnel_kinds;
 mod tunnels;

@@ -5,6 +5,7 @@
 
 use crate::neigh::Mac;
 use crate::snapshot::PortInfo;
+use crate::snapshot::Snapshot;
 use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Proto;
@@ -13,6 +14,8 @@ use crate::verdict::DropReason;
 use crate::wire::checksum;
 use crate::wire::ethernet;
 use crate::wire::get16;
+use crate::wire::gre;
+use crate::wire::gue;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
@@ -562,25 +565,86 @@ pub struct Quoted {
     pub l4: usize,
     /// Its tuple, in the direction it travelled.
     pub tuple: Tuple,
-    /// It was quoted within the tunnel packet that carried it, which came from here.
-    pub tunnelled: bool,
+    /// Where the tunnel packet went that carried it, if it was quoted within one of ours.
+    pub tunnel: Option<Addr>,
+}
+
+/// What an ICMP error quotes.
+#[derive(Clone, Copy, Debug)]
+pub enum Quote {
+    /// A packet of a flow.
+    Packet(Quoted),
+    /// A packet of a tunnel of ours to this address, and too little of the one within: many routers quote
+    /// 8 bytes beyond the IP header, and no more.
+    Tunnel(Addr),
 }
 
 /// Reads what an ICMP error quotes.
-pub fn parse_quoted(frame: &[u8], p: &Parsed) -> Result<Quoted, DropReason> {
+pub fn parse_quoted(frame: &[u8], p: &Parsed, snap: &Snapshot) -> Result<Quote, DropReason> {
     let packet = &frame[..p.end as usize];
     let l3 = p.l4 as usize + icmp::LEN;
     let outer = quoted_ip(packet, l3, p.family)?;
-    let tunnel =
-        matches!((outer.number, p.family), (ipv4::IPIP, Family::V4) | (ipv6::IPV6, Family::V6));
-    if !tunnel {
-        return quoted_flow(packet, outer, false);
-    }
+    let Some(within) = within_tunnel(packet, &outer, snap) else {
+        return quoted_flow(packet, outer, None).map(Quote::Packet);
+    };
     // Only an answer to the tunnel's beginning is about a tunnel of ours.
-    if outer.src != p.tuple.dst {
+    if outer.src != p.tuple.dst || !snap.locals.contains_key(&outer.src) {
         return Err(DropReason::IcmpUnknown);
     }
-    quoted_flow(packet, quoted_ip(packet, outer.l4, p.family)?, true)
+    let end = outer.dst;
+    let quoted = within.and_then(|(l3, family)| quoted_ip(packet, l3, family));
+    match quoted.and_then(|inner| quoted_flow(packet, inner, Some(end))) {
+        Ok(quoted) => Ok(Quote::Packet(quoted)),
+        Err(DropReason::Icmp) => Ok(Quote::Tunnel(end)),
+        Err(reason) => Err(reason),
+    }
+}
+
+/// Where the packet within begins, and its family, of a packet to an end of a tunnel of ours; none where it is
+/// for nothing of the kind.
+fn within_tunnel(
+    packet: &[u8],
+    outer: &QuotedIp,
+    snap: &Snapshot,
+) -> Option<Result<(usize, Family), DropReason>> {
+    let QuotedIp { number, l4, dst, .. } = *outer;
+    let is_end = |port| snap.is_tunnel_end(dst, number, port);
+    let header = packet.get(l4..)?;
+    match number {
+        ipv4::IPIP if is_end(0) => Some(Ok((l4, Family::V4))),
+        ipv6::IPV6 if is_end(0) => Some(Ok((l4, Family::V6))),
+        udp::NUMBER if header.len() >= udp::LEN && is_end(get16(header, 2)) => {
+            let l3 = l4 + udp::LEN + gue::LEN;
+            match header.get(udp::LEN..udp::LEN + gue::LEN) {
+                None => Some(Err(DropReason::Icmp)),
+                Some([0, ipv4::IPIP, 0, 0]) => Some(Ok((l3, Family::V4))),
+                Some([0, ipv6::IPV6, 0, 0]) => Some(Ok((l3, Family::V6))),
+                // Another datagram to the same port.
+                Some(_) => None,
+            }
+        }
+        gre::NUMBER if is_end(0) => {
+            Some(within_gre(header).map(|(len, family)| (l4 + len, family)))
+        }
+        _ => None,
+    }
+}
+
+/// The length of a GRE header as ours are, and the family of what follows.
+fn within_gre(header: &[u8]) -> Result<(usize, Family), DropReason> {
+    if header.len() < gre::LEN {
+        return Err(DropReason::Icmp);
+    }
+    let len = match get16(header, 0) {
+        0 => gre::LEN,
+        gre::SUMMED => gre::LEN_SUMMED,
+        _ => return Err(DropReason::IcmpUnknown),
+    };
+    match get16(header, gre::PROTOCOL) {
+        ethernet::IPV4 => Ok((len, Family::V4)),
+        ethernet::IPV6 => Ok((len, Family::V6)),
+        _ => Err(DropReason::IcmpUnknown),
+    }
 }
 
 /// A quoted IP header.
@@ -623,7 +687,7 @@ fn quoted_ip(packet: &[u8], l3: usize, family: Family) -> Result<QuotedIp, DropR
     Ok(QuotedIp { number, l3, l4, src, dst })
 }
 
-fn quoted_flow(packet: &[u8], ip: QuotedIp, tunnelled: bool) -> Result<Quoted, DropReason> {
+fn quoted_flow(packet: &[u8], ip: QuotedIp, tunnel: Option<Addr>) -> Result<Quoted, DropReason> {
     let QuotedIp { number, l3, l4, src, dst } = ip;
     let proto = Proto::from_number(number).ok_or(DropReason::IcmpUnknown)?;
     let header = packet.get(l4..l4 + 8).ok_or(DropReason::Icmp)?;
@@ -638,5 +702,5 @@ fn quoted_flow(packet: &[u8], ip: QuotedIp, tunnelled: bool) -> Result<Quoted, D
         _ => return Err(DropReason::IcmpUnknown),
     };
     let tuple = Tuple { src, dst, sport, dport, proto };
-    Ok(Quoted { l3, l4, tuple, tunnelled })
+    Ok(Quoted { l3, l4, tuple, tunnel })
 }

@@ -7,6 +7,10 @@ use crate::tuple::Addr;
 use crate::tuple::Prefix;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
+use crate::wire::gre;
+use crate::wire::ipv4;
+use crate::wire::ipv6;
+use crate::wire::udp;
 use zerocopy::FromZeros;
 
 /// A service's stable number: the same service keeps it over reloads.
@@ -146,6 +150,18 @@ pub enum Encap {
         /// Whether it has a checksum.
         checksum: bool,
     },
+}
+
+impl Encap {
+    /// The protocol numbers of its outer packets, and the UDP port they go to, 0 where that means nothing.
+    pub fn ends(self) -> impl Iterator<Item = (u8, u16)> {
+        let (numbers, port) = match self {
+            Self::Plain | Self::Between => ([ipv4::IPIP, ipv6::IPV6], 0),
+            Self::Gue { port, .. } => ([udp::NUMBER; 2], port),
+            Self::Gre { .. } => ([gre::NUMBER; 2], 0),
+        };
+        numbers.into_iter().map(move |number| (number, port))
+    }
 }
 
 /// What a service says of its conns, kept with each dest, where a packet's way finds it.

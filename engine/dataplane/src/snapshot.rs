@@ -273,6 +273,8 @@ pub struct Lookup {
     /// different rules of whose the conns are.
     overlap: bool,
     strict: Vec<DestId>,
+    /// Where tunnels end: address, protocol number, port.
+    tunnels: HashSet<(Addr, u8, u16)>,
     longest: u32,
 }
 
@@ -347,6 +349,11 @@ impl Snapshot {
         }
         self.lookup.nat_addrs = self.lookup.nat_dests.iter().map(|d| d.1).collect();
         self.lookup.real_servers = self.real_servers();
+        self.lookup.tunnels.clear();
+        let tunnels = self.dests.iter().filter(|d| d.forward == Forward::Tunnel && !d.is_nobody());
+        let ends = tunnels
+            .flat_map(|d| d.traits.encap.ends().map(|(number, port)| (d.addr, number, port)));
+        self.lookup.tunnels.extend(ends);
         self
     }
 
@@ -518,6 +525,11 @@ impl Snapshot {
     /// Whether a source is just that port of a dest under nat (`ip_vs_has_real_service`).
     pub fn is_real_server(&self, proto: Proto, addr: Addr, port: u16) -> bool {
         self.lookup.real_servers.contains(&(proto, addr, port))
+    }
+
+    /// Whether packets of an IP protocol, and to a port of UDP, are those of a tunnel of ours to this address.
+    pub fn is_tunnel_end(&self, addr: Addr, number: u8, port: u16) -> bool {
+        self.lookup.tunnels.contains(&(addr, number, port))
     }
 
     /// Whether an address is a VIP.

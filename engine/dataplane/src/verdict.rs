@@ -171,6 +171,8 @@ reasons! {
 Consumed {
     /// ICMP echo request to an address of ours, answered.
     EchoRequest = "echo-request",
+    /// ICMP error that says what a tunnel of ours carries, and not to which client.
+    TunnelMtu = "tunnel-mtu",
 }
 }
 

@@ -7,6 +7,7 @@ use super::net;
 use super::net::Side;
 use crate::rig::Options;
 use crate::rig::Rig;
+use pointsman::control::paths::Paths;
 use pointsman::control::snapshot::Builder;
 use pointsman::control::snapshot::Inputs;
 use pointsman::control::snapshot::PortFacts;
@@ -43,6 +44,7 @@ pub struct Ours {
     sysctls: Vec<(String, String)>,
     mtu: [u16; 2],
     builder: Builder,
+    paths: Paths,
     rig: Option<Rig>,
     /// What counters read when their number began to serve the dest it serves.
     bases: Vec<[u64; 5]>,
@@ -63,6 +65,7 @@ impl Ours {
             sysctls: Vec::new(),
             mtu: [1500; 2],
             builder: Builder::new(DESTS),
+            paths: Paths::default(),
             rig: None,
             bases: vec![[0; 5]; DESTS],
         }
@@ -105,7 +108,9 @@ impl Ours {
         let (config, _) = pointsman_config::parse("case", &text).map_err(|e| e.to_string())?;
         let has_conns = |id: DestId| COUNTED.iter().any(|counter| rig.dest(id, *counter) > 0);
         let previous = rig.snapshot();
-        let built = build(&mut self.builder, &config, &previous, rig.neighbours(), &has_conns)?;
+        let now = rig.now;
+        let mut built = build(&mut self.builder, &config, &previous, rig.neighbours(), &has_conns)?;
+        self.paths.apply(&mut built.0, now);
         for id in built.1 {
             self.bases[id.0 as usize] = COUNTERS.map(|counter| rig.dest(id, counter));
         }
@@ -139,12 +144,21 @@ impl Director for Ours {
     }
 
     fn pass(&mut self, time: Duration) -> Result<(), String> {
-        self.rig()?.pass(time);
-        Ok(())
+        let rig = self.rig()?;
+        rig.pass(time);
+        if self.paths.are_due(rig.now) { self.reload() } else { Ok(()) }
     }
 
     fn feed(&mut self, side: Side, frame: &[u8]) -> Result<Vec<(Side, Vec<u8>)>, String> {
-        let out = self.rig()?.feed(side.port(), frame);
+        let rig = self.rig()?;
+        let out = rig.feed(side.port(), frame);
+        if !out.learnt.is_empty() {
+            let (now, snapshot) = (rig.now, rig.snapshot());
+            for (end, mtu) in &out.learnt {
+                self.paths.learn((*end).into(), *mtu, &snapshot, now);
+            }
+            self.reload()?;
+        }
         Ok(out.sent.into_iter().map(|sent| (Side::ALL[sent.port.0 as usize], sent.bytes)).collect())
     }
 

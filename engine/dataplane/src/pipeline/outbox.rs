@@ -99,6 +99,8 @@ pub struct Outbox<F> {
     /// Conns that have ended, each with the worker that should forget where they lived; may be
     /// lost, the entry then ends by its timeout.
     pub ended: ArrayVec<(u16, Tuple), ENDED>,
+    /// Ends of tunnels, with the largest packets that get there as a router has said; may be lost.
+    pub learnt: ArrayVec<(Addr, u16), 8>,
     /// Next hops that the control thread should look for; may be lost.
     pub resolve: ArrayVec<(PortId, Addr), 8>,
 }
@@ -111,6 +113,7 @@ impl<F> Outbox<F> {
             handover: (0..workers).map(|_| ArrayVec::new()).collect(),
             control: ArrayVec::new(),
             ended: ArrayVec::new(),
+            learnt: ArrayVec::new(),
             resolve: ArrayVec::new(),
         }
     }
@@ -136,6 +139,14 @@ impl<F> Outbox<F> {
     pub(super) fn inform(&mut self, port: PortId, frame: F, stats: &WorkerStats) {
         if self.control.try_push((port, frame)).is_err() {
             stats.drop(DropReason::ControlFull);
+        }
+    }
+
+    /// A router has told how large packets to a tunnel's end may be.
+    pub(super) fn learn(&mut self, end: Addr, mtu: u16) {
+        if !self.learnt.contains(&(end, mtu)) {
+            // Lost where full: the next packet that is too large is told of again.
+            let _ = self.learnt.try_push((end, mtu));
         }
     }
 

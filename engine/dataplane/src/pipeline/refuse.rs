@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::neigh::Hop;
 use crate::parse::Parsed;
-use crate::parse::Quoted;
+use crate::parse::Quote;
 use crate::parse::may_be_answered;
 use crate::parse::parse_quoted;
 use crate::service::Closed;
@@ -164,12 +164,13 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         visited: u16,
     ) {
-        let q = match parse_quoted(frame.data(), p) {
-            Ok(q) => q,
+        let q = match parse_quoted(frame.data(), p, t.snap) {
+            Ok(Quote::Packet(q)) => q,
+            Ok(Quote::Tunnel(end)) => return self.hear_of_tunnel(t, frame, p, end),
             Err(reason) => return self.route_or_drop(t, frame, p, reason),
         };
         // The quoted packet travelled the other way; one in a tunnel bears the client's own tuple.
-        let tuple = if q.tunnelled { q.tuple } else { q.tuple.reversed() };
+        let tuple = if q.tunnel.is_some() { q.tuple } else { q.tuple.reversed() };
         let Some((id, way)) = self.conns.find(self.conns.hash(&tuple), &tuple) else {
             return self.icmp_elsewhere(t, frame, p, &tuple, visited);
         };
@@ -188,8 +189,8 @@ impl<F: Frame> Core<F> {
             // Never an ICMP error about an ICMP error (RFC 1122 section 3.2.2).
             return t.stats.drop(DropReason::TtlExceeded);
         }
-        if q.tunnelled {
-            return self.relay_from_tunnel(t, frame, p, &q, id);
+        if let Some(end) = q.tunnel {
+            return self.relay_from_tunnel(t, frame, p, (&q, end), id);
         }
         let dest = t.snap.dest(self.conns.get(id).dest());
         let kind = [frame.data()[p.l4 as usize], frame.data()[p.l4 as usize + 1]];
@@ -237,29 +238,6 @@ impl<F: Frame> Core<F> {
                     self.emit_to_dest(t, frame, p, id);
                 }
             }
-        }
-    }
-
-    /// An error about a packet in our tunnel: told to the client about the packet he sent, with an
-    /// MTU less the tunnel's header (`ip_vs_in_icmp`).
-    fn relay_from_tunnel<P: Pool<Frame = F>>(
-        &mut self,
-        t: &mut Turn<'_, F, P>,
-        mut frame: F,
-        p: &Parsed,
-        q: &Quoted,
-        id: ConnId,
-    ) {
-        if self.conns.get(id).forward() != Forward::Tunnel {
-            return t.stats.drop(DropReason::IcmpUnknown);
-        }
-        let src = t.snap.router_addr(t.port, p.family).unwrap_or(q.tuple.dst);
-        if !icmp::out_of_tunnel(&mut frame, p, q, src) {
-            return t.stats.drop(DropReason::NoHeadroom);
-        }
-        match self.conns.get(id).has_last_hop() {
-            true => self.send_back(t, frame, p.l3 as usize, id),
-            false => self.send_toward(t, frame, p.l3 as usize, q.tuple.src),
         }
     }
 

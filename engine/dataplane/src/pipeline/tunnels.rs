@@ -11,15 +11,19 @@ use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::neigh::Hop;
 use crate::parse::Parsed;
+use crate::parse::Quoted;
 use crate::parse::parse;
 use crate::service::Dest;
 use crate::service::Encap;
 use crate::service::Forward;
+use crate::tuple::Addr;
 use crate::tuple::Family;
+use crate::verdict::Consumed;
 use crate::verdict::DropReason;
 use crate::verdict::Made;
 use crate::wire::ipv6;
 use crate::xmit::fragment;
+use crate::xmit::icmp;
 use crate::xmit::tunnel;
 use arrayvec::ArrayVec;
 
@@ -114,6 +118,62 @@ impl<F: Frame> Core<F> {
         t.stats.made[Made::Fragment as usize].add(pieces.len() as u64);
         for frame in core::iter::once(frame).chain(pieces) {
             self.emit_fitting(t, frame, l3, hop);
+        }
+    }
+
+    /// An error about a packet in our tunnel: told to the client about the packet he sent, with an
+    /// MTU less the tunnel's headers (`ip_vs_in_icmp`).
+    #[cold]
+    pub(super) fn relay_from_tunnel<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        mut frame: F,
+        p: &Parsed,
+        (q, end): (&Quoted, Addr),
+        id: ConnId,
+    ) {
+        let dest = t.snap.dest(self.conns.get(id).dest());
+        if self.conns.get(id).forward() != Forward::Tunnel || dest.addr != end {
+            return t.stats.drop(DropReason::IcmpUnknown);
+        }
+        let header = tunnel::overhead(p.family, dest.traits.encap);
+        let told = icmp::told_mtu(frame.data(), p);
+        if let Some(mtu) = told {
+            if usize::from(mtu) < usize::from(dest.mtu) + header {
+                t.out.learn(end, mtu);
+            }
+            // The client wants it cut, and knows nothing of MTUs.
+            if icmp::may_be_cut(frame.data(), q) {
+                return t.stats.consumed[Consumed::TunnelMtu as usize].add(1);
+            }
+        }
+        let family = q.tuple.dst.family();
+        let rest = told.map_or(0, |mtu| icmp::largest_within(mtu, header, family));
+        let src = t.snap.router_addr(t.port, family).unwrap_or(q.tuple.dst);
+        if let Err(reason) = icmp::out_of_tunnel(&mut frame, p, q, rest, src) {
+            return t.stats.drop(reason);
+        }
+        match self.conns.get(id).has_last_hop() {
+            true => self.send_back(t, frame, p.l3 as usize, id),
+            false => self.send_toward(t, frame, p.l3 as usize, q.tuple.src),
+        }
+    }
+
+    /// An error about a packet in our tunnel that does not say whose packet that was.
+    #[cold]
+    pub(super) fn hear_of_tunnel<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        end: Addr,
+    ) {
+        match icmp::told_mtu(frame.data(), p) {
+            Some(mtu) => {
+                t.out.learn(end, mtu);
+                t.stats.consumed[Consumed::TunnelMtu as usize].add(1);
+            }
+            None => t.stats.drop(DropReason::Icmp),
         }
     }
 }

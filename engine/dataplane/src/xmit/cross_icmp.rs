@@ -99,17 +99,31 @@ fn quote_end(frame: &[u8], p: &Parsed, q: &Quoted) -> usize {
 /// Type and code, and the four bytes behind the checksum.
 type Words = ([u8; 2], u32);
 
+/// Type and code in the other family of an error, if that has them.
+pub(super) fn kind(message: &[u8], family: Family) -> Option<[u8; 2]> {
+    let words = match family {
+        Family::V4 => to_v6(message, usize::MAX),
+        Family::V6 => to_v4(message, usize::MAX),
+    };
+    words.map(|(kind, _)| kind)
+}
+
+/// The MTU that "fragmentation needed" tells, or by the packet that it quotes probably would.
+pub(super) fn v4_mtu(message: &[u8]) -> usize {
+    let total = usize::from(get16(message, icmp::LEN + ipv4::TOTAL));
+    match usize::from(get16(message, icmp::V4_MTU)) {
+        0 => PLATEAUS.into_iter().find(|mtu| *mtu < total).unwrap_or(0),
+        mtu => mtu,
+    }
+}
+
 /// RFC 7915 section 4.2. `message` includes the quoted packet.
 fn to_v6(message: &[u8], limit: usize) -> Option<Words> {
     Some(match (message[0], message[1]) {
         (v4::UNREACHABLE, v4::PROTOCOL) => ([v6::PARAMETER, v6::NEXT_HEADER], ipv6::NEXT as u32),
         (v4::UNREACHABLE, v4::PORT) => ([v6::UNREACHABLE, v6::PORT], 0),
         (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) => {
-            let total = usize::from(get16(message, icmp::LEN + ipv4::TOTAL));
-            let mtu = match usize::from(get16(message, icmp::V4_MTU)) {
-                0 => PLATEAUS.into_iter().find(|mtu| *mtu < total).unwrap_or(0),
-                mtu => mtu,
-            };
+            let mtu = v4_mtu(message);
             // A v6 sender heeds nothing smaller (RFC 8200 section 5); what it sends of that size
             // may be cut on the v4 side.
             let mtu = (mtu + ipv6::LEN - ipv4::LEN).min(limit).max(ipv6::MIN_MTU);

@@ -2,20 +2,20 @@
 //! the addresses outside so that the error reaches him (`ip_vs_nat_icmp`, RFC 5508 section 4).
 
 use super::answer;
+use super::cross_icmp;
 use super::rewrite::echo;
 use super::rewrite::udp_checksum;
 use super::segment;
-use super::tunnel;
 use crate::conn::Direction;
 use crate::conn::Rewrite;
 use crate::conn::Track;
 use crate::frame::Frame;
 use crate::parse::Parsed;
 use crate::parse::Quoted;
-use crate::service::Encap;
 use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Proto;
+use crate::verdict::DropReason;
 use crate::wire::checksum;
 use crate::wire::checksum::Delta;
 use crate::wire::get16;
@@ -51,26 +51,57 @@ pub fn translate(frame: &mut [u8], p: &Parsed, q: &Quoted, t: &Translation<'_>) 
 }
 
 /// Turns an error about a tunnel packet of ours into the same error, from `src`, about the packet
-/// within, an IP packet at the same place. False where the headroom does not suffice.
-pub fn out_of_tunnel<F: Frame>(frame: &mut F, p: &Parsed, q: &Quoted, src: Addr) -> bool {
-    let (l3, l4) = (p.l3 as usize, p.l4 as usize);
-    let kind = [frame.data()[l4], frame.data()[l4 + 1]];
-    let mtu = |v6: bool| match v6 {
-        false => u32::from(get16(frame.data(), l4 + icmp::V4_MTU)),
-        true => get32(frame.data(), l4 + icmp::V6_MTU),
+/// within, an IP packet at the same place, whose family may be the other one. `mtu` is what it tells, if it is
+/// about that.
+///
+/// # Errors
+/// `IcmpFamily` where the other family has no such error, `NoHeadroom`.
+pub fn out_of_tunnel<F: Frame>(
+    frame: &mut F,
+    p: &Parsed,
+    q: &Quoted,
+    mtu: u32,
+    src: Addr,
+) -> Result<(), DropReason> {
+    let (l3, l4, family) = (p.l3 as usize, p.l4 as usize, q.tuple.dst.family());
+    let message = &frame.data()[l4..p.end as usize];
+    let kind = match family == p.family {
+        true => [message[0], message[1]],
+        false => cross_icmp::kind(message, p.family).ok_or(DropReason::IcmpFamily)?,
     };
-    let less = |mtu: u32, least: usize| {
-        mtu.saturating_sub(tunnel::overhead(p.family, Encap::Plain) as u32).max(least as u32)
-    };
-    let rest = match (p.family, kind) {
+    let inner = Parsed { end: p.end - (q.l3 - l3) as u16, tuple: q.tuple, family, ..*p };
+    let made = frame.trim_front(q.l3 - l3) && answer::error(frame, &inner, kind, mtu, src);
+    if made { Ok(()) } else { Err(DropReason::NoHeadroom) }
+}
+
+/// The MTU that an error tells of which says that a packet was too large.
+pub fn told_mtu(frame: &[u8], p: &Parsed) -> Option<u16> {
+    let message = &frame[p.l4 as usize..p.end as usize];
+    match (p.family, [message[0], message[1]]) {
         (Family::V4, [icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED]) => {
-            less(mtu(false), 68)
+            Some(cross_icmp::v4_mtu(message) as u16)
         }
-        (Family::V6, [icmp::v6::TOO_BIG, _]) => less(mtu(true), ipv6::MIN_MTU),
-        _ => 0,
+        (Family::V6, [icmp::v6::TOO_BIG, _]) => {
+            Some(get32(message, icmp::V6_MTU).min(u16::MAX.into()) as u16)
+        }
+        _ => None,
+    }
+}
+
+/// What fits into a packet of this size behind headers of so many bytes; but no host heeds less than its
+/// family's least.
+pub fn largest_within(mtu: u16, headers: usize, family: Family) -> u32 {
+    let least = match family {
+        Family::V4 => ipv4::MIN_MTU,
+        Family::V6 => ipv6::MIN_MTU,
     };
-    let inner = Parsed { end: p.end - (q.l3 - l3) as u16, tuple: q.tuple, ..*p };
-    frame.trim_front(q.l3 - l3) && answer::error(frame, &inner, kind, rest, src)
+    usize::from(mtu).saturating_sub(headers).max(least) as u32
+}
+
+/// Whether routers may cut the quoted packet.
+pub fn may_be_cut(frame: &[u8], q: &Quoted) -> bool {
+    let is_v4 = q.tuple.dst.family() == Family::V4;
+    is_v4 && get16(frame, q.l3 + ipv4::FRAGMENT) & ipv4::DF == 0
 }
 
 fn quoted(packet: &mut [u8], q: &Quoted, t: &Translation<'_>, family: Family) {

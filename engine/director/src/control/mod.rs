@@ -11,6 +11,7 @@ mod linger;
 pub mod listing;
 mod locals;
 pub mod neigh;
+pub mod paths;
 mod reload;
 mod report;
 mod rules;
@@ -32,6 +33,7 @@ use hashbrown::HashMap;
 use hw::TscClock;
 use neigh::Level;
 use neigh::Resolver;
+use paths::Paths;
 use pointsman_config::Config;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
@@ -146,6 +148,8 @@ pub struct Control<D: Driver> {
     ended: Ended<DestId>,
     /// Which lingering pool addresses have no leases any more.
     unleased: Ended<Addr>,
+    /// What routers have told of tunnels' ways.
+    paths: Paths,
     /// What the counters of a dest's number stood at when it became this dest's.
     bases: Vec<report::DestTotals>,
     /// Likewise for services.
@@ -184,6 +188,7 @@ impl<D: Driver> Control<D> {
             bump_epoch: false,
             ended: Ended::default(),
             unleased: Ended::default(),
+            paths: Paths::default(),
             bases: vec![report::DestTotals::default(); dests],
             service_bases: HashMap::new(),
             busy: vec![report::Busy::default(); workers],
@@ -319,6 +324,9 @@ impl<D: Driver> Control<D> {
         for _ in 0..FRAMES {
             let Some((port, addr)) = self.parts.links.resolve.pop() else { break };
             self.resolver.resolve(port, addr, now);
+        }
+        while let Some((end, mtu)) = self.parts.links.learnt.pop() {
+            self.paths.learn(end, mtu, &self.current, now);
         }
     }
 

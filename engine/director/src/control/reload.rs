@@ -91,10 +91,13 @@ impl<D: Driver> Control<D> {
             has_leases: &|addr| !unleased.surely(addr, now),
             settled,
         };
-        self.builder.build(config, &self.current, &mut inputs)
+        let (mut next, fresh) = self.builder.build(config, &self.current, &mut inputs)?;
+        self.paths.apply(&mut next, now);
+        Ok((next, fresh))
     }
 
-    /// Gives up what removed dests no longer need: their numbers and lingering addresses.
+    /// Gives up what removed dests no longer need, their numbers and lingering addresses, and follows
+    /// what routers have told.
     pub(super) fn collect(&mut self, now: Tick) {
         let dests = self.current.dests.iter().enumerate();
         let removed = dests.filter(|(_, d)| d.removed && !d.is_nobody());
@@ -109,7 +112,7 @@ impl<D: Driver> Control<D> {
         // A snapshot is not built in vain: with a large pool that takes its time. Before all workers
         // have the current one, some may lease a port of an address that is no longer in it.
         let unleased = self.settle() && self.look_at_lingering(now);
-        if !(unleased || ended) || !self.settle() {
+        if !(unleased || ended || self.paths.are_due(now)) || !self.settle() {
             return;
         }
         let config = self.parts.config.clone();

@@ -18,7 +18,7 @@ pub const HANDOVER_RING: usize = 1024;
 pub const CONTROL_RING: usize = 1024;
 /// Frames of the control thread a worker's mailbox holds.
 pub const MAILBOX: usize = 256;
-/// Next hops asked for that wait for the control thread.
+/// Next hops asked for, and news of ways, that wait for the control thread.
 const RESOLVE_RING: usize = 256;
 
 /// All rings of a director, shared by its threads.
@@ -32,6 +32,8 @@ pub struct Links<F> {
     pub control: ArrayQueue<(PortId, F)>,
     /// Next hops for the control thread to resolve. Lossy: who still needs one asks again.
     pub resolve: ArrayQueue<(PortId, Addr)>,
+    /// What routers have told of the ways to tunnels' ends. Lossy: they say it again.
+    pub learnt: ArrayQueue<(Addr, u16)>,
     /// What the control thread has for each worker.
     pub mailboxes: Box<[Mailbox<F>]>,
     /// Where listings of conns are asked for, by worker.
@@ -48,6 +50,7 @@ impl<F> Links<F> {
             ended: (0..workers).map(|_| ArrayQueue::new(HANDOVER_RING)).collect(),
             control: ArrayQueue::new(CONTROL_RING),
             resolve: ArrayQueue::new(RESOLVE_RING),
+            learnt: ArrayQueue::new(RESOLVE_RING),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             published: (0..workers).map(|_| Published::default()).collect(),

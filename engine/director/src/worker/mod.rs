@@ -246,5 +246,9 @@ impl<D: Driver> Worker<D> {
             // Lossy on purpose: the next frame for that hop asks again.
             let _ = self.links.resolve.push(ask);
         }
+        for news in self.out.learnt.drain(..) {
+            // Lossy on purpose: the next packet that is too large is told of, too.
+            let _ = self.links.learnt.push(news);
+        }
     }
 }
