@@ -756,7 +756,7 @@ words! {
         /// IP in IP.
         Ipip "ipip" "ip" "4in4" "6in6" "sit",
         /// GUE, in UDP.
-        Gue "gue" "fou" "udp",
+        Gue "gue",
         /// GRE.
         Gre "gre",
     }

@@ -586,7 +586,7 @@ fn asked(rig: &mut Rig, syn: &[u8]) -> Option<Handed<MemFrame>> {
     let now = rig.now;
     let (pipeline, outbox, pool) = rig.parts(0);
     let mut burst = Burst::new();
-    burst.push(pool.frame(syn).unwrap());
+    burst.push(pool.frame(syn).expect("the pool is whole"));
     pipeline.process(WAN, &mut burst, now, pool, outbox);
     let handed = outbox.handover[1].pop()?;
     if !matches!(handed.seeks, Some(Seek::Template(_))) {

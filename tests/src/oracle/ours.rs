@@ -146,7 +146,8 @@ impl Director for Ours {
     fn pass(&mut self, time: Duration) -> Result<(), String> {
         let rig = self.rig()?;
         rig.pass(time);
-        if self.paths.are_due(rig.now) { self.reload() } else { Ok(()) }
+        let now = rig.now;
+        if self.paths.are_due(now) { self.reload() } else { Ok(()) }
     }
 
     fn feed(&mut self, side: Side, frame: &[u8]) -> Result<Vec<(Side, Vec<u8>)>, String> {

@@ -53,7 +53,6 @@ impl<F: Frame> Core<F> {
 
     /// Steps 7 and 8 of the plain lane where the tunnel is more than IP in IP of one family. The packet is read once
     /// more, so that the plain lane need not keep what it knows of all others at hand.
-    #[cold]
     #[inline(never)]
     pub(super) fn send_wrapped<P: Pool<Frame = F>>(
         &mut self,
@@ -137,18 +136,23 @@ impl<F: Frame> Core<F> {
             return t.stats.drop(DropReason::IcmpUnknown);
         }
         let header = tunnel::overhead(p.family, dest.traits.encap);
-        let told = icmp::told_mtu(frame.data(), p);
-        if let Some(mtu) = told {
-            if usize::from(mtu) < usize::from(dest.mtu) + header {
+        let family = q.tuple.dst.family();
+        let mut rest = 0;
+        if let Some(told) = icmp::told_mtu(frame.data(), p) {
+            let Some(mtu) = tunnel::believed(end.family(), told) else {
+                return t.stats.drop(DropReason::Icmp);
+            };
+            // It may be late: less is known by now, or was never more.
+            let largest = dest.mtu.saturating_add(header as u16);
+            if mtu < largest {
                 t.out.learn(end, mtu);
             }
-            // The client wants it cut, and knows nothing of MTUs.
-            if icmp::may_be_cut(frame.data(), q) {
+            // The client wants it cut, and knows nothing of MTUs, or the tunnel is to be cut.
+            if dest.traits.cuts_outer || icmp::may_be_cut(frame.data(), q) {
                 return t.stats.consumed[Consumed::TunnelMtu as usize].add(1);
             }
+            rest = icmp::largest_within(mtu.min(largest), header, family);
         }
-        let family = q.tuple.dst.family();
-        let rest = told.map_or(0, |mtu| icmp::largest_within(mtu, header, family));
         let src = t.snap.router_addr(t.port, family).unwrap_or(q.tuple.dst);
         if let Err(reason) = icmp::out_of_tunnel(&mut frame, p, q, rest, src) {
             return t.stats.drop(reason);

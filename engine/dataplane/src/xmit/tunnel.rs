@@ -26,6 +26,18 @@ pub const MAX_OVERHEAD: usize = ipv6::LEN + udp::LEN + gue::LEN;
 /// Source ports of GUE: the kernel's `ip_local_port_range`.
 const GUE_PORTS: core::ops::Range<u64> = 32_768..60_999;
 
+/// Who says less of an IPv4 way is believed this much (the kernel's `min_pmtu`).
+const LEAST_V4: u16 = 552;
+
+/// What is believed of a way's MTU that somebody told. No link of IPv6 carries less than 1,280 bytes, so who says that
+/// says nothing (RFC 8201 section 4).
+pub fn believed(way: Family, mtu: u16) -> Option<u16> {
+    match way {
+        Family::V4 => Some(mtu.max(LEAST_V4)),
+        Family::V6 => (usize::from(mtu) >= ipv6::MIN_MTU).then_some(mtu),
+    }
+}
+
 /// What a tunnel adds to a packet, by the family of its way.
 pub const fn overhead(family: Family, encap: Encap) -> usize {
     let ip = match family {

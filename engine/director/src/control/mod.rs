@@ -325,7 +325,8 @@ impl<D: Driver> Control<D> {
             let Some((port, addr)) = self.parts.links.resolve.pop() else { break };
             self.resolver.resolve(port, addr, now);
         }
-        while let Some((end, mtu)) = self.parts.links.learnt.pop() {
+        for _ in 0..FRAMES {
+            let Some((end, mtu)) = self.parts.links.learnt.pop() else { break };
             self.paths.learn(end, mtu, &self.current, now);
         }
     }

@@ -7,14 +7,11 @@ use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Addr;
-use pointsman_dataplane::wire::ipv6;
 use pointsman_dataplane::xmit::tunnel;
 use std::time::Duration;
 
 /// How long it holds (the kernel's `mtu_expires`; RFC 1191 section 6.3).
 const HOLDS: Duration = Duration::from_secs(600);
-/// Who says less of an IPv4 way is not believed (the kernel's `min_pmtu`).
-const LEAST_V4: u16 = 552;
 
 /// What is known of tunnels' ways, by the addresses where they end.
 #[derive(Clone, Debug, Default)]
@@ -34,12 +31,10 @@ struct Path {
 impl Paths {
     /// A router has said that no larger packets get to a tunnel's end.
     pub fn learn(&mut self, end: Addr, mtu: u16, current: &Snapshot, now: Tick) {
-        let mtu = match end.is_v4() {
-            true => mtu.max(LEAST_V4),
-            // No link carries less, so there is nothing to believe (RFC 8201 section 4).
-            false if usize::from(mtu) < ipv6::MIN_MTU => return,
-            false => mtu,
-        };
+        let Some(mtu) = tunnel::believed(end.family(), mtu) else { return };
+        if self.known.get(&end).is_some_and(|path| path.mtu <= mtu && path.until > now) {
+            return;
+        }
         let lowers =
             |d: &Dest| leads_to(d, end) && usize::from(mtu) < usize::from(d.mtu) + header(d);
         if current.dests.iter().any(lowers) {
