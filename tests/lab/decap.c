@@ -1,5 +1,5 @@
-// XDP: takes the outer IPv4 or IPv6 header off IP-in-IP frames (RFC 2003, RFC 2473), so that a
-// server whose kernel has no ipip or ip6_tunnel device can stand behind a tunnelling director.
+// XDP: takes the outer headers off IP-in-IP frames (RFC 2003, RFC 2473), GRE (RFC 2784) and GUE to port 6080, so that a
+// server whose kernel has no such devices can stand behind a tunnelling director. It looks at no checksum.
 // Outer packets with IPv4 options, fragments and extension headers pass untouched (the kernel
 // then drops them): what our director sends has none of them.
 // Self-contained on purpose: no kernel or libbpf headers, only `clang -target bpf`.
@@ -13,7 +13,7 @@ struct xdp_md {
 };
 
 enum { XDP_DROP = 1, XDP_PASS = 2 };
-enum { ETH = 14, IP4 = 20, IP6 = 40, PROTO_IPIP = 4, PROTO_IPV6 = 41 };
+enum { ETH = 14, IP4 = 20, IP6 = 40, PROTO_IPIP = 4, PROTO_IPV6 = 41, PROTO_UDP = 17, PROTO_GRE = 47, GUE = 6080 };
 
 #define SEC(name) __attribute__((section(name), used))
 #define HTONS(x) ((u16)((((x) & 0xff) << 8) | ((x) >> 8)))
@@ -48,6 +48,21 @@ SEC("xdp.frags") int decap(struct xdp_md *x) {
         outer = IP6;
     } else {
         return XDP_PASS;
+    }
+    if (inner == PROTO_UDP) {
+        // version 0, no options, no flags
+        if (d + ETH + outer + 12 > end || *(u16 *)(d + ETH + outer + 2) != HTONS(GUE) || d[ETH + outer + 8] ||
+            *(u16 *)(d + ETH + outer + 10))
+            return XDP_PASS;
+        inner = d[ETH + outer + 9];
+        outer += 12;
+    } else if (inner == PROTO_GRE) {
+        u16 type;
+        if (d + ETH + outer + 4 > end)
+            return XDP_PASS;
+        type = *(u16 *)(d + ETH + outer + 2);
+        inner = type == HTONS(0x0800) ? PROTO_IPIP : type == HTONS(0x86dd) ? PROTO_IPV6 : 0;
+        outer += d[ETH + outer] & 0x80 ? 8 : 4;
     }
     if (inner == PROTO_IPIP)
         keep.type = HTONS(0x0800);
