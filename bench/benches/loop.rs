@@ -113,6 +113,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Err(format!("cannot be pinned to core {}", options.core).into());
     }
     let mut opened = dpdk::open(&config, 1, true)?;
+    // As a worker's thread: who is unknown to DPDK has no share of the pool at hand.
+    let _guard = pointsman::io::Driver::enter_thread(&opened.driver)?;
     let pool = &mut opened.pool;
     let Workload { pipeline, .. } =
         Workload::over(pool, options.method, options.conns, options.conns, Timeouts::default())?;
