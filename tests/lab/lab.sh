@@ -10,7 +10,7 @@
 # DR and tunnel servers answer the client by its second leg c1. Settings, read when lab_up runs:
 # LAB_WORKERS=1|2 (queues of the director's ports), LAB_MTU=1500, LAB_CLIENT_BRIDGE=1 (a bridge between c0 and d0
 # too), LAB_SNOOPING=1 (bridges snoop multicast and query), LAB_SERVERS="fn1 ..." (only these servers),
-# LAB_FILES=DIR (where the 1 GB file is, to share it between runs), LAB_KEEP=1 (leave the directory behind).
+# LAB_FILES=DIR (where the 1 GB file and decap.o are, to share them between runs), LAB_KEEP=1 (leave the directory behind).
 
 [ -n "${BASH_VERSION:-}" ] || { echo "lab.sh needs bash" >&2; exit 1; }
 set -uo pipefail
@@ -85,7 +85,9 @@ lab_up() {
     LAB_FILES=${LAB_FILES:-$LAB_DIR/files}
     lab_traps
     lab_sweep
-    clang_bpf "$LAB_HOME/decap.c" "$LAB_DIR/decap.o" || die "clang could not compile decap.c (see above)"
+    mkdir -p "$LAB_FILES"
+    [ "$LAB_FILES/decap.o" -nt "$LAB_HOME/decap.c" ] || clang_bpf "$LAB_HOME/decap.c" "$LAB_FILES/decap.o" ||
+        die "clang could not compile decap.c (see above)"
     topology_up || die "the lab's network could not be made (see above)"
     servers_up || die "a lab server did not start (see above)"
 }

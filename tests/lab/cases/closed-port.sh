@@ -9,7 +9,9 @@ LAB_EXTRA=$(for f in 4 6; do printf '[[vip]]\naddress = "%s"\nclosed = "drop"\n'
 lab_config "fullnat nat" all
 director_start
 got fullnat 4 >/dev/null || fail "no answer on the open port"
-for f in 4 6; do
+# what is dropped is waited for: both families at once
+tried() { # FAMILY
+    local f=$1
     same "v$f TCP to a closed port" ECONNREFUSED "$(client hops "$(vip fullnat $f)" 81 64)"
     same "v$f UDP to a closed port" ECONNREFUSED "$(client who "$(vip fullnat $f)" 81 20)"
     in_ns cl ping -c 2 -i 0.2 -W 2 -q "$(vip fullnat $f)" >/dev/null || fail "v$f: the VIP does not answer ping"
@@ -17,4 +19,8 @@ for f in 4 6; do
     same "v$f TCP to a closed port of a VIP that drops" timeout "$(client hops "$(vip nat $f)" 81 64)"
     same "v$f UDP to a closed port of a VIP that drops" timeout "$(client who "$(vip nat $f)" 81 20)"
     got nat $f >/dev/null || fail "v$f: no answer on the open port of the VIP that drops"
-done
+}
+tried 4 &
+pid=$!
+tried 6
+wait $pid || exit 1

@@ -86,13 +86,21 @@ silent() {
     ok "$1 v$2: no answer"
 }
 
+# silent_both METHOD: the same by both families at once
+silent_both() {
+    local pid
+    silent "$1" 4 &
+    pid=$!
+    silent "$1" 6
+    wait $pid || exit 1
+}
+
 # through METHOD: a case's whole way: nothing before, every server by both families, nothing after
 through() {
     local f
     lab_up
     lab_config "$1" all
-    silent "$1" 4
-    silent "$1" 6
+    silent_both "$1"
     director_start
     for f in 4 6; do
         mark_logs
@@ -101,8 +109,7 @@ through() {
     done
     kernel_untouched
     director_stop
-    silent "$1" 4
-    silent "$1" 6
+    silent_both "$1"
 }
 
 client() { in_ns cl /usr/bin/python3 "$LAB_HOME/client.py" "$@"; }

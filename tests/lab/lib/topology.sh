@@ -147,7 +147,7 @@ server_net_up() {
     esac && case $s in
     dr1) hold_vip "$s" dr ;;
     dr2) redirect_vip "$s" ;;
-    tun?) hold_vip "$s" tunnel && ip -n "$LAB_P-$s" link set r0 xdp obj "$LAB_DIR/decap.o" sec xdp.frags ;;
+    tun?) hold_vip "$s" tunnel && ip -n "$LAB_P-$s" link set r0 xdp obj "$LAB_FILES/decap.o" sec xdp.frags ;;
     esac
 }
 
