@@ -21,7 +21,7 @@ families() { case ${LAB_FULL:-}$1 in fullnat) echo 6 ;; nat) echo 4 ;; *) echo 4
 lab_up
 uplinks_up || fail "no uplinks"
 mkdir -p "$LAB_FILES"
-head -c 3000000 /dev/urandom >"$LAB_FILES/3m"
+head -c 3000000 /dev/urandom >"$LAB_FILES/3m-$LAB_P"
 # what has arrived but was not read yet must be less than the file
 set_in cl net.ipv4.tcp_rmem="4096 65536 131072"
 # the routes know only the first
@@ -39,14 +39,14 @@ pm reload >/dev/null || fail "last_hop needs no restart"
 for m in fullnat nat; do for f in $(families $m); do
     one=$(still up1 $f) two=$(still up2 $f)
     : >"$LAB_DIR/got"
-    in_ns cl curl -s --noproxy '*' --max-time 20 --limit-rate 2M "$(url $m $f)/files/3m" >"$LAB_DIR/got" &
+    in_ns cl curl -s --noproxy '*' --max-time 20 --limit-rate 2M "$(url $m $f)/files/3m-$LAB_P" >"$LAB_DIR/got" &
     pid=$!
     wait_for 5 has_begun || fail "$m v$f: the download does not begin"
     same "$m v$f: packets by the router of the routes" "$one" "$(carried up1 $f)"
     [ "$(carried up2 $f)" -gt "$two" ] || fail "$m v$f: nothing came by the router the client uses"
     client_by up1 $m $f
     wait $pid || fail "$m v$f: the download broke off"
-    cmp "$LAB_FILES/3m" "$LAB_DIR/got" || fail "$m v$f: the download was damaged"
+    cmp "$LAB_FILES/3m-$LAB_P" "$LAB_DIR/got" || fail "$m v$f: the download was damaged"
     [ "$(carried up1 $f)" -gt $((one + 10)) ] || fail "$m v$f: replies did not follow the client to the other router"
     ok "$m v$f: replies leave where the client comes from, and follow it"
     client_by up2 $m $f
