@@ -74,8 +74,9 @@ end_pid() {
 
 lab_traps() {
     trap 'lab_down' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    # not by way of EXIT: a second signal would end that, before it could be ignored
+    trap 'lab_down 130' INT
+    trap 'lab_down 143' TERM HUP
 }
 
 lab_up() {
@@ -94,10 +95,10 @@ lab_up() {
     servers_up || die "a lab server did not start (see above)"
 }
 
-lab_down() {
-    local rc=$? pid ns
-    trap - EXIT
+lab_down() { # [STATUS]
+    local rc=${1:-$?} pid ns
     trap '' INT TERM HUP
+    trap - EXIT
     end_child
     # in every case, also in those that leave the director running
     if [ "$rc" = 0 ] && [ -n "${DIRECTOR_PID:-}" ] && director_alive; then law_holds || rc=1; fi
