@@ -3,85 +3,67 @@
 use pointsman_tests::oracle;
 use pointsman_tests::oracle::case::Case;
 use pointsman_tests::oracle::coverage::Coverage;
+use pointsman_tests::oracle::differs;
 use pointsman_tests::oracle::kernel::Kernel;
 use pointsman_tests::oracle::ours::Ours;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Cases that we cannot pass yet: name, and what is missing.
-fn waiting() -> BTreeMap<String, String> {
-    let list =
-        fs::read_to_string(oracle::folder().join("waiting")).expect("the list of cases that wait");
-    let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let entry = |line: &str| {
-        let (name, missing) = line.split_once(' ').expect("a name and what is missing");
-        (name.to_string(), missing.trim().to_string())
-    };
-    lines.map(entry).collect()
-}
+/// Lines of a difference that are shown where there should be none.
+const SHOWN: usize = 24;
 
-/// What the kernel answered, and what we do.
-fn verdict(case: &Case) -> Result<(), String> {
+/// What differs between what the kernel answered and what we do: empty where nothing does.
+fn compared(case: &Case) -> String {
     let file = oracle::folder().join(format!("recorded/{}.record", case.name));
-    let theirs = fs::read_to_string(&file)
-        .map_err(|e| format!("{}: {e}: scripts/oracle --record {}", file.display(), case.name))?;
-    let ours = oracle::play(case, &mut Ours::new())?;
-    difference(&theirs, &ours)
+    let theirs = fs::read_to_string(&file).unwrap_or_else(|e| {
+        panic!("{}: {e}: scripts/oracle --record {}", file.display(), case.name)
+    });
+    match oracle::play(case, &mut Ours::new()) {
+        Ok(ours) => differs::difference(&theirs, &ours),
+        Err(why) => format!("+{why}\n"),
+    }
 }
 
-/// The first lines that differ, with the steps that led there.
-fn difference(theirs: &str, ours: &str) -> Result<(), String> {
-    if theirs == ours {
+/// Whether a case that is known to differ does, and as it did.
+fn still(name: &str, said: &str) -> Result<(), String> {
+    let file = differs::kept(name);
+    if said.is_empty() {
+        return Err(format!(
+            "passes now: take it out of tests/oracle/waiting and remove tests/oracle/differs/{name}"
+        ));
+    }
+    if std::env::var_os("RENEW").is_some() {
+        fs::create_dir_all(differs::kept("")).map_err(|e| e.to_string())?;
+        return fs::write(&file, said).map_err(|e| format!("{}: {e}", file.display()));
+    }
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    if kept == said {
         return Ok(());
     }
-    let (a, b): (Vec<_>, Vec<_>) = (theirs.lines().collect(), ours.lines().collect());
-    let mut said = String::new();
-    let mut step = 0;
-    for n in 0..a.len().max(b.len()) {
-        let (a, b) = (a.get(n), b.get(n));
-        if a == b {
-            step = if a.is_some_and(|line| line.starts_with('>')) { n } else { step };
-            continue;
-        }
-        let line = |line: Option<&&str>| line.map_or("(nothing)".into(), |l| l.to_string());
-        said += &format!(
-            "line {}, after {}\n  kernel {}\n  ours   {}\n",
-            n + 1,
-            theirs.lines().nth(step).unwrap_or_default(),
-            line(a),
-            line(b)
-        );
-        if said.lines().count() > 24 {
-            said += "...\n";
-            break;
-        }
-        // Where a line is more or less, all that follows would differ.
-        if a.is_none()
-            || b.is_none()
-            || a.map(|l| l.starts_with('>')) != b.map(|l| l.starts_with('>'))
-        {
-            break;
-        }
-    }
-    Err(said)
+    Err(format!(
+        "differs otherwise than tests/oracle/differs/{name} has it (- as kept, + as it is); if that is right, \
+         scripts/oracle --differs writes it anew:\n{}",
+        differs::difference(&kept, said)
+    ))
 }
 
 #[test]
 fn every_case_comes_out_as_the_kernel_has_it() {
-    let waiting = waiting();
+    let waiting = differs::waiting().unwrap();
     let (mut wrong, mut done) = (String::new(), 0);
     let only = std::env::var("CASE").unwrap_or_default();
     for case in Case::all().unwrap().into_iter().filter(|case| case.name.contains(&only)) {
-        match (verdict(&case), waiting.get(&case.name)) {
-            (Ok(()), None) => done += 1,
-            (Err(_), Some(_)) => {}
-            (Err(why), None) => wrong += &format!("\n== {}\n{why}", case.name),
-            (Ok(()), Some(missing)) => {
-                wrong += &format!(
-                    "\n== {}: passes now: take it out of tests/oracle/waiting ({missing})",
-                    case.name
-                );
+        let said = compared(&case);
+        let verdict = match waiting.contains_key(&case.name) {
+            true => still(&case.name, &said),
+            false if said.is_empty() => Ok(()),
+            false => Err(format!("- the kernel, + ours\n{said}")),
+        };
+        match verdict {
+            Ok(()) => done += 1,
+            Err(why) => {
+                wrong += &format!("\n== {}: ", case.name);
+                wrong.extend(why.lines().take(SHOWN).map(|line| format!("{line}\n")));
             }
         }
     }
@@ -90,12 +72,18 @@ fn every_case_comes_out_as_the_kernel_has_it() {
 }
 
 #[test]
-fn what_waits_is_a_case() {
-    let cases = Case::all().unwrap();
-    for name in waiting().keys() {
+fn what_waits_is_a_case_and_what_differs_waits() {
+    let (cases, waiting) = (Case::all().unwrap(), differs::waiting().unwrap());
+    for name in waiting.keys() {
+        let known = cases.iter().any(|case| case.name == *name);
+        assert!(known, "tests/oracle/waiting: {name} is no case");
+    }
+    for entry in fs::read_dir(differs::kept("")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
         assert!(
-            cases.iter().any(|case| case.name == *name),
-            "tests/oracle/waiting: {name} is no case"
+            waiting.contains_key(&name),
+            "{} is of no case in tests/oracle/waiting: remove it",
+            entry.path().display()
         );
     }
 }

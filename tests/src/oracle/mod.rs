@@ -8,6 +8,7 @@
 
 pub mod case;
 pub mod coverage;
+pub mod differs;
 mod frames;
 mod ipvsadm;
 pub mod kernel;
