@@ -14,12 +14,13 @@ const MADE: u8 = 64;
 ///
 /// | field | of | why |
 /// | --- | --- | --- |
-/// | identification, DF, header checksum | v4 ICMP that it makes | a datagram in one piece may bear any (RFC 6864) |
-/// | traffic class, flow label | v6 packets that it makes | the label is a hash of a secret (RFC 6437); ICMPv6 has no class of its own |
+/// | identification, DF, header checksum | v4 ICMP that it makes: any of TTL 64 | a datagram in one piece may bear any (RFC 6864) |
+/// | traffic class, flow label | v6 packets that it makes: any of hop limit 64 | the label is a hash of a secret (RFC 6437); ICMPv6 has no class of its own |
 /// | source, and the sum over it | time exceeded and too big that it makes | a router speaks as itself, see `parity` |
 /// | identification, header checksum | outer v4 headers without DF | a count of the director's own |
 /// | source port of a GUE tunnel, checksum | its outer header | a hash of a secret (draft-ietf-intarea-gue section 5.11) |
 /// | TTL, header and transport checksum | what an error quotes | as it came or as it left, see `parity` |
+/// | ICMP's checksum, where it was right | errors that quote a packet | it covers those; one that is wrong stays, and differs |
 fn mask(ip: &mut [u8]) {
     match ip {
         [0x45, _, _, _, _, _, _, _, MADE, 1, ..] if ip.len() > 28 => {
