@@ -6,7 +6,9 @@
 //! sctp SRC:PORT DST:PORT CHUNK [SETTING...]   one chunk, by its number (RFC 9260 section 3.2)
 //! icmp TYPE/CODE SRC DST [SETTING...]         of the addresses' family
 //! ipip SRC DST [SETTING...]                   IP in IP, only as what an error is about
-//! ... about PACKET                            icmp: the packet that it quotes; ipip: that it carries
+//! gre SRC DST [SETTING...]                    likewise
+//! gue SRC:PORT DST:PORT [SETTING...]          likewise
+//! ... about PACKET                            icmp: the packet that it quotes; a tunnel's: that it carries
 //! ```
 //! Settings: `seq= ack=` numbers; `data=` bytes of payload; `ttl= tos= id=`; `df=0`; `sum=0` (UDP
 //! without checksum); `rest=` the 8 hex digits behind an ICMP checksum; `quote=` how many bytes of
@@ -82,6 +84,8 @@ fn packet(words: &[&str]) -> Result<(Packet, Extras), String> {
             let (src, dst) = (bare(1)?, bare(2)?);
             (Packet::new(src, dst, Body::Raw(if src.is_ipv4() { 4 } else { 41 })), 3)
         }
+        "gre" => (Packet::new(bare(1)?, bare(2)?, Body::Raw(47)), 3),
+        "gue" => (Packet::udp(end(1)?, end(2)?), 3),
         "icmp" => {
             let (kind, code) = word(1)?.split_once('/').ok_or("ICMP's type/code is missing")?;
             let body = Body::Icmp { kind: [read(kind)?, read(code)?], rest: [0; 4] };
@@ -98,12 +102,24 @@ fn packet(words: &[&str]) -> Result<(Packet, Extras), String> {
     }
     if let Some((about, _)) = about {
         let whole = about.ip();
-        packet.payload = whole[..extras.quote.unwrap_or(whole.len()).min(whole.len())].to_vec();
+        let quoted = &whole[..extras.quote.unwrap_or(whole.len()).min(whole.len())];
+        packet.payload = [tunnel_header(words[0], about.src.is_ipv4()), quoted].concat();
     }
     if !extras.options.is_empty() {
         packet = packet.tcp_options(&extras.options);
     }
     Ok((packet, extras))
+}
+
+/// What a tunnel has between its outer headers and the packet within.
+fn tunnel_header(kind: &str, of_v4: bool) -> &'static [u8] {
+    match (kind, of_v4) {
+        ("gre", true) => &[0, 0, 0x08, 0x00],
+        ("gre", false) => &[0, 0, 0x86, 0xdd],
+        ("gue", true) => &[0, 4, 0, 0],
+        ("gue", false) => &[0, 41, 0, 0],
+        _ => &[],
+    }
 }
 
 fn set(packet: &mut Packet, extras: &mut Extras, setting: &str) -> Result<(), String> {
@@ -158,6 +174,18 @@ mod tests {
             "icmp 3/4 192.0.2.9 203.0.113.1 rest=000005dc about tcp 203.0.113.1:80 192.0.2.1:9 A";
         let seen = see::see(&one(Side::Wan, words).unwrap()[0]);
         assert_eq!((seen.icmp, seen.payload.len()), (Some(([3, 4], [0, 0, 5, 0xdc])), 40));
+    }
+
+    #[test]
+    fn a_tunnels_packet_bears_its_header() {
+        let about = "about udp 192.0.2.1:1000 203.0.113.1:53 data=1";
+        let tunnelled = |words: &str| {
+            let seen = see::see(&one(Side::Lan, &format!("{words} {about}")).unwrap()[0]);
+            (seen.number, seen.payload[..5].to_vec(), seen.payload.len())
+        };
+        let gue = tunnelled("gue 10.1.0.1:9 10.1.0.11:5555");
+        assert_eq!(gue, (17, vec![0, 4, 0, 0, 0x45], 4 + 29));
+        assert_eq!(tunnelled("gre 10.1.0.1 10.1.0.11"), (47, vec![0, 0, 8, 0, 0x45], 4 + 29));
     }
 
     #[test]
