@@ -650,6 +650,8 @@ words! {
         Mh "mh" "maglev" "consistent-hash" "conhash",
         /// The better of two by chance.
         Twos "twos" "random" "two-choices" "p2c",
+        /// Nobody, but for clients with a live template.
+        Nobody "none",
     }
 }
 

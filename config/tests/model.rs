@@ -326,7 +326,7 @@ fn every_word_is_its_own_name() {
     };
     for scheduler in {
         use Scheduler::*;
-        [Rr, Wrr, Lc, Wlc, Sh, Dh, Sed, Nq, Fo, Ovf, Mh, Twos]
+        [Rr, Wrr, Lc, Wlc, Sh, Dh, Sed, Nq, Fo, Ovf, Mh, Twos, Nobody]
     } {
         assert_eq!(with(scheduler.as_str(), "nat").services[0].scheduler, scheduler);
     }

@@ -18,7 +18,7 @@ address = "10.2.0.2""##,
 r##"
 pm.toml:4:13: error: unknown scheduler "wlcc"
     4 | scheduler = "wlcc"
-      |             ^^^^^^ expected one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, fo, ovf, mh, twos; did you mean "wlc"?"##
+      |             ^^^^^^ expected one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, fo, ovf, mh, twos, none; did you mean "wlc"?"##
 }
 
 refuses! {
@@ -33,7 +33,7 @@ address = "10.2.0.2""##,
 r##"
 pm.toml:4:13: error: unknown scheduler "hash-ring"
     4 | scheduler = "hash-ring"
-      |             ^^^^^^^^^^^ expected one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, fo, ovf, mh, twos"##
+      |             ^^^^^^^^^^^ expected one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, fo, ovf, mh, twos, none"##
 }
 
 refuses! {

@@ -48,6 +48,8 @@ pub enum Sched {
     Ovf,
     /// The better of two by chance.
     Twos,
+    /// No dest at all.
+    Nobody,
     /// sh, dh and mh.
     Hashed(Hashed),
 }
@@ -67,6 +69,7 @@ impl Sched {
             Self::Fo => "fo",
             Self::Ovf => "ovf",
             Self::Twos => "twos",
+            Self::Nobody => "none",
             Self::Hashed(table) => table.name(),
         }
     }
@@ -121,6 +124,7 @@ pub fn pick(service: &Service, position: &mut Position, ask: &Ask<'_>) -> Option
         Sched::Fo => ranked::failover(dests, ask),
         Sched::Ovf => ranked::overflow(dests, ask),
         Sched::Twos => position.two_choices(dests, ask),
+        Sched::Nobody => None,
         Sched::Hashed(table) => table.pick(dests, ask),
     }
 }

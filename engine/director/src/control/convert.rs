@@ -130,6 +130,7 @@ pub(crate) fn sched_with(
         Scheduler::Fo => Sched::Fo,
         Scheduler::Ovf => Sched::Ovf,
         Scheduler::Twos => Sched::Twos,
+        Scheduler::Nobody => Sched::Nobody,
         Scheduler::Sh => Sched::Hashed(Hashed::source(dests, flags)),
         Scheduler::Dh => Sched::Hashed(Hashed::destination(dests)),
         Scheduler::Mh => {
