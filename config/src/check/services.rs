@@ -225,17 +225,18 @@ fn check_scheduler(report: &mut Report<'_>, service: &RawService, dests: usize) 
             report.error(flag.span, format!("{} twice", flag.value), "once is enough");
         }
     }
-    let Some(size) = service.maglev_size else { return KERNEL_MAGLEV };
-    if scheduler != Scheduler::Mh {
+    let size = service.maglev_size.unwrap_or(At { value: KERNEL_MAGLEV, span: service.span });
+    if service.maglev_size.is_some() && scheduler != Scheduler::Mh {
         let what = format!("maglev_size with scheduler \"{scheduler}\"");
         report.error(size.span, what, "it is of \"mh\"");
     } else if !is_prime(size.value) {
         let next = (size.value..).find(|n| is_prime(*n)).unwrap_or(KERNEL_MAGLEV);
         let what = format!("{} is not a prime number", size.value);
         report.error(size.span, what, format!("the next one is {next}"));
-    } else if dests > size.value as usize {
+    } else if scheduler == Scheduler::Mh && dests > size.value as usize {
         let what = format!("{} buckets for {dests} dests", size.value);
-        report.error(size.span, what, "take a larger prime number, best 100 times the dests");
+        let help = "a larger prime number as maglev_size, best 100 times the dests";
+        report.error(size.span, what, help);
     }
     size.value
 }

@@ -90,6 +90,20 @@ pm.toml:12:15: error: maglev_size with scheduler "sh"
       |               ^^^^^ it is of "mh""##
 }
 
+/// Nor does the kernel's table take more dests than it has buckets.
+#[test]
+fn refuses_more_dests_than_mh_has_buckets() {
+    let mut text = String::from(
+        "[[service]]\naddress = \"10.1.0.100:80\"\nforward = \"nat\"\nscheduler = \"mh\"\n",
+    );
+    for port in 1..=4094 {
+        text += &format!("[[service.dest]]\naddress = \"10.2.0.2:{port}\"\n");
+    }
+    let expected = "pm.toml:1:1: error: 4093 buckets for 4094 dests\n    1 | [[service]]\n      \
+                    | ^^^^^^^^^^^ a larger prime number as maglev_size, best 100 times the dests";
+    crate::check(PORTS, &text, expected, true);
+}
+
 refuses! {
     refuses_another_programs_name_of_a_method, PORTS,
 r##"
