@@ -27,7 +27,7 @@ use hashbrown::HashSet;
 use std::sync::Arc;
 
 /// FTP's port, and where its data conns come from.
-const FTP: u16 = 21;
+pub(crate) const FTP: u16 = 21;
 /// Likewise.
 const FTP_DATA: u16 = 20;
 /// The first port that needs no privilege (`inet_port_requires_bind_service`).

@@ -27,6 +27,7 @@ use crate::service::DestId;
 use crate::service::Forward;
 use crate::service::Service;
 use crate::service::Target;
+use crate::snapshot::FTP;
 use crate::snapshot::Snapshot;
 use crate::stats::DestBlocks;
 use crate::steer::Owner;
@@ -145,6 +146,10 @@ impl<F: Frame> Core<F> {
             Ok(Opened::NoPort(offer)) => self.begin_search(t, frame, p, offer),
             Err(reason @ (DropReason::NoDest | DropReason::NoRoute)) if service.is_rule() => {
                 self.not_passed(t, frame, p, reason);
+            }
+            // Perhaps no data at all, but for a program of the host's (`ip_vs_leave`).
+            Err(DropReason::NoDest) if service.port == FTP && p.tuple.dport != FTP => {
+                self.unclaimed(t, frame, p, DropReason::ClosedPort);
             }
             Err(DropReason::NoDest) => {
                 let answer = match (t.snap.closed(p.tuple.dst), p.tuple.proto) {
