@@ -46,6 +46,7 @@ mod sctp;
 mod seams;
 mod services;
 mod snat;
+mod staleness;
 mod toa;
 mod tunnel_errors;
 mod tunnel_kinds;
