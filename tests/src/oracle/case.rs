@@ -3,6 +3,7 @@
 //! ```text
 //! # What it is about; a comment anywhere.
 //! ipvsadm -A -t 203.0.113.1:80 -s rr          a rule
+//! try ipvsadm -A -t 203.0.113.1:80 -s rr      a rule: whether it is taken or refused
 //! sysctl expire_nodest_conn 1                 a key of net.ipv4.vs
 //! mtu lan 1400                                a port's
 //! mark 7 tcp 203.0.113.1 8000-8010            what comes by the wan for these ports is marked
@@ -47,6 +48,8 @@ pub struct Step {
 pub enum What {
     /// A rule: the words behind `ipvsadm`.
     Ipvsadm(String),
+    /// A rule that may be refused: likewise.
+    Try(String),
     /// A key and its value.
     Sysctl(String, String),
     /// What is marked.
@@ -119,6 +122,10 @@ fn read(text: &str) -> Result<What, String> {
     let two = || rest.trim().split_once(' ').ok_or("two words are missing");
     match verb {
         "ipvsadm" => Ok(What::Ipvsadm(rest.trim().into())),
+        "try" => {
+            let line = rest.trim().strip_prefix("ipvsadm ").ok_or("try ipvsadm ...")?;
+            Ok(What::Try(line.into()))
+        }
         "sysctl" => two()
             .map(|(key, value)| What::Sysctl(key.into(), value.trim().into()))
             .map_err(Into::into),

@@ -10,8 +10,8 @@
 //! gue SRC:PORT DST:PORT [SETTING...]          likewise
 //! ... about PACKET                            icmp: the packet that it quotes; a tunnel's: that it carries
 //! ```
-//! Settings: `seq= ack=` numbers; `data=` bytes of payload; `ttl= tos= id=`; `df=0`; `sum=0` (UDP
-//! without checksum); `rest=` the 8 hex digits behind an ICMP checksum; `quote=` how many bytes of
+//! Settings: `seq= ack=` numbers; `data=` bytes of payload; `say=` a line as payload, its blanks
+//! written as _; `ttl= tos= id=`; `df=0`; `sum=0` (UDP without checksum); `rest=` the 8 hex digits behind an ICMP checksum; `quote=` how many bytes of
 //! the packet an error quotes; `options=` of TCP in hex; `cut=` offsets where the packet is cut into
 //! fragments, with commas.
 
@@ -134,6 +134,7 @@ fn set(packet: &mut Packet, extras: &mut Extras, setting: &str) -> Result<(), St
         }
         ("options", Body::Tcp { .. }) => extras.options = golden::bytes(value)?,
         ("data", _) => packet.payload = (0..read::<usize>(value)?).map(|i| i as u8).collect(),
+        ("say", _) => packet.payload = format!("{}\r\n", value.replace('_', " ")).into_bytes(),
         ("ttl", _) => packet.ttl = read(value)?,
         ("tos", _) => packet.tos = read(value)?,
         ("id", _) => packet.id = read(value)?,

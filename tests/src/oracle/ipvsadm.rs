@@ -233,10 +233,14 @@ impl Service {
         said
     }
 
-    /// What packets it takes.
+    /// What packets it takes, and whether their conns are FTP's: the kernel's module helps port 21, by nat.
     fn takes(&self) -> Result<String, String> {
         if let Some(proto) = self.name.proto() {
-            return Ok(format!("address = \"{}\"\nprotocol = \"{proto}\"\n", self.name.address));
+            let by_nat = self.dests.first().is_none_or(|d| d.method == Method::Masq);
+            let is_ftp = by_nat && proto == "tcp" && self.name.address.ends_with(":21");
+            let helper = if is_ftp { "helper = \"ftp\"\n" } else { "" };
+            let address = &self.name.address;
+            return Ok(format!("address = \"{address}\"\nprotocol = \"{proto}\"\n{helper}"));
         }
         match (&self.name.kind[..], self.dests.first()) {
             ("-f", Some(dest)) if dest.address.is_ipv6() => {

@@ -31,7 +31,7 @@ const ESTIMATION: Duration = Duration::from_secs(3);
 
 /// A director that is judged, or judges. An error says what it lacks.
 pub trait Director {
-    /// Obeys a command line of `ipvsadm`, without that word.
+    /// Obeys a command line of `ipvsadm`, without that word. One that is refused changes nothing.
     fn ipvsadm(&mut self, line: &str) -> Result<(), String>;
     /// Sets a key of `net.ipv4.vs`.
     fn sysctl(&mut self, key: &str, value: &str) -> Result<(), String>;
@@ -74,6 +74,10 @@ fn obey(step: &Step, director: &mut dyn Director) -> Result<String, String> {
     let heading = format!("> {}\n", step.text);
     match &step.what {
         case::What::Ipvsadm(line) => director.ipvsadm(line)?,
+        case::What::Try(line) => {
+            let said = director.ipvsadm(line).map_or("refused", |()| "taken");
+            return Ok(format!("{heading}  {said}\n"));
+        }
         case::What::Sysctl(key, value) => director.sysctl(key, value)?,
         case::What::Mark(mark) => director.mark(mark)?,
         case::What::Mtu(side, mtu) => director.mtu(*side, *mtu)?,

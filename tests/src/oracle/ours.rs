@@ -123,8 +123,12 @@ impl Ours {
 
 impl Director for Ours {
     fn ipvsadm(&mut self, line: &str) -> Result<(), String> {
-        self.rules.obey(line)?;
-        self.reload()
+        let before = self.rules.clone();
+        let done = self.rules.obey(line).and_then(|()| self.reload());
+        if done.is_err() {
+            self.rules = before;
+        }
+        done
     }
 
     fn sysctl(&mut self, key: &str, value: &str) -> Result<(), String> {
