@@ -27,7 +27,9 @@ struct Bucket {
     entries: [u32; SLOTS],
     /// Entries whose first choice is this bucket but that lie in their second.
     displaced: u32,
-    unused: [u32; 3],
+    /// Of each slot, whether the key was entered as marked.
+    marks: u32,
+    unused: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
@@ -60,6 +62,17 @@ impl Entry {
     fn same(self, other: Self) -> bool {
         (self.0 ^ other.0) & !Self::SECOND == 0
     }
+}
+
+/// What the index tells of a hash before the conn's line is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Guess {
+    /// Probably this conn, and whether it was entered as marked.
+    Conn(ConnId, Direction, bool),
+    /// If any, one that lies in its second choice, for which the processor is asked.
+    Second,
+    /// None.
+    Nothing,
 }
 
 /// The index.
@@ -108,25 +121,43 @@ impl Index {
 
     /// The first candidate in the first bucket: a guess worth prefetching, and mostly right.
     #[inline(always)]
-    pub(super) fn guess(&self, hash: u64) -> Option<(ConnId, Direction)> {
-        let bucket = &self.buckets[self.first(hash)];
-        let hits = match16(&bucket.tags, tag(hash));
-        let entry = Entry(bucket.entries[hits.trailing_zeros() as usize & 7]);
-        (hits != 0).then(|| (entry.conn(), entry.way()))
+    pub(super) fn guess(&self, hash: u64) -> Guess {
+        let first = self.first(hash);
+        let bucket = &self.buckets[first];
+        if let Some((conn, way, marked)) = bucket.guess(tag(hash)) {
+            return Guess::Conn(conn, way, marked);
+        }
+        if bucket.displaced == 0 {
+            return Guess::Nothing;
+        }
+        hw::prefetch_index(&self.buckets, self.other(first, tag(hash)));
+        Guess::Second
     }
 
-    /// Enters a key; false where no room could be made.
-    pub(super) fn insert(&mut self, hash: u64, conn: ConnId, way: Direction) -> bool {
+    /// The same of the second bucket.
+    pub(super) fn guess_second(&self, hash: u64) -> Option<(ConnId, Direction, bool)> {
+        let tag = tag(hash);
+        self.buckets[self.other(self.first(hash), tag)].guess(tag)
+    }
+
+    /// Enters a key, marked or not; false where no room could be made.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        (conn, way): (ConnId, Direction),
+        marked: bool,
+    ) -> bool {
         let (tag, first) = (tag(hash), self.first(hash));
         let second = self.other(first, tag);
         let entry = Entry::new(conn, way);
         for _ in 0..2 {
             if let Some(slot) = self.buckets[first].free() {
-                self.buckets[first].put(slot, tag, entry);
+                self.buckets[first].put(slot, tag, entry, marked);
                 return true;
             }
             if let Some(slot) = self.buckets[second].free() {
-                self.buckets[second].put(slot, tag, Entry(entry.0 | Entry::SECOND));
+                let entry = Entry(entry.0 | Entry::SECOND);
+                self.buckets[second].put(slot, tag, entry, marked);
                 self.buckets[first].displaced += 1;
                 return true;
             }
@@ -217,6 +248,7 @@ impl Index {
     /// Moves an entry to its other bucket, which has a free slot.
     fn shift(&mut self, from: usize, slot: usize, to: usize) {
         let (tag, entry) = (self.buckets[from].tags[slot], Entry(self.buckets[from].entries[slot]));
+        let marked = self.buckets[from].is_marked(slot);
         self.buckets[from].tags[slot] = 0;
         if entry.is_second() {
             self.buckets[to].displaced -= 1;
@@ -224,7 +256,7 @@ impl Index {
             self.buckets[from].displaced += 1;
         }
         if let Some(free) = self.buckets[to].free() {
-            self.buckets[to].put(free, tag, Entry(entry.0 ^ Entry::SECOND));
+            self.buckets[to].put(free, tag, Entry(entry.0 ^ Entry::SECOND), marked);
         }
     }
 }
@@ -247,12 +279,26 @@ impl Bucket {
         None
     }
 
+    #[inline(always)]
+    fn guess(&self, tag: u16) -> Option<(ConnId, Direction, bool)> {
+        let hits = match16(&self.tags, tag);
+        let slot = hits.trailing_zeros() as usize & 7;
+        let entry = Entry(self.entries[slot]);
+        (hits != 0).then(|| (entry.conn(), entry.way(), self.is_marked(slot)))
+    }
+
+    #[inline(always)]
+    fn is_marked(&self, slot: usize) -> bool {
+        self.marks >> slot & 1 != 0
+    }
+
     fn free(&self) -> Option<usize> {
         let free = match16(&self.tags, 0);
         (free != 0).then(|| free.trailing_zeros() as usize)
     }
 
-    fn put(&mut self, slot: usize, tag: u16, entry: Entry) {
+    fn put(&mut self, slot: usize, tag: u16, entry: Entry, marked: bool) {
+        self.marks = self.marks & !(1 << slot) | (marked as u32) << slot;
         self.tags[slot] = tag;
         self.entries[slot] = entry.0;
     }
@@ -307,8 +353,8 @@ mod tests {
         let conns = 100_000;
         let mut index = Index::new(conns).unwrap();
         for i in 0..conns as u32 {
-            assert!(index.insert(mix(2 * i as u64), ConnId(i), Direction::Original));
-            assert!(index.insert(mix(2 * i as u64 + 1), ConnId(i), Direction::Reply));
+            assert!(index.insert(mix(2 * i as u64), (ConnId(i), Direction::Original), false));
+            assert!(index.insert(mix(2 * i as u64 + 1), (ConnId(i), Direction::Reply), false));
         }
         for i in 0..conns as u32 {
             let hash = mix(2 * i as u64 + 1);
@@ -318,10 +364,35 @@ mod tests {
     }
 
     #[test]
+    fn a_guess_finds_keys_of_either_choice_with_their_marks() {
+        let conns = 100_000;
+        let mut index = Index::new(conns).unwrap();
+        let is_marked = |i: u32| i.is_multiple_of(3);
+        for i in 0..2 * conns as u32 {
+            assert!(index.insert(mix(i as u64), (ConnId(i), Direction::Reply), is_marked(i)));
+        }
+        let mut second = 0;
+        for i in 0..2 * conns as u32 {
+            let guess = match index.guess(mix(i as u64)) {
+                Guess::Conn(conn, _, marked) => Some((conn, marked)),
+                Guess::Second => {
+                    second += 1;
+                    index.guess_second(mix(i as u64)).map(|(conn, _, marked)| (conn, marked))
+                }
+                Guess::Nothing => None,
+            };
+            // Others of the same tag are few.
+            let (conn, marked) = guess.unwrap();
+            assert_eq!(marked, is_marked(conn.0));
+        }
+        assert!((1000..20_000).contains(&second), "{second} in their second choice");
+    }
+
+    #[test]
     fn full_is_refused_without_losing_anything() {
         let mut index = Index::new(50).unwrap();
         let mut held = 0;
-        while index.insert(mix(held as u64), ConnId(held), Direction::Original) {
+        while index.insert(mix(held as u64), (ConnId(held), Direction::Original), false) {
             held += 1;
         }
         assert!(held as usize >= 100, "refused at {held}");
@@ -343,7 +414,7 @@ mod tests {
                 // Few distinct hashes, so that tags collide.
                 let hash = mix((key / 4) as u64);
                 if add && model.len() < 150 && !model.contains_key(&key) {
-                    if index.insert(hash, ConnId(key), Direction::Original) {
+                    if index.insert(hash, (ConnId(key), Direction::Original), false) {
                         model.insert(key, ());
                     }
                 } else if !add {

@@ -23,6 +23,7 @@ use super::SHIFTS;
 use super::State;
 use super::Track;
 use super::Wide;
+use super::index::Guess;
 use super::index::Index;
 use crate::service::DestId;
 use crate::service::Forward;
@@ -153,18 +154,44 @@ impl Conns {
     }
 
     /// The conn that a hash probably means, for which the processor is asked; wants the index line
-    /// by now.
+    /// by now. Where only the second index line can tell, `again` is set, and that one asked for.
     #[inline(always)]
-    pub fn guess(&self, hash: u64, family: Family) -> Option<(ConnId, Direction)> {
-        let guess = self.index.guess(hash);
-        if let Some((ConnId(line), _)) = guess {
-            hw::prefetch_index(&self.lines, line as usize);
-            hw::prefetch_index(&self.tracks, line as usize);
-            if family == Family::V6 {
-                hw::prefetch_index(&self.wide, line as usize);
+    pub fn guess(
+        &self,
+        hash: u64,
+        family: Family,
+        again: &mut bool,
+    ) -> Option<(ConnId, Direction)> {
+        match self.index.guess(hash) {
+            Guess::Conn(id, way, shifts) => {
+                self.prefetch(id, family, shifts);
+                Some((id, way))
             }
+            Guess::Second => {
+                *again = true;
+                None
+            }
+            Guess::Nothing => None,
         }
-        guess
+    }
+
+    /// The same by the second index line.
+    pub fn guess_second(&self, hash: u64, family: Family) -> Option<(ConnId, Direction)> {
+        let (id, way, shifts) = self.index.guess_second(hash)?;
+        self.prefetch(id, family, shifts);
+        Some((id, way))
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, id: ConnId, family: Family, shifts: bool) {
+        let line = id.0 as usize;
+        hw::prefetch_index(&self.lines, line);
+        if shifts {
+            hw::prefetch_index(&self.tracks, line);
+        }
+        if family == Family::V6 {
+            hw::prefetch_index(&self.wide, line);
+        }
     }
 
     /// The conn of a tuple, and which of its directions that is.
@@ -190,12 +217,12 @@ impl Conns {
         };
         let id = ConnId(line);
         let original = self.hash(&ends.original());
-        if !self.index.insert(original, id, Direction::Original) {
+        if !self.index.insert(original, (id, Direction::Original), opening.shifts) {
             return Err(TableFull);
         }
         if opening.forward.sees_replies() {
             let reply = self.hash(&ends.reply());
-            if !self.index.insert(reply, id, Direction::Reply) {
+            if !self.index.insert(reply, (id, Direction::Reply), opening.shifts) {
                 self.index.remove(original, id, Direction::Original);
                 return Err(TableFull);
             }
@@ -277,7 +304,7 @@ impl Conns {
         let before = self.ends(id);
         let after = Ends { dport, ..before };
         let [old, new] = [before, after].map(|ends| self.hash(&ends.reply()));
-        if !self.index.insert(new, id, Direction::Reply) {
+        if !self.index.insert(new, (id, Direction::Reply), self.get(id).shifts()) {
             return false;
         }
         let found = self.index.remove(old, id, Direction::Reply);

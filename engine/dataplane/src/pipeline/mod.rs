@@ -92,6 +92,7 @@ use crate::templates::Templates;
 use crate::tick::Stamp;
 use crate::tick::Tick;
 use crate::tuple::Addr;
+use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
@@ -192,6 +193,13 @@ struct Look {
     hash: u64,
     /// The conn it is probably of.
     guess: Option<(ConnId, Direction)>,
+}
+
+impl Look {
+    #[inline(always)]
+    fn family(&self) -> Family {
+        if self.plain.is_some() { Family::V4 } else { self.parsed.family }
+    }
 }
 
 /// What a worker alone holds.

@@ -54,9 +54,12 @@ impl<F: Frame> Core<F> {
             };
             self.conns.prefetch_index(look.hash);
         }
+        let mut again = false;
         for look in &mut looks[..burst.len()] {
-            let family = if look.plain.is_some() { Family::V4 } else { look.parsed.family };
-            look.guess = self.conns.guess(look.hash, family);
+            look.guess = self.conns.guess(look.hash, look.family(), &mut again);
+        }
+        if again {
+            self.guess_second(&mut looks[..burst.len()]);
         }
         for (frame, look) in burst.drain(..).zip(looks) {
             let back = match (&look.plain, look.guess) {
@@ -78,6 +81,14 @@ impl<F: Frame> Core<F> {
                 look.parsed = parse(frame.data(), port);
             }
             self.lone(t, frame, &look.parsed, 0);
+        }
+    }
+
+    /// Few conns are found by their second index line, which has been asked for.
+    #[inline(never)]
+    fn guess_second(&self, looks: &mut [Look]) {
+        for look in looks.iter_mut().filter(|look| look.guess.is_none()) {
+            look.guess = self.conns.guess_second(look.hash, look.family());
         }
     }
 
