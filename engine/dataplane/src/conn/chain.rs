@@ -16,6 +16,11 @@ pub(crate) struct Links {
 impl Links {
     /// In no list.
     pub(crate) const NONE: Self = Self { older: NOBODY, newer: NOBODY };
+
+    /// Who joined before and after it; a number that nobody has where there is none.
+    pub(crate) fn both(self) -> (u32, u32) {
+        (self.older, self.newer)
+    }
 }
 
 /// Where each of `S` keeps its neighbours in lists of a kind.

@@ -521,6 +521,14 @@ impl Conn {
             && !self.expires().is_due(now)
     }
 
+    /// A direction's tuple as an IPv4 packet holds it; none of an IPv6 one.
+    fn narrow_tuple(&self, way: Direction) -> Option<Narrow> {
+        let addrs = self.narrow[way as usize].bits().rotate_left(32);
+        let ports = self.ports[way as usize].bits().rotate_left(16);
+        let is_v4 = self.flags & (CLIENT_V6 << way as u16) == 0;
+        is_v4.then(|| Narrow { addrs, ports, proto: self.protocol() })
+    }
+
     /// Source and destination of a direction's tuple.
     #[inline(always)]
     fn addrs<'a>(&self, way: Direction, wide: impl FnOnce() -> &'a Wide) -> (Addr, Addr) {

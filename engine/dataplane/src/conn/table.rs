@@ -323,14 +323,10 @@ impl Conns {
 
     /// Ends a conn; its number may name another one afterwards.
     pub fn close(&mut self, id: ConnId) {
-        let ends = self.ends(id);
-        let conn = self.get(id);
-        let sees_replies = conn.forward().sees_replies() && !conn.is_lent();
-        let hash = self.hash(&ends.original());
-        let mut found = self.index.remove(hash, id, Direction::Original);
-        if sees_replies {
-            let hash = self.hash(&ends.reply());
-            found &= self.index.remove(hash, id, Direction::Reply);
+        let mut found = true;
+        for way in self.entered(id) {
+            let hash = self.hash_of(id, *way);
+            found &= self.index.remove(hash, id, *way);
         }
         debug_assert!(found, "a live conn is in the index");
         let line = &mut self.lines[id.0 as usize];
@@ -338,6 +334,43 @@ impl Conns {
         line.expires = self.free;
         self.free = id.0;
         self.len -= 1;
+    }
+
+    /// The directions by whose tuples a conn is found.
+    fn entered(&self, id: ConnId) -> &'static [Direction] {
+        const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
+        let conn = self.get(id);
+        if conn.forward().sees_replies() && !conn.is_lent() { &BOTH } else { &BOTH[..1] }
+    }
+
+    /// The hash of one of a conn's tuples.
+    fn hash_of(&self, id: ConnId, way: Direction) -> u64 {
+        match self.get(id).narrow_tuple(way) {
+            Some(tuple) => self.hasher.narrow(&tuple),
+            None => match way {
+                Direction::Original => self.hash(&self.ends(id).original()),
+                Direction::Reply => self.hash(&self.ends(id).reply()),
+            },
+        }
+    }
+
+    /// Asks the processor for what ends with a conn: its index lines, and what full-NAT keeps.
+    fn prefetch_end(&self, id: ConnId) {
+        for way in self.entered(id) {
+            self.index.prefetch(self.hash_of(id, *way));
+        }
+        if self.get(id).forward() == Forward::FullNat {
+            hw::prefetch_index(&self.tracks, id.0 as usize);
+        }
+    }
+
+    /// And for the neighbours in the list of conns that would lend, once `sweep` has named it.
+    pub fn prefetch_neighbours(&self, id: ConnId) {
+        if self.get(id).forward() == Forward::FullNat {
+            let (older, newer) = self.track(id).links.both();
+            hw::prefetch_index(&self.tracks, older as usize);
+            hw::prefetch_index(&self.tracks, newer as usize);
+        }
     }
 
     /// A conn's line.
@@ -381,8 +414,8 @@ impl Conns {
         Line { conn: &mut lines[id.0 as usize], at: id.0 as usize, wide, tracks }
     }
 
-    /// Looks at up to `quota` further lines and gives the conns that are due, until `due` is full;
-    /// tells how many it looked at. Linear: 2 to 3 ns a line, so a million conns looked at once a
+    /// Looks at up to `quota` further lines and gives the conns that are due, until `due` is full,
+    /// and asks the processor for what they end with; tells how many it looked at. Linear: 2 to 3 ns a line, so a million conns looked at once a
     /// second cost 0.3 % of a core.
     pub fn sweep<const N: usize>(
         &mut self,
@@ -401,6 +434,7 @@ impl Conns {
             let line = &self.lines[self.cursor as usize];
             if line.flags & LIVE != 0 && line.expires().is_due(now) {
                 due.push(ConnId(self.cursor));
+                self.prefetch_end(ConnId(self.cursor));
             }
             self.cursor += 1;
         }

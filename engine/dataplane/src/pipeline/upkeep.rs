@@ -102,6 +102,9 @@ impl<F: Frame> Core<F> {
     ) -> usize {
         let mut due = ArrayVec::<ConnId, BATCH>::new();
         let swept = self.conns.sweep(t.stamp, quota, &mut due);
+        for id in &due {
+            self.conns.prefetch_neighbours(*id);
+        }
         for id in due {
             // A control conn takes the data conn along that it has announced.
             if self.conns.at(id.0).is_some() {
