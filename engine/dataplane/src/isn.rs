@@ -18,6 +18,10 @@ pub struct Numbers {
     wall: u64,
 }
 
+/// The keyed hash of a tuple (`Numbers::hash`).
+#[derive(Clone, Copy, Debug)]
+pub struct Hashed(u64);
+
 /// A 32-bit number `a` lies past `b` (RFC 1982).
 #[inline(always)]
 pub(crate) fn is_past(a: u32, b: u32) -> bool {
@@ -34,9 +38,9 @@ impl Numbers {
     /// The initial sequence number toward the dest: a keyed hash of the tuple plus a clock of 64 ns
     /// steps (RFC 6528), and where the tuple's last conn is remembered, past what the dest saw of
     /// it; the later of both.
-    pub fn isn(&self, tuple: &Tuple, last: Last, now: Tick) -> u32 {
+    pub fn isn(&self, tuple: Hashed, last: Last, now: Tick) -> u32 {
         let clock = (self.wall.wrapping_add(now.nanos()) / 64) as u32;
-        let by_clock = (self.hash(tuple) as u32).wrapping_add(clock);
+        let by_clock = (tuple.0 as u32).wrapping_add(clock);
         match last.seq() {
             // One further than the next in order, so that it is past it.
             Some(seq) if !is_past(by_clock, seq) => seq.wrapping_add(1),
@@ -46,21 +50,22 @@ impl Numbers {
 
     /// The first timestamp toward the dest: the same two rules with a clock of milliseconds, which
     /// no client's timestamps outrun (RFC 7323 section 5.4: 1 ms to 1 s).
-    pub fn tsval(&self, tuple: &Tuple, last: Last, now: Tick) -> u32 {
+    pub fn tsval(&self, tuple: Hashed, last: Last, now: Tick) -> u32 {
         let clock = (self.wall.wrapping_add(now.nanos()) / 1_000_000) as u32;
-        let by_clock = ((self.hash(tuple) >> 32) as u32).wrapping_add(clock);
+        let by_clock = ((tuple.0 >> 32) as u32).wrapping_add(clock);
         match last.tsval() {
             Some(tsval) if !is_past(by_clock, tsval) => tsval.wrapping_add(1),
             _ => by_clock,
         }
     }
 
-    fn hash(&self, t: &Tuple) -> u64 {
+    /// What both numbers of a tuple come from.
+    pub fn hash(&self, t: &Tuple) -> Hashed {
         let mut h = SipHasher13::new_with_keys(self.key.0, self.key.1);
         h.write_u128(t.src.bits());
         h.write_u128(t.dst.bits());
         h.write_u64((t.sport as u64) << 32 | (t.dport as u64) << 16 | t.proto as u64);
-        h.finish()
+        Hashed(h.finish())
     }
 }
 
@@ -76,37 +81,37 @@ mod tests {
     #[test]
     fn the_clock_has_64_ns_steps_and_goes_on_over_a_restart() {
         let n = Numbers::new([1, 2], 1_000_000_000_000);
-        let at = |ns| n.isn(&TUPLE, Last::NOTHING, Tick::from_nanos(ns));
+        let at = |ns| n.isn(n.hash(&TUPLE), Last::NOTHING, Tick::from_nanos(ns));
         assert_eq!(at(6400).wrapping_sub(at(0)), 100);
         // Restarted ten seconds later: the wall clock stands for what the ticks counted before.
         let again = Numbers::new([1, 2], 1_010_000_000_000);
-        let later = again.isn(&TUPLE, Last::NOTHING, Tick::default());
+        let later = again.isn(again.hash(&TUPLE), Last::NOTHING, Tick::default());
         assert_eq!(later, at(10_000_000_000));
-        let ts = |n: &Numbers, ns| n.tsval(&TUPLE, Last::NOTHING, Tick::from_nanos(ns));
+        let ts = |n: &Numbers, ns| n.tsval(n.hash(&TUPLE), Last::NOTHING, Tick::from_nanos(ns));
         assert_eq!(ts(&again, 0).wrapping_sub(ts(&n, 0)), 10_000);
     }
 
     #[test]
     fn what_the_dest_saw_is_passed() {
         let n = Numbers::new([1, 2], 0);
-        let by_clock = n.isn(&TUPLE, Last::NOTHING, Tick::default());
+        let by_clock = n.isn(n.hash(&TUPLE), Last::NOTHING, Tick::default());
         for (seen, expected) in [
             (by_clock.wrapping_sub(1), by_clock),
             (by_clock, by_clock.wrapping_add(1)),
             (by_clock.wrapping_add(70_000), by_clock.wrapping_add(70_001)),
         ] {
-            assert_eq!(n.isn(&TUPLE, Last::new(seen, None), Tick::default()), expected);
+            assert_eq!(n.isn(n.hash(&TUPLE), Last::new(seen, None), Tick::default()), expected);
         }
-        let ts = n.tsval(&TUPLE, Last::NOTHING, Tick::default());
+        let ts = n.tsval(n.hash(&TUPLE), Last::NOTHING, Tick::default());
         let seen = ts.wrapping_add(5);
-        assert_eq!(n.tsval(&TUPLE, Last::new(0, Some(seen)), Tick::default()), seen + 1);
+        assert_eq!(n.tsval(n.hash(&TUPLE), Last::new(0, Some(seen)), Tick::default()), seen + 1);
     }
 
     #[test]
     fn tuples_differ() {
         let n = Numbers::new([1, 2], 0);
         let other = Tuple { sport: 5, ..TUPLE };
-        let at = |t| n.isn(t, Last::NOTHING, Tick::default());
+        let at = |t| n.isn(n.hash(t), Last::NOTHING, Tick::default());
         assert_ne!(at(&TUPLE), at(&other));
     }
 }

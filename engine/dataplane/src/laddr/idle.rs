@@ -122,6 +122,12 @@ impl Chunks {
         q.into += 1;
     }
 
+    /// What `pop` gives next.
+    pub(super) fn first(&self, q: &Queue) -> Option<u16> {
+        let chunk = &self.chunks[q.first as usize];
+        (q.first != NO_CHUNK).then(|| chunk.idle[q.out as usize].port)
+    }
+
     pub(super) fn pop(&mut self, q: &mut Queue) -> Option<(u16, Last)> {
         if q.first == NO_CHUNK {
             return None;

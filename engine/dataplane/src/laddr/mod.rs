@@ -79,6 +79,8 @@ struct Pair {
     /// Own ports that have ever been leased: the first so many of `order`.
     fresh: u32,
     order: Order,
+    /// The port of that order which goes next.
+    next: Option<u16>,
     held: u32,
     idle: Queue,
     /// When its last lease came back, and its neighbours among those of which nothing is leased.
@@ -180,9 +182,10 @@ impl Leases {
         reach(laddrs, turn, daddr).find_map(|laddr| {
             let pair = self.pair(Key { laddr, daddr, dport, proto })?;
             let p = &mut self.pairs[pair.0 as usize];
-            let (lport, last) = match never_used(p, self.worker, self.workers) {
+            let (lport, last) = match p.next {
                 Some(port) => {
                     p.fresh += 1;
+                    p.next = never_used(p, self.worker, self.workers);
                     (port, Last::NOTHING)
                 }
                 None => self.chunks.pop(&mut p.idle)?,
@@ -196,6 +199,12 @@ impl Leases {
             self.held += 1;
             Some(Lease { laddr, lport, pair, last })
         })
+    }
+
+    /// The port that a pair's next lease has, unless one is given back before to a pair that has none.
+    pub(crate) fn next(&self, pair: PairId) -> Option<u16> {
+        let p = &self.pairs[pair.0 as usize];
+        p.next.or_else(|| self.chunks.first(&p.idle))
     }
 
     /// Gives a lease back; its port is the last to be leased again.
@@ -292,10 +301,11 @@ impl Leases {
         }
         let addr = self.addr(key.laddr);
         self.addr_pairs[addr as usize] += 1;
-        let pair = Pair {
+        let mut pair = Pair {
             key: Some(key),
             fresh: 0,
             order: Order::of(&key, self.secret),
+            next: None,
             held: 0,
             idle: Queue::EMPTY,
             whole_since: Stamp(0),
@@ -303,6 +313,7 @@ impl Leases {
             lenders: Chain::EMPTY,
             addr,
         };
+        pair.next = never_used(&pair, self.worker, self.workers);
         let number = match self.free.pop() {
             Some(number) => {
                 self.pairs[number as usize] = pair;
@@ -426,6 +437,23 @@ mod tests {
             all.iter().for_each(|p| l.give_back(p.pair, p.lport, Last::NOTHING, NOW));
             assert!(std::iter::from_fn(|| lease(&mut l)).map(|p| p.lport).eq(ports));
         }
+    }
+
+    #[test]
+    fn the_port_that_goes_next_is_known_before_fresh_or_given_back() {
+        let mut l = leases(0, 20_000, 4);
+        let first = lease(&mut l).unwrap();
+        let mut out = vec![first];
+        while let Some(next) = l.next(first.pair) {
+            out.push(lease(&mut l).unwrap());
+            assert_eq!(out.last().unwrap().lport, next);
+        }
+        assert_eq!((out.len(), lease(&mut l)), (3, None));
+        l.give_back(out[1].pair, out[1].lport, Last::NOTHING, NOW);
+        l.give_back(out[0].pair, out[0].lport, Last::NOTHING, NOW);
+        assert_eq!(l.next(first.pair), Some(out[1].lport));
+        assert_eq!(lease(&mut l).unwrap().lport, out[1].lport);
+        assert_eq!(l.next(first.pair), Some(out[0].lport));
     }
 
     #[test]

@@ -278,6 +278,11 @@ impl<F: Frame> Core<F> {
                     None => self.lease(t, service, port, &ends, may_lend),
                 };
                 let lease = lease.ok_or(DropReason::NoLease)?;
+                // The index line that this pair's next conn will want.
+                if let Some(lport) = self.leases.next(lease.pair) {
+                    let next = Ends { laddr: lease.laddr, lport, ..ends };
+                    self.conns.prefetch_index(self.conns.hash(&next.reply()));
+                }
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
                 opening.ends = ends;
                 opening.shifts = proto == Proto::Tcp && dest.traits.rewrite;
@@ -435,11 +440,11 @@ impl<F: Frame> Core<F> {
     fn begin<P>(&self, t: &Turn<'_, F, P>, segment: &[u8], ends: &Ends, lease: &Lease) -> Track {
         let mut track = Track::of(lease.pair);
         // The tuple as the dest sees it.
-        let tuple = ends.reply().reversed();
-        let isn = self.numbers.isn(&tuple, lease.last, t.now);
+        let tuple = self.numbers.hash(&ends.reply().reversed());
+        let isn = self.numbers.isn(tuple, lease.last, t.now);
         track.seq_shift = isn.wrapping_sub(get32(segment, tcp::SEQ));
         if let Some(at) = options::timestamps(segment) {
-            let tsval = self.numbers.tsval(&tuple, lease.last, t.now);
+            let tsval = self.numbers.tsval(tuple, lease.last, t.now);
             track.set_ts_shift(tsval.wrapping_sub(get32(segment, at)));
             track.tsval = tsval;
         }
