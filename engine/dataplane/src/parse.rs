@@ -16,6 +16,7 @@ use crate::wire::ethernet;
 use crate::wire::get16;
 use crate::wire::gre;
 use crate::wire::gue;
+use crate::wire::head;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
@@ -204,7 +205,11 @@ fn header_v4(frame: &[u8], l3: usize) -> Result<(Places, u8, Addr, Addr), DropRe
     if total > ip.len() {
         return Err(DropReason::Truncated);
     }
-    if checksum::fold(checksum::sum(&ip[..header_len], 0)) != 0xffff {
+    let is_right = match header_len {
+        ipv4::LEN => checksum::is_right(head(ip)),
+        _ => checksum::fold(checksum::sum(&ip[..header_len], 0)) == 0xffff,
+    };
+    if !is_right {
         return Err(DropReason::IpChecksum);
     }
     if header_len > ipv4::LEN {

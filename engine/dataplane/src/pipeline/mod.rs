@@ -447,10 +447,23 @@ impl<F: Frame> Core<F> {
         let hash = self.hasher.tuple_of(p.family, &p.tuple);
         match self.conns.find_of(p.family, hash, &p.tuple) {
             None => self.miss(t, frame, p, visited),
-            Some((id, way)) if self.is_odd(t, id, p) => {
-                self.odd(t, frame, p, (id, way), visited);
-            }
-            Some((id, way)) => self.forward(t, frame, p, id, way),
+            Some(conn) => self.follow_conn(t, frame, p, conn, visited),
+        }
+    }
+
+    /// A packet of a known conn.
+    #[inline(always)]
+    fn follow_conn<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        (id, way): (ConnId, Direction),
+        visited: u16,
+    ) {
+        match self.is_odd(t, id, p) {
+            true => self.odd(t, frame, p, (id, way), visited),
+            false => self.forward(t, frame, p, id, way),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything is asked before anything is changed. Where one answer is not the usual one (the state
 //! changes, the next hop is not known, the packet is too large ...), the frame comes back as it was,
-//! for `lone`, which knows all answers. What this lane does to a packet, `forward` does too.
+//! for the other lane, which knows all answers. What this lane does to a packet, `forward` does too.
 
 use super::Core;
 use super::Look;
@@ -44,10 +44,13 @@ impl<F: Frame> Core<F> {
     ) {
         let port = t.snap.port(t.port);
         for (look, frame) in looks.iter_mut().zip(burst.iter()) {
-            look.plain = plain::read::<L3, ALL>(frame.data(), port);
-            look.hash = match &look.plain {
-                Some(plain) => self.hasher.narrow(&plain.tuple),
+            look.hash = match plain::read::<L3, ALL>(frame.data(), port) {
+                Some(plain) => {
+                    look.plain = Some(plain);
+                    self.hasher.narrow(&plain.tuple)
+                }
                 None => {
+                    look.plain = None;
                     look.parsed = parse(frame.data(), port);
                     self.hasher.tuple_of(look.parsed.family, &look.parsed.tuple)
                 }
@@ -74,13 +77,34 @@ impl<F: Frame> Core<F> {
                 (None, Some((id, way))) if look.parsed.kind == Kind::Flow => {
                     self.goes_on_wide(t, frame, &look.parsed, id, way)
                 }
-                _ => Some(frame),
+                _ => Some((frame, false)),
             };
-            let Some(frame) = back else { continue };
-            if look.plain.is_some() {
-                look.parsed = parse(frame.data(), port);
+            let Some((frame, known)) = back else { continue };
+            self.other_lane::<L3, P>(t, frame, look, known);
+        }
+    }
+
+    /// What the plain lane gives back. Where the conn is `known`, it is the one of the guess.
+    #[inline(never)]
+    fn other_lane<const L3: usize, P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        look: &mut Look,
+        known: bool,
+    ) {
+        if let Some(plain) = &look.plain {
+            look.parsed = match known {
+                true => plain.parsed::<L3>(),
+                false => plain.or_parse::<L3>(frame.data(), t.snap.port(t.port)),
+            };
+        }
+        match look.guess {
+            Some(conn) if known => {
+                t.stats.lone.add(1);
+                self.follow_conn(t, frame, &look.parsed, conn, 0);
             }
-            self.lone(t, frame, &look.parsed, 0);
+            _ => self.lone(t, frame, &look.parsed, 0),
         }
     }
 
@@ -92,6 +116,7 @@ impl<F: Frame> Core<F> {
         }
     }
 
+    /// Gives back what does not simply go on, and whether the conn is that of its tuple.
     #[inline(always)]
     fn goes_on_as<const L3: usize, P: Pool<Frame = F>>(
         &mut self,
@@ -100,11 +125,11 @@ impl<F: Frame> Core<F> {
         plain: &Plain,
         id: ConnId,
         way: Direction,
-    ) -> Option<F> {
+    ) -> Option<(F, bool)> {
         if !self.conns.get(id).goes_on_as(way, &plain.tuple, t.stamp) {
-            return Some(frame);
+            return Some((frame, false));
         }
-        self.goes_on(t, frame, &plain.parsed::<L3>(), id, way)
+        self.goes_on(t, frame, &plain.parsed::<L3>(), id, way).map(|frame| (frame, true))
     }
 
     /// The same for any packet of a flow: IPv6, and IPv4 with options.
@@ -116,15 +141,16 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         id: ConnId,
         way: Direction,
-    ) -> Option<F> {
+    ) -> Option<(F, bool)> {
         let line = self.conns.line(id);
         if !line.is_tuple(way, p.family, &p.tuple) || !line.conn.goes_on(t.stamp) {
-            return Some(frame);
+            return Some((frame, false));
         }
-        match way {
+        let back = match way {
             Direction::Original => self.goes_on(t, frame, p, id, Direction::Original),
             Direction::Reply => self.goes_on(t, frame, p, id, Direction::Reply),
-        }
+        };
+        back.map(|frame| (frame, true))
     }
 
     /// Steps 4 to 9 for a packet of a conn that goes on; gives any other back.
