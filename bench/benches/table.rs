@@ -168,12 +168,14 @@ impl Ours {
         for hash in hashes {
             self.conns.prefetch_index(hash);
         }
-        let mut again = false;
-        let mut guesses = hashes.map(|hash| self.conns.guess(hash, Family::V4, &mut again));
-        if again {
-            for (guess, hash) in guesses.iter_mut().zip(hashes).filter(|(g, _)| g.is_none()) {
-                *guess = self.conns.guess_second(hash, Family::V4);
-            }
+        let (mut again, mut guesses) = (0_u32, [None; BURST]);
+        for (n, (guess, hash)) in guesses.iter_mut().zip(hashes).enumerate() {
+            *guess = self.conns.guess(hash, Family::V4, &mut again, n);
+        }
+        while again != 0 {
+            let n = again.trailing_zeros() as usize;
+            guesses[n] = self.conns.guess_second(hashes[n], Family::V4);
+            again &= again - 1;
         }
         let found = |((tuple, hash), guess): &((&Narrow, u64), Option<(ConnId, Direction)>)| {
             guess.is_some_and(|(id, way)| self.conns.get(id).goes_on_as(way, tuple, NOW))

@@ -108,6 +108,29 @@ fn active_data_conns_go_to_what_the_dest_is_told_and_on_to_the_client() {
     });
 }
 
+/// Until the client is seen, what is awaited has no port at its end, and none may come from there: not in the lane of
+/// conns that go on either.
+#[test]
+fn what_comes_from_port_0_is_no_data_conn() {
+    every(|mut t, _, extended| {
+        goes_passive(&mut t, extended, 51_201);
+        let (awaited, _) = t.data_conns()[0];
+        let vip = SocketAddr::new(t.vip.ip(), 51_201);
+        let nobody = SocketAddr::new(t.client.ip(), 0);
+        let of = |flags| Packet::new(nobody, vip, Body::Tcp { flags, seq: 1, ack: 1 }).bytes();
+        let frames = [flag::SYN, flag::ACK, flag::RST, flag::SYN | flag::ACK].map(of);
+        for worker in 0..t.rig.worker_count() {
+            let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+            assert!(t.rig.feed_at(worker, WAN, &frames).sent.is_empty());
+        }
+        let dropped = 4 * t.rig.worker_count() as u64;
+        assert_eq!(t.rig.drops(), [(DropReason::TransportHeader, dropped)]);
+        let (conn, _) = t.data_conns()[0];
+        assert_eq!((conn.is_awaited(), conn.expires()), (true, awaited.expires()));
+        t.transfers((SocketAddr::new(t.client.ip(), 41_000), vip), false);
+    });
+}
+
 /// The kernel knows port 20 alone; servers without its privilege use others.
 #[test]
 fn active_data_conns_may_come_from_another_port() {

@@ -17,9 +17,9 @@ impl Links {
     /// In no list.
     pub(crate) const NONE: Self = Self { older: NOBODY, newer: NOBODY };
 
-    /// Who joined before and after it; a number that nobody has where there is none.
-    pub(crate) fn both(self) -> (u32, u32) {
-        (self.older, self.newer)
+    /// Who joined before and after it.
+    pub(crate) fn both(self) -> [Option<u32>; 2] {
+        [self.older, self.newer].map(|number| (number != NOBODY).then_some(number))
     }
 }
 

@@ -308,8 +308,9 @@ impl Conn {
     pub fn would_change(&self, way: Direction, flags: u8) -> bool {
         // Nearly always: a segment that only acknowledges changes nothing in ESTABLISHED.
         let acks = flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT;
+        // What is awaited begins with whatever comes.
         !(acks && self.state == State::Established)
-            && state::next(self.side(way), self.state, flags) != self.state
+            && (self.is_awaited() || state::next(self.side(way), self.state, flags) != self.state)
     }
 
     #[inline(always)]

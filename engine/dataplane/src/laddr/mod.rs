@@ -201,7 +201,8 @@ impl Leases {
         })
     }
 
-    /// The port that a pair's next lease has, unless one is given back before to a pair that has none.
+    /// The port that a pair's next lease has, unless one is given back before to a pair that has
+    /// none.
     pub(crate) fn next(&self, pair: PairId) -> Option<u16> {
         let p = &self.pairs[pair.0 as usize];
         p.next.or_else(|| self.chunks.first(&p.idle))

@@ -40,9 +40,7 @@ impl Plain {
         let (kind, family) = (Kind::Flow, Family::V4);
         Parsed { kind, l3, l4, end, ttl, flags, family, tuple: tuple.into() }
     }
-}
 
-impl Plain {
     /// What `parse` says, which is only asked where addresses or ports are such that it may refuse
     /// them.
     #[inline(never)]
@@ -67,7 +65,7 @@ const PLAIN: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
 /// `L3` is the length of the port's link headers and `ALL` of all headers, so that all places are
 /// known and one bound serves them. Of any other frame it says none, and `parse` says what it is;
 /// where it says some, `parse` says the same, unless addresses or ports are none that a conn can
-/// have: whoever finds a conn of this tuple need not ask.
+/// have. Whoever finds a conn of this tuple that goes on need not ask; but for an awaited one.
 #[inline(always)]
 pub(crate) fn read<const L3: usize, const ALL: usize>(
     frame: &[u8],

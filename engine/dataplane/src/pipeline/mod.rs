@@ -2,8 +2,10 @@
 //!
 //! 1. The frames' first lines are prefetched; the caller has read the time once for all of them.
 //! 2. `parse` makes each a small `Parsed`; what it refuses has a `DropReason`.
-//! 3. Every tuple is hashed and its index line prefetched; then every conn's line.
-//! 4. `Conns::find` gives the conn and the direction.
+//! 3. Every tuple is hashed and its index line prefetched; then every conn's line, and the second
+//!    index line of the few that lie there.
+//! 4. `Conns::find` gives the conn and the direction; a packet whose guess was right (`plain`) is not
+//!    looked up again.
 //! 5. On a miss (`open`, cold) `steer` may name another worker; else service, scheduler, lease and
 //!    a new conn, or a `DropReason` and an answer (`refuse`); what is for somebody else may be
 //!    routed (`route`).

@@ -57,12 +57,12 @@ impl<F: Frame> Core<F> {
             };
             self.conns.prefetch_index(look.hash);
         }
-        let mut again = false;
-        for look in &mut looks[..burst.len()] {
-            look.guess = self.conns.guess(look.hash, look.family(), &mut again);
+        let mut again = 0;
+        for (n, look) in looks[..burst.len()].iter_mut().enumerate() {
+            look.guess = self.conns.guess(look.hash, look.family(), &mut again, n);
         }
-        if again {
-            self.guess_second(&mut looks[..burst.len()]);
+        if again != 0 {
+            self.guess_second(looks, again);
         }
         for (frame, look) in burst.drain(..).zip(looks) {
             let back = match (&look.plain, look.guess) {
@@ -84,7 +84,8 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// What the plain lane gives back. Where the conn is `known`, it is the one of the guess.
+    /// What the plain lane gives back. Where the conn is `known`, it is the one of the guess; an
+    /// awaited conn (FTP) has a tuple with a port that no packet may have.
     #[inline(never)]
     fn other_lane<const L3: usize, P: Pool<Frame = F>>(
         &mut self,
@@ -94,13 +95,10 @@ impl<F: Frame> Core<F> {
         known: bool,
     ) {
         if let Some(plain) = &look.plain {
-            look.parsed = match known {
-                true => plain.parsed::<L3>(),
-                false => plain.or_parse::<L3>(frame.data(), t.snap.port(t.port)),
-            };
+            look.parsed = plain.or_parse::<L3>(frame.data(), t.snap.port(t.port));
         }
         match look.guess {
-            Some(conn) if known => {
+            Some(conn) if known && look.parsed.kind == Kind::Flow => {
                 t.stats.lone.add(1);
                 self.follow_conn(t, frame, &look.parsed, conn, 0);
             }
@@ -108,11 +106,13 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// Few conns are found by their second index line, which has been asked for.
+    /// Few conns are found by their second index line, which has been asked for: those of these bits.
     #[inline(never)]
-    fn guess_second(&self, looks: &mut [Look]) {
-        for look in looks.iter_mut().filter(|look| look.guess.is_none()) {
+    fn guess_second(&self, looks: &mut [Look; BURST], mut which: u32) {
+        while which != 0 {
+            let look = &mut looks[which.trailing_zeros() as usize];
             look.guess = self.conns.guess_second(look.hash, look.family());
+            which &= which - 1;
         }
     }
 
