@@ -442,6 +442,19 @@ fn open(lab: &mut Lab, ports: std::ops::Range<u16>) {
     }
 }
 
+/// Asks again while there are too many clients: on a busy machine those that left are not gone yet.
+fn again<T>(ask: impl Fn() -> Result<T, String>) -> Result<T, String> {
+    let refused = |r: &Result<T, String>| r.as_ref().is_err_and(|why| why.contains("ask again"));
+    for _ in 0..100 {
+        let answer = ask();
+        if !refused(&answer) {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ask()
+}
+
 fn lists(workers: usize) {
     let mut lab = Lab::start(&format!("lists-{workers}"), workers);
     lab.answer_arp(2);
@@ -477,11 +490,11 @@ fn lists(workers: usize) {
     // Clients that leave in the middle and several at once harm nobody.
     for _ in 0..40 {
         let request = Request::Conns { filter: Vec::new(), limit: 0 };
-        assert_eq!(ask_pieces(&lab.socket(), &request, |_| false), Ok(()));
+        assert_eq!(again(|| ask_pieces(&lab.socket(), &request, |_| false)), Ok(()));
     }
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| assert_eq!(lab.conns(&[], 0).unwrap().0.len(), 32));
+            scope.spawn(|| assert_eq!(again(|| lab.conns(&[], 0)).unwrap().0.len(), 32));
         }
     });
     lab.stop();
