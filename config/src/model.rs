@@ -352,9 +352,9 @@ pub struct Service {
     pub scheduler_flags: Vec<SchedulerFlag>,
     /// Buckets of mh, a prime number.
     pub maglev_size: u32,
-    /// How frames get to the dests.
+    /// How frames get to dests, where those say nothing else.
     pub forward: Forward,
-    /// Index in [`Config::pools`]: given for full-NAT without `automap`, and for nothing else.
+    /// Index in [`Config::pools`]: given where dests are by full-NAT without `automap`, and for nothing else.
     pub pool: Option<usize>,
     /// Full-NAT with the addresses of the port that a frame leaves by.
     pub automap: bool,
@@ -429,6 +429,8 @@ pub struct Dest {
     pub address: SocketAddr,
     /// Share of new conns; 0 is quiesced.
     pub weight: u16,
+    /// How frames get there.
+    pub forward: Forward,
     /// Conns with which it gets no new ones; 0: no limit.
     pub upper: u32,
     /// Conns below which it gets some again; 0: three quarters of `upper`.

@@ -209,6 +209,7 @@ pub(crate) const DEST: Schema = Schema {
     keys: &[
         ("address", "\"10.2.0.2:80\""),
         ("weight", "1"),
+        ("forward", "\"dr\""),
         ("upper", "1000"),
         ("lower", "750"),
         ("tunnel", "\"gre\""),

@@ -308,6 +308,7 @@ dest = [{ address = "10.1.0.2:5353", weight = 0 }, { address = "10.1.0.3", weigh
     let dest = |address: &str, weight| Dest {
         address: address.parse().unwrap(),
         weight,
+        forward: Forward::FullNat,
         upper,
         lower,
         tunnel: Default::default(),
@@ -521,6 +522,7 @@ address = "10.1.0.254"
     let router = |n: u8, weight| Dest {
         address: ([10, 1, 0, n], 0).into(),
         weight,
+        forward: Forward::FullNat,
         upper,
         lower,
         tunnel: Default::default(),

@@ -27,6 +27,7 @@ use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Encap;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Methods;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
@@ -272,6 +273,7 @@ fn add_service(
         port: service_port(forward),
         scope: Scope::Address,
         forward,
+        methods: Methods::default(),
         pool: (forward == Forward::FullNat).then_some(0),
         proxy_in: Vec::new(),
         terms: Terms::default(),

@@ -24,6 +24,7 @@ use pointsman_dataplane::service::Candidate;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Methods;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
@@ -104,6 +105,7 @@ pub fn add(s: &mut Snapshot, sched: Sched, dests: Vec<Dest>) -> usize {
         port: 0,
         scope: Scope::Rule,
         forward: Forward::FullNat,
+        methods: Methods::default(),
         pool: Some(s.pools.len() - 1),
         proxy_in: Vec::new(),
         terms: Terms::default(),

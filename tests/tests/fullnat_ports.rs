@@ -486,3 +486,24 @@ fn where_an_idle_worker_has_no_room_for_the_conn_the_syn_is_dropped_by_name_and_
     assert_eq!(rig.drops(), [(DropReason::TableFull, 1)]);
     assert_eq!(entries(&rig), 0);
 }
+
+/// What needs no port belongs to the worker that the client's packets arrive at, not to the one that had a port for the
+/// conn of before.
+#[test]
+fn a_second_choice_by_another_method_goes_back_to_its_owner() {
+    for (at, forward) in [(0, Forward::Dr), (1, Forward::Dr), (2, Forward::Tunnel)] {
+        let (mut rig, talk) = before_a_second_choice(at, 0);
+        rig.reload(|s| {
+            let id = net::dest_id(V4, Proto::Tcp, Forward::FullNat, 1);
+            let dest = &mut s.dests[id.0 as usize];
+            (dest.forward, dest.port) = (forward, talk.vip.port());
+        });
+        let (others, leases) = (entries(&rig) - at, rig.sum(|s| &s.leases));
+        let second = talk.say(&mut rig, flag::SYN).seen();
+        assert_eq!(second.eth.0, net::dest_mac(1), "{:?}", rig.drops());
+        assert_eq!((of(&rig, talk.client).0, entries(&rig)), (0, others), "no entry leads away");
+        assert_eq!(rig.sum(|s| &s.leases), leases - 1);
+        assert_eq!(talk.say(&mut rig, flag::ACK).seen().eth.0, net::dest_mac(1));
+        assert_eq!(rig.drops(), []);
+    }
+}

@@ -31,6 +31,7 @@ mod lending;
 mod listing;
 mod many_workers;
 mod mended;
+mod methods;
 mod model;
 mod off_window;
 mod persistence;

@@ -1,6 +1,7 @@
 //! `helper` of services.
 
 use super::Ways;
+use super::methods::Methods;
 use super::pools::Pools;
 use super::vips::addresses;
 use super::virtuals::check_alone;
@@ -21,7 +22,7 @@ pub(super) fn check(
     report: &mut Report<'_>,
     service: &RawService,
     address: At<SocketAddr>,
-    forward: Forward,
+    methods: &Methods,
     (ways, pools): (&Ways, &Pools),
 ) {
     let At { value, span } = address;
@@ -33,13 +34,15 @@ pub(super) fn check(
     {
         check_alone(report, At { value: range, span }, ways, pools);
     }
-    let Some(At { span, .. }) = service.helper else { return };
+    let Some(At { mut span, .. }) = service.helper else { return };
+    let silent = |method| matches!(method, Forward::Dr | Forward::Tunnel);
     let (message, help) = if matches!(service.scope, Scope::Mark(_)) {
         ("helper of a mark", "data conns bear none: say address instead of mark")
     } else if service.protocol != Protocol::Tcp {
         ("helper of a service that is not tcp", "FTP is TCP: leave it out")
-    } else if matches!(forward, Forward::Dr | Forward::Tunnel) {
-        let help = "what servers say does not pass the director: leave it out, and for passive \
+    } else if let Some(method) = methods.used(silent) {
+        span = methods.blame(method, span);
+        let help = "what servers say does not pass the director: leave helper out, and for passive \
                     data conns say persistent with port 21";
         ("helper by \"dr\" or \"tunnel\"", help)
     } else if value.port() == 0 {

@@ -1,6 +1,7 @@
 //! `client_address` and `proxy_in` of services.
 
 use super::Ways;
+use super::methods::Methods;
 use crate::model::ClientAddress;
 use crate::model::Dest;
 use crate::model::Forward;
@@ -19,7 +20,7 @@ pub(super) fn check(
     report: &mut Report<'_>,
     service: &RawService,
     address: At<SocketAddr>,
-    forward: Forward,
+    methods: &Methods,
     dests: &[Dest],
     ways: &Ways,
 ) -> ClientAddress {
@@ -31,8 +32,8 @@ pub(super) fn check(
     if value == ClientAddress::Off {
         return value;
     }
-    if forward != Forward::FullNat {
-        let message = format!("{forward} does not change the client's address");
+    if !methods.has(Forward::FullNat) {
+        let message = methods.lacks(Forward::FullNat, "does not change the client's address");
         report.error(span, message, "leave it out, or say forward = \"fullnat\"");
     } else if service.protocol == Protocol::Sctp {
         report.error(span, format!("{value} for sctp"), "there is no such header: leave it out");
@@ -40,7 +41,7 @@ pub(super) fn check(
         let message = format!("{value} is for TCP only");
         report.error(span, message, "UDP services have \"proxy-v2\"");
     } else if service.protocol == Protocol::Udp && address.value.is_ipv6() && ways.known {
-        for dest in dests {
+        for dest in dests.iter().filter(|dest| dest.forward == Forward::FullNat) {
             let port = ways.route(None, dest.address.ip()).map(|(port, _)| &ways.ports[port]);
             let Some(port) = port.filter(|port| port.mtu < MIN_MTU) else { continue };
             let message = format!(

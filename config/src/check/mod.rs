@@ -4,6 +4,7 @@ mod director;
 mod endings;
 mod helper;
 mod introduction;
+mod methods;
 mod names;
 mod pools;
 mod ports;

@@ -5,6 +5,7 @@ use super::Ways;
 use super::endings;
 use super::helper;
 use super::introduction;
+use super::methods::Methods;
 use super::pools::Pools;
 use super::pools::is_automap;
 use super::tunnels;
@@ -69,7 +70,8 @@ impl Pairs {
         pools: &Pools,
     ) {
         let before = self.count;
-        for dest in dests.iter().filter(|dest| self.seen.insert((pool, protocol, dest.address))) {
+        let full_nat = dests.iter().filter(|dest| dest.forward == Forward::FullNat);
+        for dest in full_nat.filter(|dest| self.seen.insert((pool, protocol, dest.address))) {
             let ranges = pools.models[pool].ranges.iter();
             let same = ranges.filter(|range| same_family(range.first(), dest.address.ip()));
             self.count += same.map(AddressRange::count).sum::<u128>();
@@ -90,7 +92,7 @@ impl Pairs {
         let Some(conns) = raw.director.conns.map(|at| at.value) else { return };
         let serving = || services.iter().filter(|service| !service.dests.is_empty());
         let pool = serving().find_map(|service| service.pool);
-        let only = serving().all(|service| service.forward == Forward::FullNat);
+        let only = serving().flat_map(|s| &s.dests).all(|dest| dest.forward == Forward::FullNat);
         let ports = self.count.saturating_mul(PORTS);
         let Some(pool) = pool.filter(|_| only && ports < u128::from(conns)) else { return };
         let span = raw.pools[pool].ranges.first().map(|range| range.span);
@@ -138,18 +140,17 @@ pub(super) fn check(
             };
             report.error(address.span, message, help);
         }
-        let Some(forward) = service.forward else { continue };
-        let pool = check_pool(report, service, address.value, forward, &around);
+        let Some(methods) = Methods::of(service) else { continue };
+        let pool = check_pool(report, service, address.value, &methods, &around);
         endings::check(report, service);
-        check_oversize(report, service, forward.value);
-        check_protocol(report, service, forward.value);
-        check_own_vip(report, service.scope, address, forward.value, ways);
-        helper::check(report, service, address, forward.value, (ways, pools));
+        check_oversize(report, service, &methods);
+        check_protocol(report, service, &methods);
+        check_own_vip(report, service.scope, address, &methods, ways);
+        helper::check(report, service, address, &methods, (ways, pools));
         let persistence = virtuals::check(report, raw, service, address, ways, pools);
-        let dests = check_dests(report, service, address.value, (forward.value, pool), &around);
+        let dests = check_dests(report, service, address.value, (&methods, pool), &around);
         let maglev_size = check_scheduler(report, service, dests.len());
-        let client_address =
-            introduction::check(report, service, address, forward.value, &dests, ways);
+        let client_address = introduction::check(report, service, address, &methods, &dests, ways);
         if service.whole {
             check_weights(report, service, &name, &dests);
         }
@@ -160,7 +161,8 @@ pub(super) fn check(
         if let (Some(pool), Some(at)) = (pool, &service.pool) {
             pairs.add(report, at.span, service.protocol, pool, &dests, pools);
         }
-        let rewritten = matches!(forward.value, Forward::Nat | Forward::FullNat);
+        let sees_answers = |method| matches!(method, Forward::Nat | Forward::FullNat);
+        let rewritten = methods.used(sees_answers).is_some();
         // A persistent service's clients have one dest.
         let may_change = rewritten && service.persistent.is_none();
         let by_default = u8::from(may_change && service.protocol == Protocol::Tcp);
@@ -173,7 +175,7 @@ pub(super) fn check(
             scheduler: service.scheduler,
             scheduler_flags: service.scheduler_flags.iter().map(|at| at.value).collect(),
             maglev_size,
-            forward: forward.value,
+            forward: methods.own.value,
             pool,
             automap: is_automap(service.pool.as_ref()),
             retries: service.retries.map_or(by_default, |at| at.value),
@@ -206,10 +208,10 @@ pub(super) fn check(
 }
 
 /// Only a tunnel makes packets larger than their senders know.
-fn check_oversize(report: &mut Report<'_>, service: &RawService, forward: Forward) {
-    if let Some(at) = service.oversize.filter(|_| forward != Forward::Tunnel) {
+fn check_oversize(report: &mut Report<'_>, service: &RawService, methods: &Methods) {
+    if let Some(at) = service.oversize.filter(|_| !methods.has(Forward::Tunnel)) {
         let help = "leave it out: it is for forward = \"tunnel\"";
-        report.error(at.span, format!("{forward} makes no packet larger"), help);
+        report.error(at.span, methods.lacks(Forward::Tunnel, "makes no packet larger"), help);
     }
 }
 
@@ -279,7 +281,7 @@ fn check_name(
 }
 
 /// What one protocol has, or one method has not.
-fn check_protocol(report: &mut Report<'_>, service: &RawService, forward: Forward) {
+fn check_protocol(report: &mut Report<'_>, service: &RawService, methods: &Methods) {
     let marked = matches!(service.scope, Scope::Mark(_));
     let timeouts =
         [("tcp_timeout", service.tcp_timeout), ("tcp_fin_timeout", service.tcp_fin_timeout)];
@@ -302,7 +304,8 @@ fn check_protocol(report: &mut Report<'_>, service: &RawService, forward: Forwar
     if service.protocol != Protocol::Udp && !marked {
         let message = format!("one_packet of a {} service", service.protocol);
         report.error(span, message, "it is for UDP: leave it out");
-    } else if forward == Forward::FullNat {
+    } else if let Some(method) = methods.used(|method| method == Forward::FullNat) {
+        let span = methods.blame(method, span);
         let help = "no answer would find its client: take \"dr\" or \"tunnel\", or replies = 1";
         report.error(span, "one_packet by \"fullnat\"", help);
     }
@@ -313,37 +316,45 @@ fn check_pool(
     report: &mut Report<'_>,
     service: &RawService,
     address: SocketAddr,
-    forward: At<Forward>,
+    methods: &Methods,
     around: &Surroundings<'_>,
 ) -> Option<usize> {
-    let full_nat = forward.value == Forward::FullNat;
+    let full_nat = methods.used(|method| method == Forward::FullNat);
     let Some(name) = &service.pool else {
-        if full_nat {
-            let help =
-                "add pool = \"...\", a [[pool]] of addresses that the dests see as their clients";
-            report.error(forward.span, "fullnat needs a pool", help);
+        if let Some(At { span, .. }) = full_nat {
+            let help = match span == methods.own.span {
+                true => {
+                    "add pool = \"...\", a [[pool]] of addresses that the dests see as their clients"
+                }
+                false => {
+                    "add pool = \"...\" to the [[service]], a [[pool]] of addresses that such dests \
+                     see as their clients"
+                }
+            };
+            report.error(span, "fullnat needs a pool", help);
         }
         return None;
     };
-    if !full_nat {
-        let help = match forward.value {
+    if !methods.has(Forward::FullNat) {
+        let help = match methods.own.value {
             Forward::Dr => {
                 "leave it out; for an internet gateway (source leased, destination kept) write a \
                  [[snat]] with a [[snat.dest]] for each router"
             }
             _ => "leave it out, or say forward = \"fullnat\"",
         };
-        report.error(name.span, format!("{} uses no pool", forward.value), help);
+        report.error(name.span, methods.lacks(Forward::FullNat, "uses no pool"), help);
         return None;
     }
+    let by_pool = service.dests.iter().filter(|d| methods.of_dest(d) == Forward::FullNat);
     if is_automap(Some(name)) {
-        check_automap(report, service, around.ways);
+        check_automap(report, by_pool.filter_map(|dest| dest.address), around.ways);
         return None;
     }
     let index = around.pool_names.find(report, name)?;
     let pool = around.pools.models.get(index)?;
     let has = |ip: IpAddr| pool.ranges.iter().any(|range| same_family(range.first(), ip));
-    let dests = service.dests.iter().filter_map(|dest| Some(dest.address?.value.0));
+    let dests = by_pool.filter_map(|dest| Some(dest.address?.value.0));
     // Those to come are probably of the VIP's family.
     let none_yet = service.dests.is_empty().then_some(address.ip());
     if around.pools.whole[index]
@@ -357,8 +368,11 @@ fn check_pool(
 }
 
 /// The ports by which the dests are reached must have an address to leave with.
-fn check_automap(report: &mut Report<'_>, service: &RawService, ways: &Ways) {
-    let dests = service.dests.iter().filter_map(|dest| dest.address);
+fn check_automap(
+    report: &mut Report<'_>,
+    dests: impl Iterator<Item = At<(IpAddr, Option<u16>)>>,
+    ways: &Ways,
+) {
     for At { value: (ip, _), span } in dests {
         let Some((port, _)) = ways.route(None, ip).filter(|_| ways.known) else { continue };
         let port = &ways.ports[port];
@@ -378,12 +392,13 @@ fn check_own_vip(
     report: &mut Report<'_>,
     scope: Scope,
     address: At<SocketAddr>,
-    forward: Forward,
+    methods: &Methods,
     ways: &Ways,
 ) {
     let range = addresses(address.value.ip(), scope);
     let Some(port) = range.and_then(|range| ways.owner_in(&range)) else { return };
-    if matches!(forward, Forward::Dr | Forward::Tunnel) {
+    let holds = |method| matches!(method, Forward::Dr | Forward::Tunnel);
+    if let Some(At { value: forward, .. }) = methods.used(holds) {
         let help = format!("{forward} needs a VIP of its own: the dests hold it too");
         let message = format!("VIP {} is port {:?}'s own address", address.value.ip(), port.name);
         report.error(address.span, message, help);
@@ -394,18 +409,23 @@ fn check_dests(
     report: &mut Report<'_>,
     service: &RawService,
     address: SocketAddr,
-    (forward, pool): (Forward, Option<usize>),
+    (methods, pool): (&Methods, Option<usize>),
     around: &Surroundings<'_>,
 ) -> Vec<Dest> {
     let mut seen: HashMap<SocketAddr, Span> = HashMap::new();
     let mut dests = Vec::new();
     // What is wrong with the service's is said once, not of each dest.
-    let tunnel_of_all = tunnels::check(report, service.tunnel, forward);
-    for RawDest { address: given, weight, upper, lower, tunnel } in &service.dests {
-        let tunnel = match tunnel.places().next() {
-            None => tunnel_of_all,
-            Some(_) => tunnels::check(report, tunnel.over(service.tunnel), forward),
+    let own = if methods.has(Forward::Tunnel) { Forward::Tunnel } else { methods.own.value };
+    let tunnel_of_all = tunnels::check(report, service.tunnel, own);
+    for raw in &service.dests {
+        let RawDest { address: given, weight, upper, lower, tunnel, .. } = raw;
+        let forward = methods.of_dest(raw);
+        let tunnel = match (tunnel.places().next(), forward) {
+            (None, Forward::Tunnel) => tunnel_of_all,
+            (_, Forward::Tunnel) => tunnels::check(report, tunnel.over(service.tunnel), forward),
+            _ => tunnels::check(report, *tunnel, forward),
         };
+        let pool = pool.filter(|_| forward == Forward::FullNat);
         let Some(At { value: (ip, port), span }) = *given else { continue };
         let dest = SocketAddr::new(ip, port.unwrap_or(address.port()));
         if let Some(first) = seen.insert(dest, span) {
@@ -424,7 +444,8 @@ fn check_dests(
             report.error(lower.span, message, help);
         }
         let lower = lower.map_or(0, |at| at.value);
-        dests.push(Dest { address: dest, weight: *weight, upper: *upper, lower, tunnel });
+        let (weight, upper) = (*weight, *upper);
+        dests.push(Dest { address: dest, weight, forward, upper, lower, tunnel });
         let one_family = matches!(forward, Forward::Nat | Forward::Dr);
         if one_family && !same_family(ip, address.ip()) {
             let message =

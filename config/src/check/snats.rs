@@ -6,6 +6,7 @@ use super::pools::Pools;
 use super::pools::is_automap;
 use super::vips::Vips;
 use crate::model::Dest;
+use crate::model::Forward;
 use crate::model::LeaveWith;
 use crate::model::Scheduler;
 use crate::model::Snat;
@@ -233,7 +234,8 @@ fn check_dests(report: &mut Report<'_>, rule: &RawSnat, around: &Surroundings<'_
         let (upper, lower) = (0, 0);
         let address = SocketAddr::new(router, 0);
         let tunnel = Tunnel::default();
-        dests.push(Dest { address, weight: dest.weight, upper, lower, tunnel });
+        let forward = Forward::FullNat;
+        dests.push(Dest { address, weight: dest.weight, forward, upper, lower, tunnel });
     }
     if rule.whole && !dests.is_empty() && dests.iter().all(|dest| dest.weight == 0) {
         report.warning(rule.span, "every router has weight 0", "it passes no new conns");

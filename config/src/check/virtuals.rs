@@ -14,6 +14,7 @@ use crate::pool::AddressRange;
 use crate::prefix::family;
 use crate::prefix::same_family;
 use crate::raw::Raw;
+use crate::raw::RawDest;
 use crate::raw::RawMatch;
 use crate::raw::RawService;
 use crate::report::At;
@@ -82,24 +83,23 @@ pub(super) fn check(
             check_alone(report, At { value: range, span }, ways, pools);
         }
     }
-    if keeps_ports(service, value) {
-        for dest in service.dests.iter().filter_map(|dest| dest.address) {
-            if let (_, Some(port)) = dest.value {
-                let help = "a packet keeps the port it was for: leave it out";
-                report.error(dest.span, format!("a dest with port {port}"), help);
-            }
+    for dest in service.dests.iter().filter(|dest| keeps_ports(service, dest, value)) {
+        if let Some(At { value: (_, Some(port)), span }) = dest.address {
+            let help = "a packet keeps the port it was for: leave it out";
+            report.error(span, format!("a dest with port {port}"), help);
         }
     }
     persistence
 }
 
-/// Whether packets are for many ports and each keeps its own.
-fn keeps_ports(service: &RawService, address: SocketAddr) -> bool {
+/// Whether packets are for many ports and each keeps its own on its way to a dest.
+fn keeps_ports(service: &RawService, dest: &RawDest, address: SocketAddr) -> bool {
     match service.scope {
         Scope::Mark(_) => {
             let keeps =
                 |forward: &At<Forward>| matches!(forward.value, Forward::Dr | Forward::Tunnel);
-            service.persistent.is_some() || service.forward.as_ref().is_some_and(keeps)
+            let method = dest.forward.as_ref().or(service.forward.as_ref());
+            service.persistent.is_some() || method.is_some_and(keeps)
         }
         _ => address.port() == 0,
     }

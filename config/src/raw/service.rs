@@ -108,6 +108,7 @@ pub(crate) struct RawService {
 pub(crate) struct RawDest {
     pub(crate) address: Option<At<(IpAddr, Option<u16>)>>,
     pub(crate) weight: u16,
+    pub(crate) forward: Option<At<Forward>>,
     pub(crate) upper: u32,
     pub(crate) lower: Option<At<u32>>,
     pub(crate) tunnel: RawTunnel,
@@ -253,6 +254,7 @@ impl RawDest {
         Self {
             address: table.parsed(report, "address", address::parse_dest),
             weight: or(table.number(report, "weight", 0..=u64::from(u16::MAX), ""), 1),
+            forward: table.word(report, "forward"),
             upper: or(table.number(report, "upper", 0..=u64::from(u32::MAX), "conns"), 0),
             lower: table.number(report, "lower", 0..=u64::from(u32::MAX), "conns"),
             tunnel: RawTunnel::read(report, table),

@@ -83,6 +83,7 @@ fn read_router(report: &mut Report<'_>, table: &Table<'_, '_>) -> RawDest {
     RawDest {
         address: address.map(|at| At { value: (at.value, None), span: at.span }),
         weight: or(table.number(report, "weight", 0..=u64::from(u16::MAX), ""), 1),
+        forward: None,
         upper: 0,
         lower: None,
         tunnel: RawTunnel::default(),

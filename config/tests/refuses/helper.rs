@@ -54,7 +54,7 @@ destination = ["10.1.0.103"]"##,
 r##"
 pm.toml:4:10: error: helper by "dr" or "tunnel"
     4 | helper = "ftp"
-      |          ^^^^^ what servers say does not pass the director: leave it out, and for passive data conns say persistent with port 21
+      |          ^^^^^ what servers say does not pass the director: leave helper out, and for passive data conns say persistent with port 21
 pm.toml:11:10: error: helper of a service that is not tcp
    11 | helper = "ftp"
       |          ^^^^^ FTP is TCP: leave it out

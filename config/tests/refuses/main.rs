@@ -4,6 +4,7 @@ mod access;
 mod director;
 mod helper;
 mod introduction;
+mod methods;
 mod pools;
 mod ports;
 mod services;

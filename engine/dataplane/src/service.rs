@@ -11,6 +11,7 @@ use crate::wire::gre;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
 use crate::wire::udp;
+use core::fmt;
 use zerocopy::FromZeros;
 
 /// A service's stable number: the same service keeps it over reloads.
@@ -37,6 +38,9 @@ pub enum Forward {
 }
 
 impl Forward {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Nat, Self::FullNat, Self::Dr, Self::Tunnel];
+
     /// Its name in the configuration and in `status`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,6 +55,44 @@ impl Forward {
     #[inline(always)]
     pub const fn sees_replies(self) -> bool {
         matches!(self, Self::Nat | Self::FullNat)
+    }
+}
+
+/// The methods that a service's dests have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Methods(u8);
+
+impl Methods {
+    /// Whether a dest has it.
+    #[inline(always)]
+    pub const fn has(self, forward: Forward) -> bool {
+        self.0 & 1 << forward as u8 != 0
+    }
+
+    /// The one that all dests have; none where they have several.
+    pub fn only(self) -> Option<Forward> {
+        self.iter().next().filter(|_| self.0.is_power_of_two())
+    }
+
+    /// Each once.
+    pub fn iter(self) -> impl Iterator<Item = Forward> {
+        Forward::ALL.into_iter().filter(move |forward| self.has(*forward))
+    }
+}
+
+impl fmt::Display for Methods {
+    /// `nat`; of several `nat+dr`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, forward) in self.iter().enumerate() {
+            write!(f, "{}{}", if nth == 0 { "" } else { "+" }, forward.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl FromIterator<Forward> for Methods {
+    fn from_iter<I: IntoIterator<Item = Forward>>(all: I) -> Self {
+        Self(all.into_iter().fold(0, |bits, forward| bits | 1 << forward as u8))
     }
 }
 
@@ -349,6 +391,13 @@ pub struct Terms {
     pub ftp: bool,
 }
 
+impl Terms {
+    /// `Service::goes_by_client` of one whose dests have these methods.
+    pub fn goes_by_client(&self, methods: Methods) -> bool {
+        self.ftp || methods.has(Forward::Nat)
+    }
+}
+
 /// A service.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Service {
@@ -362,8 +411,10 @@ pub struct Service {
     pub port: u16,
     /// What it takes.
     pub scope: Scope,
-    /// Method of its dests, which decides who owns its conns.
+    /// Method of a service without dests.
     pub forward: Forward,
+    /// Methods of its dests, which decide who owns its conns; filled by `Snapshot::index`.
+    pub methods: Methods,
     /// Which of the snapshot's pools gives it local addresses, full-NAT only; none there: those of
     /// the port that its packets leave by.
     pub pool: Option<usize>,
@@ -381,6 +432,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether all of a client belongs to one worker: what comes back under nat, and what FTP's ends
+    /// announce, has nothing else in common with what the client sends.
+    pub fn goes_by_client(&self) -> bool {
+        self.terms.goes_by_client(self.methods)
+    }
+
     /// Whether it is what a rule for servers' conns opens them with (`snat`), and no service of its
     /// own.
     pub fn is_rule(&self) -> bool {

@@ -296,6 +296,12 @@ impl Lookup {
         self.has_removed || self.overlap
     }
 
+    /// Whether there are dests that serve conns but belong to no service any more.
+    #[inline]
+    pub fn has_removed(&self) -> bool {
+        self.has_removed
+    }
+
     /// Whether there are dests whose service is gone as well.
     #[inline]
     pub fn has_orphans(&self) -> bool {
@@ -318,13 +324,14 @@ impl Lookup {
 impl Snapshot {
     /// Fills the look-up tables; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
+        self.index_methods();
         self.index_services();
         self.index_ftp();
         let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
         let orphaned = |d: &Dest| removed(d) && d.traits.orphaned;
         self.lookup.has_orphans = self.dests.iter().any(orphaned);
-        let is_nat = |s: &Service| s.forward == Forward::Nat;
+        let is_nat = |s: &Service| s.methods.has(Forward::Nat);
         let is_wide = |s: &Service| s.scope != Scope::Address || s.port == 0;
         let nats = self.services.iter().filter(|s| is_nat(s)).count();
         self.lookup.overlap =
@@ -361,12 +368,13 @@ impl Snapshot {
     /// that serve every port.
     fn real_servers(&self) -> HashSet<(Proto, Addr, u16)> {
         let mut all = HashSet::new();
-        for service in self.services.iter().filter(|s| s.forward == Forward::Nat) {
+        for service in &self.services {
             let protos: &[Proto] = match service.scope {
                 Scope::Mark(_) => &[Proto::Tcp, Proto::Udp, Proto::Sctp],
                 _ => core::slice::from_ref(&service.proto),
             };
-            let dests = service.dests.iter().map(|c| self.dest(c.id)).filter(|d| d.port != 0);
+            let dests = service.dests.iter().map(|c| self.dest(c.id));
+            let dests = dests.filter(|d| d.port != 0 && d.forward == Forward::Nat);
             all.extend(dests.flat_map(|d| protos.iter().map(|proto| (*proto, d.addr, d.port))));
         }
         all
@@ -417,6 +425,16 @@ impl Snapshot {
     pub fn ftp_dest(&self, t: &Tuple) -> Option<FtpDest> {
         let found = self.lookup.ftp_dests.get(&t.src).filter(|_| t.proto == Proto::Tcp);
         found.copied()
+    }
+
+    /// What methods services have, rules included.
+    fn index_methods(&mut self) {
+        let rules = self.snats.iter_mut().map(|rule| &mut rule.service);
+        for service in self.services.iter_mut().chain(rules) {
+            let of_dests = service.dests.iter().map(|c| self.dests[c.id.0 as usize].forward);
+            let none_yet = service.dests.is_empty().then_some(service.forward);
+            service.methods = of_dests.chain(none_yet).collect();
+        }
     }
 
     /// The VIPs of services that speak FTP, and their dests.

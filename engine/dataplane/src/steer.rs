@@ -5,6 +5,7 @@ use crate::laddr;
 use crate::neigh::PortId;
 use crate::service::Forward;
 use crate::snapshot::Snapshot;
+use crate::tuple::Addr;
 use crate::tuple::Hasher;
 use crate::tuple::Tuple;
 
@@ -19,6 +20,12 @@ pub enum Owner {
     Nobody,
 }
 
+/// The worker that has all of a client where its service goes by client: under nat what comes back
+/// carries nothing else of what went there.
+pub fn of_client(hasher: &Hasher, workers: usize, client: Addr) -> usize {
+    share(hasher.addr(client), workers)
+}
+
 /// The owner of a tuple among `workers` workers. `port` is where frames of this tuple arrive.
 pub fn steer(
     snapshot: &Snapshot,
@@ -27,19 +34,16 @@ pub fn steer(
     port: PortId,
     tuple: &Tuple,
 ) -> Owner {
-    // Bits that the conn index does not use: a worker's conns must not crowd in part of its index.
-    let share = |hash: u64| Owner::Worker(((hash >> 16 & 0xffff) as usize * workers) >> 16);
+    let share = |hash: u64| Owner::Worker(share(hash, workers));
     // FTP's data conns live where their control conn does.
     if snapshot.is_ftp_data(tuple) {
         return share(hasher.addr(tuple.src));
     }
     if let Some(service) = snapshot.service(tuple) {
-        return match service.forward {
-            _ if service.terms.ftp => share(hasher.addr(tuple.src)),
-            // What comes back carries the client's address only.
-            Forward::Nat => share(hasher.addr(tuple.src)),
-            _ if snapshot.port(port).fixed_queue => Owner::Arrival,
-            _ => share(hasher.tuple(tuple)),
+        return match snapshot.port(port).fixed_queue {
+            _ if service.goes_by_client() => share(hasher.addr(tuple.src)),
+            true => Owner::Arrival,
+            false => share(hasher.tuple(tuple)),
         };
     }
     if snapshot.locals.get(&tuple.dst).is_some_and(|l| l.pool) {
@@ -57,4 +61,9 @@ pub fn steer(
         };
     }
     Owner::Nobody
+}
+
+fn share(hash: u64, workers: usize) -> usize {
+    // Bits that the conn index does not use: a worker's conns must not crowd in part of its index.
+    ((hash >> 16 & 0xffff) as usize * workers) >> 16
 }

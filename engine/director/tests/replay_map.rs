@@ -414,6 +414,103 @@ fn a_service_of_the_configuration_is_mapped_to_when_no_frame_meets_one() {
     assert_eq!((&r["mode"], &r["conns_opened"]), (&"as-is".into(), &0.into()));
 }
 
+/// Each conversation is judged by the method of the dest that it got.
+#[test]
+fn conversations_are_mapped_to_dests_of_several_methods() {
+    let config = scratch("methods.toml");
+    let text = "
+        [[port]]
+        name = 'wan'
+        device = 'net_null0'
+        addresses = ['192.0.2.1/24']
+        gateway = '192.0.2.254'
+        [[port]]
+        name = 'lan'
+        device = 'net_null1'
+        addresses = ['10.2.0.1/24']
+        [[pool]]
+        name = 'p'
+        addresses = ['10.2.0.100']
+        [[service]]
+        address = '192.0.2.10:80'
+        forward = 'fullnat'
+        scheduler = 'rr'
+        pool = 'p'
+        [[service.dest]]
+        address = '10.2.0.2:8080'
+        [[service.dest]]
+        address = '10.2.0.3:8080'
+        forward = 'nat'
+        [[service.dest]]
+        address = '10.2.0.4'
+        forward = 'dr'
+        [[service.dest]]
+        address = '10.2.0.5'
+        forward = 'tunnel'";
+    std::fs::write(&config, text).unwrap();
+    let [(client, port), server] = ENDS;
+    let ends = (0..8u16).map(|n| [(client, port + n), server]);
+    let talks = ends.flat_map(|ends| TALK.iter().map(move |s| tcp(ends, *s)));
+    let input = write("methods.pcap", &whole(talks.collect()));
+    for workers in ["1", "2"] {
+        let config = config.to_str().unwrap();
+        let r = replayed(&["-c", config, input.to_str().unwrap(), "-w", workers]);
+        let dests = r["services"][0]["dests"].as_array().unwrap();
+        let conns: Vec<_> = dests.iter().map(|d| d["conns"].as_u64().unwrap()).collect();
+        assert_eq!((conns.len(), conns.iter().sum::<u64>()), (4, 8), "{r}");
+        assert!(conns.iter().all(|n| *n > 0), "{conns:?}");
+        let talks = &r["conversations"];
+        assert_eq!((&talks["refused"], &r["skipped"]), (&0.into(), &serde_json::json!({})));
+        // What dr and tunnel dests answer goes past the director.
+        let answers = TALK.iter().filter(|s| s.0 == 1).count() as u64;
+        let (direct, fed) = (talks["direct"].as_u64().unwrap(), ports(&r, "fed"));
+        assert_eq!(direct, (conns[0] + conns[1]) * answers);
+        assert_eq!((fed + direct, ports(&r, "sent")), (8 * TALK.len() as u64, fed));
+    }
+}
+
+/// `one_packet`: the conn has ended by the time that its packet is looked at.
+#[test]
+fn datagrams_that_are_conns_of_their_own_are_judged_by_the_method_they_left_by() {
+    let config = scratch("one-packet-methods.toml");
+    let text = "
+        [[port]]
+        name = 'wan'
+        device = 'net_null0'
+        addresses = ['192.0.2.1/24']
+        gateway = '192.0.2.254'
+        [[port]]
+        name = 'lan'
+        device = 'net_null1'
+        addresses = ['10.2.0.1/24']
+        [[service]]
+        address = '192.0.2.10:80'
+        protocol = 'udp'
+        one_packet = true
+        forward = 'nat'
+        scheduler = 'rr'
+        [[service.dest]]
+        address = '10.2.0.2:8080'
+        [[service.dest]]
+        address = '10.2.0.3'
+        forward = 'dr'
+        [[service.dest]]
+        address = '10.2.0.4'
+        forward = 'tunnel'";
+    std::fs::write(&config, text).unwrap();
+    let datagram = || {
+        let mut out = Vec::new();
+        let ([(src, sport), (dst, dport)], b) = (ENDS, PacketBuilder::ethernet2([2; 6], [4; 6]));
+        b.ipv4(src, dst, 64).udp(sport, dport).write(&mut out, b"?").unwrap();
+        out
+    };
+    let input = write("one-packet.pcap", &whole((0..6).map(|_| datagram()).collect()));
+    let r = replayed(&["-c", config.to_str().unwrap(), input.to_str().unwrap()]);
+    let dests = r["services"][0]["dests"].as_array().unwrap();
+    let conns: Vec<_> = dests.iter().map(|d| d["conns"].as_u64().unwrap()).collect();
+    assert_eq!((conns, ports(&r, "sent")), (vec![2, 2, 2], 6), "{r}");
+}
+
 #[test]
 fn refused_conversations_are_listed_with_their_reason_and_exit_1() {
     let frames = whole(TALK.iter().map(|s| tcp(ENDS, *s)).collect());

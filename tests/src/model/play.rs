@@ -539,6 +539,7 @@ fn real_service(at: usize, service: &Service, family: Family) -> real::Service {
         port,
         scope,
         forward: forward(service.method),
+        methods: real::Methods::default(),
         pool: (service.method == Method::FullNat).then_some(0),
         proxy_in: Vec::new(),
         terms: Terms {

@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::parse::Kind;
 use crate::parse::Parsed;
+use crate::service::Forward;
 use crate::steer::Owner;
 use crate::steer::steer;
 use crate::tuple::Addr;
@@ -84,10 +85,13 @@ impl<F: Frame> Core<F> {
         }
         let original = tuple.reversed();
         let service = t.snap.service(&original);
+        let by_arrival = || t.snap.ports.iter().any(|p| p.fixed_queue);
         match service {
-            Some(service) if service.forward.sees_replies() => Owner::Nobody,
+            // Of a dest that is removed by now, whatever its service's dests have become.
+            _ if t.snap.lookup.has_removed() => Owner::Arrival,
+            Some(service) if service.methods.iter().all(Forward::sees_replies) => Owner::Nobody,
             None if !t.snap.lookup.any_may_have_it() => Owner::Nobody,
-            Some(_) if !t.snap.ports.iter().any(|p| p.fixed_queue) => {
+            Some(service) if service.goes_by_client() || !by_arrival() => {
                 steer(t.snap, &self.hasher, self.workers, t.port, &original)
             }
             _ => Owner::Arrival,

@@ -6,6 +6,7 @@ use super::Turn;
 use super::data::Data;
 use super::outbox::Asker;
 use super::outbox::Offer;
+use super::seek::may_go;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::conn::Ends;
@@ -58,7 +59,7 @@ const MAX_TRIES: usize = 8;
 pub(super) enum Opened {
     /// It lives here.
     Here(ConnId),
-    /// It goes there, if there is another worker that has a port.
+    /// It goes there, if there is another worker that has a port or that it belongs to.
     NoPort(Offer),
 }
 
@@ -102,7 +103,8 @@ impl<F: Frame> Core<F> {
             Proto::Sctp => t.snap.ipvs.sloppy_sctp,
             _ => t.snap.ipvs.sloppy_tcp,
         };
-        let sloppy = sloppy && service.forward != Forward::FullNat && p.flags & tcp::RST == 0;
+        let may_begin = service.methods.only() != Some(Forward::FullNat);
+        let sloppy = sloppy && may_begin && p.flags & tcp::RST == 0;
         // What is SYN here may be INIT (`wire::sctp::flags`).
         let syn = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
         let opens = !matches!(p.tuple.proto, Proto::Tcp | Proto::Sctp) || syn || sloppy;
@@ -128,11 +130,16 @@ impl<F: Frame> Core<F> {
     pub(super) fn opened<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
-        frame: F,
+        mut frame: F,
         p: &Parsed,
         service: &Service,
         opened: Result<Opened, DropReason>,
     ) {
+        if let Ok(Opened::Here(id)) = opened
+            && (service.methods.only().is_none() || t.snap.lookup.any_may_have_it())
+        {
+            self.number_opened(&mut frame, p, id);
+        }
         match opened {
             Ok(Opened::Here(id)) if service.terms.one_packet && p.tuple.proto == Proto::Udp => {
                 let wait = self.rest_of_datagram(frame.data(), p);
@@ -161,6 +168,7 @@ impl<F: Frame> Core<F> {
                 };
                 self.refuse(t, frame, p, DropReason::NoDest, answer);
             }
+            Err(reason @ DropReason::NotSyn) => self.unclaimed(t, frame, p, reason),
             Err(reason) => self.unopened(t, frame, p, reason),
         }
     }
@@ -214,7 +222,7 @@ impl<F: Frame> Core<F> {
             let offer = self.offer(dest);
             match self.open_to(t, frame, p, service, offer) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
-                Err(DropReason::NoLease) if !service.terms.ftp => {
+                Err(DropReason::NoLease) if may_go(t.snap, service, dest) => {
                     return Ok(Opened::NoPort(offer));
                 }
                 result => return result.map(Opened::Here),
@@ -251,6 +259,10 @@ impl<F: Frame> Core<F> {
             return Err(DropReason::Denied);
         }
         let dest = t.snap.known_dest(id).ok_or(DropReason::NoDest)?;
+        // A data conn is where its control conn is.
+        if data.is_none() && self.home(p, dest).is_some() {
+            return Err(DropReason::NoLease);
+        }
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
         let (laddr, lport) = (caddr, cport);
         let (daddr, mut dport) = dest.endpoint(&p.tuple);
@@ -271,6 +283,7 @@ impl<F: Frame> Core<F> {
         }
         match dest.forward {
             Forward::Nat => self.make_way(t, &ends)?,
+            Forward::FullNat if !begins(p, segment) => return Err(DropReason::NotSyn),
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
                 let lease = match data {
@@ -531,4 +544,11 @@ impl<F: Frame> Core<F> {
             position.follow(before, service, (self.worker, self.workers));
         }
     }
+}
+
+/// Whether a full-NAT conn can begin with this segment: none can in the midst of a stream (sloppy), nor
+/// with what only stands for a segment (`open_for_error`).
+fn begins(p: &Parsed, segment: &[u8]) -> bool {
+    let has_syn = matches!(p.tuple.proto, Proto::Tcp | Proto::Sctp);
+    !segment.is_empty() && (!has_syn || p.flags & (tcp::SYN | tcp::RST) == tcp::SYN)
 }

@@ -183,11 +183,14 @@ impl<F: Frame> Core<F> {
             return;
         }
         let asked = usize::from(visited - GATHERED) + 1;
-        let goes_round =
-            self.workers > 1 && tuple.is_none_or(|tuple| self.owner(t, &tuple) == Owner::Arrival);
+        // Where any worker may have the conn, it is the owner's again after all others.
+        let strays = t.snap.lookup.any_may_have_it();
+        let all = self.workers + usize::from(strays);
+        let goes_round = self.workers > 1
+            && (strays || tuple.is_none_or(|tuple| self.owner(t, &tuple) == Owner::Arrival));
         match (alive, first) {
             (Some((id, way)), None) => self.later_piece(t, frame, p, key, id, way),
-            (None, _) if goes_round && asked < self.workers => {
+            (None, _) if goes_round && asked < all => {
                 let next = (self.worker + 1) % self.workers;
                 let handed = Handed { port: t.port, frame, visited: visited + 1, seeks: None };
                 t.out.hand_over(next, handed, t.stats);
@@ -236,8 +239,9 @@ impl<F: Frame> Core<F> {
         let forward = match self.conns.find(hash, &p.tuple) {
             Some((id, way)) => Some((self.conns.get(id).forward(), way)),
             None => {
+                // Where dests have several methods, it is the conn's to say (`number_opened`).
                 let service = t.snap.taker(&p.tuple);
-                service.map(|s| (s.forward, Direction::Original))
+                service.and_then(|s| Some((s.methods.only()?, Direction::Original)))
             }
         };
         if forward.is_some_and(|(forward, way)| source_changes(forward, way)) {
@@ -336,6 +340,28 @@ impl<F: Frame> Core<F> {
             let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
             self.fragments.learn(key, known, t.stamp);
             rewrite::set_fragment_id(frame.data_mut(), p, known.id);
+        }
+    }
+
+    /// The same of one whose conn is of another method than was expected: nothing said beforehand
+    /// what becomes of its source, or the conn before did.
+    #[cold]
+    pub(super) fn number_opened(&self, frame: &mut F, p: &Parsed, id: ConnId) {
+        if !source_changes(self.conns.get(id).forward(), Direction::Original) {
+            self.unnumber(frame, p);
+        } else if Header::of(frame.data(), p).place.is_some()
+            && let Ok((key, _)) = read(frame.data(), p)
+            && let Some(known) = self.fragments.known(&key)
+        {
+            rewrite::set_fragment_id(frame.data_mut(), p, known.id);
+        }
+    }
+
+    /// A first fragment opens its conn here, where it has not been: those that follow find it.
+    pub(super) fn learn<P>(&mut self, t: &Turn<'_, F, P>, frame: &[u8], p: &Parsed, tuple: &Tuple) {
+        if let Ok((key, _)) = read(frame, p) {
+            let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
+            self.fragments.learn(key, known, t.stamp);
         }
     }
 

@@ -22,9 +22,12 @@ use crate::frame::Pool;
 use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::parse::parse_first;
+use crate::service::Dest;
 use crate::service::DestId;
 use crate::service::Forward;
+use crate::service::Service;
 use crate::snapshot::Snapshot;
+use crate::steer::of_client;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;
 
@@ -55,8 +58,9 @@ impl<F: Frame> Core<F> {
         };
         let opened = match self.open_to(t, frame.data(), p, service, offer) {
             Ok(id) => Ok(Opened::Here(id)),
-            // What an FTP client announces is looked for at its own worker.
-            Err(DropReason::NoLease) if !service.terms.ftp => Ok(Opened::NoPort(offer)),
+            Err(DropReason::NoLease) if may_go(t.snap, service, offer.dest) => {
+                Ok(Opened::NoPort(offer))
+            }
             Err(reason) => match self.instead(offer) {
                 Some(offer) => return self.open_for(t, frame, p, offer),
                 None => Err(reason),
@@ -95,8 +99,20 @@ impl<F: Frame> Core<F> {
         }
     }
 
+    /// The worker that opens a conn which needs no port, if that is another one: under nat the one
+    /// that answers go to. Else, where the conn that was here had a port that its owner had not, that
+    /// owner.
+    pub(super) fn home(&self, p: &Parsed, dest: &Dest) -> Option<usize> {
+        let home = match dest.forward {
+            Forward::FullNat => return None,
+            Forward::Nat => of_client(&self.hasher, self.workers, p.tuple.src),
+            Forward::Dr | Forward::Tunnel => self.sender?,
+        };
+        (home != self.worker).then_some(home)
+    }
+
     /// No port toward the dest here: the workers are asked in turn, beginning with the one that the
-    /// client's packets arrive at.
+    /// client's packets arrive at. Or that one has to open it (`home`).
     pub(super) fn begin_search<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -104,11 +120,13 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         offer: Offer,
     ) {
+        let home = t.snap.known_dest(offer.dest).and_then(|dest| self.home(p, dest));
         let sender = self.sender.take().filter(|worker| *worker != self.worker);
-        let from = sender.unwrap_or(self.worker) as u16;
+        let first = home.or(sender);
+        let from = first.unwrap_or(self.worker) as u16;
         // The workers from the sender to this one had entries of the conn that was here.
-        let search = Search { offer, from, again: sender.is_some() };
-        match sender {
+        let search = Search { offer, from, again: first.is_some() };
+        match first {
             None => self.pass_on(t, frame, p, search),
             Some(worker) => {
                 self.unnumber(&mut frame, p);
@@ -149,8 +167,11 @@ impl<F: Frame> Core<F> {
                 is_fullnat(t.snap, offer.dest)
             }
         };
-        if p.kind == Kind::Fragment && to_fullnat {
-            self.number(t, &mut frame, p, &first.tuple);
+        match seek {
+            _ if p.kind != Kind::Fragment => {}
+            _ if to_fullnat => self.number(t, &mut frame, p, &first.tuple),
+            Seek::Port(_) => self.learn(t, frame.data(), p, &first.tuple),
+            _ => {}
         }
         match seek {
             Seek::Port(search) => self.seek(t, frame, &first, search),
@@ -178,7 +199,9 @@ impl<F: Frame> Core<F> {
         let Search { offer, from: sender, again } = search;
         let (from, beyond) = (usize::from(sender), (self.worker + 1) % self.workers);
         let service = t.snap.taker(&p.tuple).ok_or(DropReason::ClosedPort);
-        let opened = service.and_then(|service| match is_fullnat(t.snap, offer.dest) {
+        // The owner opens what needs no port.
+        let may_open = from == self.worker || is_fullnat(t.snap, offer.dest);
+        let opened = service.and_then(|service| match may_open {
             true => Ok((service, self.open_to(t, frame.data(), p, service, offer)?)),
             false => Err(DropReason::NoDest),
         });
@@ -290,6 +313,12 @@ impl<F: Frame> Core<F> {
             self.conns.close(id);
         }
     }
+}
+
+/// Whether another worker may open a service's conn to a dest. What an FTP client announces is looked
+/// for at its own worker, so that no other one's port is of use.
+pub(super) fn may_go(snap: &Snapshot, service: &Service, dest: DestId) -> bool {
+    !service.terms.ftp || !is_fullnat(snap, dest)
 }
 
 /// Whether the dest is one under full-NAT here, too: where another snapshot is in force it may be

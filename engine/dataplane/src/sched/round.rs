@@ -174,6 +174,7 @@ mod tests {
             port: 4,
             scope: Scope::Address,
             forward: Forward::Nat,
+            methods: crate::service::Methods::default(),
             pool: None,
             proxy_in: Vec::new(),
             terms: crate::service::Terms::default(),

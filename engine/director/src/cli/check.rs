@@ -9,6 +9,7 @@ use crate::io::frames;
 use hashbrown::HashSet;
 use pointsman_config::AddressRange;
 use pointsman_config::Config;
+use pointsman_config::Forward;
 use pointsman_dataplane::laddr::PORTS;
 use pointsman_dataplane::snapshot::Snapshot;
 use std::net::SocketAddr;
@@ -93,8 +94,8 @@ fn fullnat_conns(config: &Config) -> u128 {
     let mut toward = HashSet::new();
     for service in &config.services {
         let Some(pool) = service.pool else { continue };
-        let dests = service.dests.iter().map(|d| (pool, service.protocol, d.address));
-        toward.extend(dests);
+        let by_port = service.dests.iter().filter(|d| d.forward == Forward::FullNat);
+        toward.extend(by_port.map(|d| (pool, service.protocol, d.address)));
     }
     let addrs = |(pool, _, dest): (usize, _, SocketAddr)| {
         let same = |r: &&AddressRange| r.first().is_ipv4() == dest.is_ipv4();
@@ -180,11 +181,14 @@ mod tests {
             [[service.dest]]
             address = '10.0.0.2:80'
             [[service.dest]]
-            address = '10.0.0.3:80'";
+            address = '10.0.0.3:80'
+            [[service.dest]]
+            address = '10.0.0.4:80'
+            forward = 'nat'";
         let (config, _) = pointsman_config::parse("t", text).unwrap();
         assert_eq!(
             summary(&config),
-            "1 port, 1 VIP, 1 service, 2 dests, 3 pool addresses, ports for 387066 full-NAT conns"
+            "1 port, 1 VIP, 1 service, 3 dests, 3 pool addresses, ports for 387066 full-NAT conns"
         );
     }
 }

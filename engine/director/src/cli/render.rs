@@ -121,7 +121,7 @@ fn services(out: &mut String, s: &Status) {
         let denied: Vec<_> = counts.iter().filter(|c| c.1 > 0).map(|c| pair(c.0, c.1)).collect();
         wrap(out, "  denied: ", &denied);
         row(out, 22, "", &DEST_HEADS);
-        service.dests.iter().for_each(|d| dest(out, d));
+        service.dests.iter().for_each(|d| dest(out, d, Some(forward)));
         if service.dests.is_empty() {
             line(out, "  no dest: clients are refused");
         }
@@ -131,7 +131,7 @@ fn services(out: &mut String, s: &Status) {
         line(out, &format!("snat \"{}\" {}", rule.name, rule.scheduler));
         wrap(out, "  from ", &rule.sources);
         row(out, 22, "", &DEST_HEADS);
-        rule.dests.iter().for_each(|d| dest(out, d));
+        rule.dests.iter().for_each(|d| dest(out, d, None));
     }
     if !s.removed.is_empty() {
         out.push('\n');
@@ -139,12 +139,13 @@ fn services(out: &mut String, s: &Status) {
         row(out, 22, "", &DEST_HEADS);
     }
     for removed in &s.removed {
-        dest(out, &removed.dest);
+        dest(out, &removed.dest, Some(""));
         line(out, &format!("     of {}", removed.service));
     }
 }
 
-fn dest(out: &mut String, d: &DestStatus) {
+/// `said` is the method that stands above; none where that is nobody's question.
+fn dest(out: &mut String, d: &DestStatus, said: Option<&str>) {
     let counters =
         [d.active, d.inactive, d.conns, d.in_packets, d.in_bytes, d.out_packets, d.out_bytes];
     let mut cells = vec![d.weight.to_string()];
@@ -164,7 +165,11 @@ fn dest(out: &mut String, d: &DestStatus) {
         0 => String::new(),
         n => format!(", passed over {}", number(n)),
     };
-    line(out, &format!("     {at} on {}{passed_over}", d.port));
+    let by = match said.is_some_and(|said| said != d.forward) && !d.forward.is_empty() {
+        true => format!(", {}", d.forward),
+        false => String::new(),
+    };
+    line(out, &format!("     {at} on {}{by}{passed_over}", d.port));
     if let Some(tunnel) = &d.tunnel {
         let TunnelStatus { kind, source, mtu } = tunnel;
         line(out, &format!("     {kind} from {source}, mtu {mtu}"));
@@ -364,7 +369,7 @@ mod tests {
     fn sample() -> Status {
         let dest = serde_json::json!({
             "address": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "weight": 65535,
-            "port": "lan", "hop": "dead", "mac": null, "active": u64::MAX, "inactive": 99_999,
+            "forward": "fullnat", "port": "lan", "hop": "dead", "mac": null, "active": u64::MAX, "inactive": 99_999,
             "conns": u64::MAX, "in_packets": u64::MAX, "in_bytes": u64::MAX,
             "out_packets": 0, "out_bytes": u64::MAX, "passed_over": 1234,
             "tunnel": { "kind": "gue 65535 remcsum", "mtu": 65535,
@@ -401,7 +406,7 @@ mod tests {
             }],
             "services": [
                 { "name": "web", "protocol": "tcp", "address": "10.1.0.100:80",
-                  "scheduler": "wlc", "forward": "fullnat", "dests": [dest] },
+                  "scheduler": "wlc", "forward": "fullnat+dr", "dests": [dest] },
                 { "name": "udp 10.1.0.100:53", "protocol": "udp", "address": "10.1.0.100:53",
                   "scheduler": "rr", "forward": "nat", "dests": [],
                   "exhausted": { "no_lease": 5, "table_full": 0, "reply_clash": 6 },
@@ -451,14 +456,14 @@ mod tests {
             "wan 10G 02:00:00:00:00:01",
             "tx errors 3, no free frame 18446744073709551615",
             "0 core 127                             100.0%  18.4E      5  50.0%      9",
-            "tcp 10.1.0.100:80 wlc fullnat \"web\"",
+            "tcp 10.1.0.100:80 wlc fullnat+dr \"web\"",
             "udp 10.1.0.100:53 rr nat\n",
             "no dest: clients are refused",
             "snat \"out\" sh\n  from 10.2.0.0/24, 2001:db8:2::/64\n",
             "  by route              65535",
             "  [2001:db8:1111:2222:3333:4444:5555:6666]:65535\n",
             "65535  18.4E  99999  18.4E  18.4E  18.4E      0  18.4E",
-            "DEAD on lan",
+            "DEAD on lan, fullnat, passed over 1234\n",
             "  exhausted: no-lease 5, reply-clash 6\n",
             "  denied: packets 7, conns 8\n",
             "  2001:db8:1111:2222:3333:4444:5555:6666       18.4E     12  64511      7\n",

@@ -246,7 +246,9 @@ fn client_address(way: pointsman_config::ClientAddress) -> ClientAddress {
 pub(super) fn overhead(dest: &Dest, service: &ServiceKey) -> u16 {
     match (dest.forward, dest.traits.client_address, service.proto) {
         (Forward::Tunnel, ..) => tunnel::overhead(dest.addr.family(), dest.traits.encap) as u16,
-        (_, ClientAddress::ProxyV2, Proto::Udp) => proxy::datagram_len(service.addr.family()),
+        (Forward::FullNat, ClientAddress::ProxyV2, Proto::Udp) => {
+            proxy::datagram_len(service.addr.family())
+        }
         _ => 0,
     }
 }
@@ -400,15 +402,14 @@ pub(super) fn exhausted(exhausted: pointsman_config::Exhausted) -> Closed {
 
 /// What a service says of its conns. Without `mss` SYNs are clamped to what the smallest port
 /// carries; UDP conns under full-NAT hold a port and so live shorter than elsewhere (RFC 4787
-/// section 4.3), unless it is to a well-known one, `dport`.
-pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Snapshot) -> Traits {
-    use pointsman_config::Forward;
+/// section 4.3), unless it is to a well-known one. `dest` is complete but for these.
+pub(super) fn traits(service: &pointsman_config::Service, dest: &Dest, next: &Snapshot) -> Traits {
     // Between families the larger header counts, whichever side it is on.
-    let v4 = service.address.is_ipv4() && service.dests.iter().all(|d| d.address.is_ipv4());
+    let v4 = service.address.is_ipv4() && dest.addr.is_v4();
     let headers = if v4 { 40 } else { 60 };
     let smallest = next.ports.iter().map(|p| p.mtu).min().unwrap_or(u16::MAX);
-    let udp = match service.forward {
-        Forward::FullNat if (1..1024).contains(&dport) => 30,
+    let udp = match dest.forward {
+        Forward::FullNat if (1..1024).contains(&dest.port) => 30,
         Forward::FullNat => 120,
         _ => 0,
     };
@@ -435,7 +436,11 @@ pub(super) fn traits(service: &pointsman_config::Service, dport: u16, next: &Sna
             pointsman_config::Denied::Reject => Closed::Reject,
         },
         target: Target::Dest,
-        client_address: client_address(service.client_address),
+        // Others see the client itself.
+        client_address: match dest.forward {
+            Forward::FullNat => client_address(service.client_address),
+            _ => ClientAddress::Off,
+        },
         tcp_timeouts: (
             service.tcp_timeout.map_or(0, |secs| secs * 1000),
             service.tcp_fin_timeout.map_or(0, |secs| secs * 1000),

@@ -81,8 +81,15 @@ pub(crate) struct DestKey {
     pub(crate) addr: Addr,
     pub(crate) port: u16,
     pub(crate) forward: Forward,
-    /// Its conns are read, and so belong to other workers (`steer`).
-    pub(crate) ftp: bool,
+    /// Its service goes by client (`Service::goes_by_client`): its conns belong to other workers.
+    pub(crate) by_client: bool,
+}
+
+impl DestKey {
+    /// Where the configuration lists it: what remains when its method changes.
+    pub(crate) fn at(&self) -> (ServiceKey, Addr, u16) {
+        (self.service, self.addr, self.port)
+    }
 }
 
 /// Numbers for keys, up to a capacity. A released number keeps its key, so that who comes back

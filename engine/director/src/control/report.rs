@@ -227,7 +227,7 @@ impl<D: Driver> Control<D> {
                 protocol,
                 address,
                 scheduler: service.sched.name().into(),
-                forward: service.forward.name().into(),
+                forward: service.methods.to_string(),
                 persistent: service.terms.persistence.map(|p| p.timeout),
                 exhausted,
                 denied,
@@ -316,6 +316,7 @@ impl<D: Driver> Control<D> {
         status::DestStatus {
             address,
             weight: dest.weight,
+            forward: dest.forward.name().into(),
             port,
             hop,
             mac,

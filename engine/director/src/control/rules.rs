@@ -18,6 +18,7 @@ use pointsman_dataplane::sched::Flags;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Methods;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::Target;
@@ -97,6 +98,7 @@ impl Builder {
                 port: 0,
                 scope: Scope::Rule,
                 forward: Forward::FullNat,
+                methods: Methods::default(),
                 pool,
                 proxy_in: Vec::new(),
                 terms: Terms::default(),

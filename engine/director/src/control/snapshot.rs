@@ -21,6 +21,8 @@ use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Limits;
+use pointsman_dataplane::service::Methods;
+use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
@@ -235,17 +237,22 @@ impl Builder {
             .services
             .service(key, inputs.settled)
             .ok_or_else(|| BuildError::Services(self.services.len()))?;
-        let (forward, terms) = (convert::forward(service.forward), convert::terms(service));
+        let terms = convert::terms(service);
+        let methods = service.dests.iter().map(|d| convert::forward(d.forward));
+        let none_yet = service.dests.is_empty().then(|| convert::forward(service.forward));
+        let methods: Methods = methods.chain(none_yet).collect();
+        let by_client = terms.goes_by_client(methods);
         let mut listed = Vec::with_capacity(service.dests.len());
         for dest in &service.dests {
             let weight = u32::from(dest.weight);
-            let source = source(next, service.pool, dest.address.ip().into());
+            let forward = convert::forward(dest.forward);
+            let source = source(next, service.pool, forward, dest.address.ip().into());
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
-            built.traits = convert::traits(service, built.port, next);
+            built.traits = convert::traits(service, &built, next);
             built.traits.limits = Limits { upper: dest.upper, lower: dest.lower };
             built.traits.encap = convert::encap(dest, key.addr);
             built.mtu -= convert::overhead(&built, &key);
-            listed.push(self.plan_dest((key, terms.ftp), built, inputs, plan, fresh)?);
+            listed.push(self.plan_dest((key, by_client), built, inputs, plan, fresh)?);
         }
         let is_it = |s: &&Service| s.id == id && (key_of(s) == key || key.is_resized(&key_of(s)));
         let before = previous.services.iter().find(is_it);
@@ -262,7 +269,8 @@ impl Builder {
             addr: key.addr,
             port: key.port,
             scope: key.scope,
-            forward,
+            forward: convert::forward(service.forward),
+            methods,
             pool: service.pool,
             proxy_in: convert::proxy_in(service),
             terms,
@@ -291,14 +299,14 @@ impl Builder {
     /// Gives a dest its number.
     pub(super) fn plan_dest(
         &mut self,
-        (service, ftp): (ServiceKey, bool),
+        (service, by_client): (ServiceKey, bool),
         built: Dest,
         inputs: &Inputs<'_>,
         plan: &mut Vec<Option<Dest>>,
         fresh: &mut Vec<DestId>,
     ) -> Result<Candidate, BuildError> {
         let Dest { addr, port, forward, weight, .. } = built;
-        let key = DestKey { service, addr, port, forward, ftp };
+        let key = DestKey { service, addr, port, forward, by_client };
         let full = BuildError::Dests(self.dests.len());
         let (id, new) = self.dests.dest(key, inputs.settled).ok_or(full)?;
         if new {
@@ -325,6 +333,9 @@ impl Builder {
         next: &Snapshot,
         plan: &mut [Option<Dest>],
     ) {
+        let numbered = plan.iter().enumerate().filter(|(_, d)| d.is_some());
+        let listed = numbered.filter_map(|(id, _)| Some(self.dests.key(id as u32)?.at()));
+        let listed: HashSet<_> = listed.collect();
         for (id, before) in previous.dests.iter().enumerate() {
             let gone = plan[id].is_some() || before.is_nobody();
             // A worker that has not taken the last snapshot yet may be opening a conn to it.
@@ -344,7 +355,11 @@ impl Builder {
             });
             let rebuilt = rebuilt.map(|dest| Dest { mtu: dest.mtu - less, ..dest });
             let rebuilt = rebuilt.unwrap_or_else(|| before.clone());
-            let traits = self.traits_of_removed(config, DestId(id as u32), before.traits);
+            let mut traits = self.traits_of_removed(config, DestId(id as u32), before.traits);
+            // It stands where it stood, only by another number: that disturbs none of its conns.
+            if self.dests.key(id as u32).is_some_and(|key| listed.contains(&key.at())) {
+                traits.on_dead = OnDead::Keep;
+            }
             plan[id] = Some(Dest { removed: true, traits, ..rebuilt });
         }
     }
@@ -407,11 +422,11 @@ pub fn wanted(
     let removed = removed.filter_map(|d| entry(d.hop));
     let of_services = snapshot.takers().flat_map(|s| {
         let way = move |c: &Candidate| {
-            let Dest { addr, traits, .. } = *snapshot.dest(c.id);
+            let Dest { addr, traits, forward, .. } = *snapshot.dest(c.id);
             if traits.target == Target::ByRoute {
                 return None;
             }
-            snapshot.routes.find(source(snapshot, s.pool, addr), addr)
+            snapshot.routes.find(source(snapshot, s.pool, forward, addr), addr)
         };
         s.dests.iter().filter_map(way)
     });
@@ -454,7 +469,8 @@ pub(super) fn kernel_order(listed: Vec<Candidate>, before: Option<&Service>) -> 
 
 /// The source of packets to a dest, as far as it chooses among routes: an address of the pool, all
 /// of which have one way (`check` sees to that). Clients' addresses are not known beforehand.
-fn source(snapshot: &Snapshot, pool: Option<usize>, dest: Addr) -> Addr {
+fn source(snapshot: &Snapshot, pool: Option<usize>, forward: Forward, dest: Addr) -> Addr {
+    let pool = pool.filter(|_| forward == Forward::FullNat);
     let laddrs = pool.and_then(|pool| snapshot.pools.get(pool));
     let first = laddrs.and_then(|p| p.of(dest.family()).first());
     first.copied().unwrap_or(Addr::UNSPECIFIED)
@@ -465,7 +481,10 @@ fn source(snapshot: &Snapshot, pool: Option<usize>, dest: Addr) -> Addr {
 fn removed_source(previous: &Snapshot, id: DestId, next: &Snapshot) -> Option<Addr> {
     let had = previous.services.iter().find(|s| s.dests.iter().any(|c| c.id == id));
     match had {
-        Some(service) => Some(source(previous, service.pool, previous.dest(id).addr)),
+        Some(service) => {
+            let Dest { addr, forward, .. } = *previous.dest(id);
+            Some(source(previous, service.pool, forward, addr))
+        }
         None if previous.routes == next.routes => None,
         None => Some(Addr::UNSPECIFIED),
     }

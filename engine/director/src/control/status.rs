@@ -172,7 +172,7 @@ pub struct ServiceStatus {
     pub address: String,
     /// As ipvsadm names it.
     pub scheduler: String,
-    /// `nat`, `fullnat`, `dr`, `tunnel`.
+    /// `nat`, `fullnat`, `dr`, `tunnel`; `nat+dr` where dests have several.
     pub forward: String,
     /// Seconds a client's conns go to one dest; none: it is not persistent.
     #[serde(default)]
@@ -244,6 +244,9 @@ pub struct DestStatus {
     pub address: String,
     /// 0: quiesced.
     pub weight: u32,
+    /// `nat`, `fullnat`, `dr`, `tunnel`.
+    #[serde(default)]
+    pub forward: String,
     /// Port its packets leave by.
     pub port: String,
     /// `reachable`, `incomplete`, `dead`, `gone`: its next hop's state.

@@ -39,8 +39,9 @@ pub(super) struct Target {
     pub(super) proto: Proto,
     pub(super) addr: Addr,
     pub(super) port: u16,
-    pub(super) forward: Forward,
-    /// Dests are told of their clients, so that they get more than the capture's bytes.
+    /// The method of all its dests; none where they have several.
+    pub(super) forward: Option<Forward>,
+    /// Dests by full-NAT are told of their clients, so that they get more than the capture's bytes.
     pub(super) introduces: bool,
 }
 
@@ -99,9 +100,9 @@ impl Map {
         let wanted = |s: &&Service| has_end(s) && wanted(s.addr, s.port, s.proto);
         let services = snapshot.services.iter().filter(wanted);
         let target = |s: &Service| {
-            let first = s.dests.first().map(|d| snapshot.dest(d.id).traits.client_address);
-            let introduces = first.is_some_and(|c| c != ClientAddress::Off);
-            let (proto, addr, port, forward) = (s.proto, s.addr, s.port, s.forward);
+            let mut told = s.dests.iter().map(|d| snapshot.dest(d.id).traits.client_address);
+            let introduces = told.any(|c| c != ClientAddress::Off);
+            let (proto, addr, port, forward) = (s.proto, s.addr, s.port, s.methods.only());
             Target { proto, addr, port, forward, introduces }
         };
         services.map(target).collect()
@@ -172,6 +173,7 @@ impl Map {
         let client = Talk::client_of(p);
         let end = self.clients.end(key.copy, key.proto, client, now)?;
         let mut talk = Talk::new(key, p, end, service, now);
+        talk.forward = self.targets[service].forward;
         if key.proto == Proto::Tcp && !p.is_syn() {
             self.tally.started_before += 1;
             talk.picked_up = self.pickup;
@@ -236,7 +238,7 @@ impl Map {
             let (port, _) = route.ok_or(Skip::NoRoute)?;
             return Ok((Task::Feed(port), None));
         }
-        if !target.forward.sees_replies() {
+        if talk.forward.is_some_and(|forward| !forward.sees_replies()) {
             return Ok((Task::Direct, None));
         }
         let Some(mapping) = talk.mapping else {

@@ -303,7 +303,7 @@ impl Run {
         let talk = &map.talks[index];
         let Some(mapping) = talk.mapping else { return false };
         if self.at < talk.passed + SHORTEST_LIFE
-            || !map.targets[talk.service].forward.sees_replies()
+            || talk.forward.is_some_and(|forward| !forward.sees_replies())
         {
             return false;
         }

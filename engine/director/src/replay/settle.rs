@@ -117,7 +117,15 @@ impl Run {
         let Some((talk, way)) = fed.talk else { return Self::recognise_as_is(fed, &f, ip) };
         let Some(map) = &mut self.map else { return Is::Made };
         let target = &map.targets[map.talks[talk].service];
-        let tunnel = target.forward == Forward::Tunnel && way == Way::Client;
+        // Where the client's packets go, its conn says; a second choice may be by another method. One
+        // that ended with this packet leaves the packet to say it.
+        if target.forward.is_none() && way == Way::Client {
+            let method = self.stage.method(&map.tuple(talk)).or_else(|| method_of(ip, &f));
+            map.talks[talk].forward = method.or(map.talks[talk].forward);
+        }
+        let target = &map.targets[map.talks[talk].service];
+        let forward = map.talks[talk].forward;
+        let tunnel = forward == Some(Forward::Tunnel) && way == Way::Client;
         if tunnel && is_piece(ip) {
             let talk = &mut map.talks[talk];
             let (local, dest) = (talk.end, (target.addr, target.port));
@@ -142,11 +150,11 @@ impl Run {
             let Ok(e) = packet::read(expected) else { return Is::Made };
             return Is::Forwarded(check::compare((expected, &e), (ip, &l), good, false));
         }
-        let loose = target.introduces;
+        let loose = target.introduces && forward == Some(Forward::FullNat);
         let changed = learn(&mut map.talks[talk], target, (&fed.ip, &f), (ip, &l));
         map.tally.remapped += u64::from(changed);
         let talk = &map.talks[talk];
-        Is::Forwarded(compare_to_dest(talk, target.forward, fed, &f, (ip, &l), loose))
+        Is::Forwarded(compare_to_dest(talk, fed, &f, (ip, &l), loose))
     }
 
     /// Without a conversation only checksums can be judged.
@@ -214,6 +222,21 @@ fn inner(ip: &[u8], tunnel: bool) -> Result<(&[u8], Packet), super::skip::Skip> 
     Ok((ip, packet::read(ip)?))
 }
 
+/// The method by which a client's packet left; none of what was sent back to it, and of what cannot be
+/// told.
+fn method_of(left: &[u8], fed: &Packet) -> Option<Forward> {
+    let is_fed = |l: &Packet| (l.src, l.dst) == (fed.src, fed.dst);
+    if inner(left, true).is_ok_and(|(_, l)| is_fed(&l)) {
+        return Some(Forward::Tunnel);
+    }
+    match inner(left, false).ok()?.1 {
+        l if l.dst == fed.src => None,
+        l if l.dst == fed.dst => Some(Forward::Dr),
+        l if l.src == fed.src => Some(Forward::Nat),
+        _ => Some(Forward::FullNat),
+    }
+}
+
 /// Reads the mapping from a client's packet as it left; whether it is another one than before.
 /// A TCP conversation may get another one by a SYN only.
 fn learn(
@@ -223,7 +246,7 @@ fn learn(
     (left, l): (&[u8], &Packet),
 ) -> bool {
     let is_same = |m: &Mapping| (m.local, m.dest) == (l.src, l.dst);
-    let is_nat = matches!(target.forward, Forward::Nat | Forward::FullNat);
+    let is_nat = talk.forward.is_some_and(Forward::sees_replies);
     let known = talk.mapping.filter(is_same);
     let changed = talk.mapping.is_some() && known.is_none();
     let may_change = f.proto != Proto::Tcp || l.flags & tcp::SYN != 0;
@@ -249,15 +272,14 @@ fn learn(
 /// A client's packet at its dest must be what it was, moved by the mapping's constants.
 fn compare_to_dest(
     talk: &Talk,
-    forward: Forward,
     fed: &Fed,
     f: &Packet,
     (left, l): (&[u8], &Packet),
     loose: bool,
 ) -> Result<(), Wrong> {
     let good = (f.piece == Piece::Whole && !loose).then(|| is_right(&fed.ip, f));
-    let Some(mapping) = talk.mapping.filter(|_| matches!(forward, Forward::Nat | Forward::FullNat))
-    else {
+    let is_nat = talk.forward.is_some_and(Forward::sees_replies);
+    let Some(mapping) = talk.mapping.filter(|_| is_nat) else {
         return check::compare((&fed.ip, f), (left, l), good, loose);
     };
     let (mut ip, mut p) = (fed.ip.clone(), *f);

@@ -18,6 +18,8 @@ use crate::worker::Queues;
 use crate::worker::Worker;
 use crate::worker::links::Links;
 use pointsman_config::Config;
+use pointsman_dataplane::conn::ConnId;
+use pointsman_dataplane::conn::Conns;
 use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
@@ -29,6 +31,7 @@ use pointsman_dataplane::pipeline::Pipeline;
 use pointsman_dataplane::pipeline::Setup;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::pipeline::TX_BURST;
+use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
@@ -179,12 +182,23 @@ impl Stage {
 
     /// The conn of a tuple, both tuples of it, wherever it lives.
     pub(super) fn conn(&self, tuple: &Tuple) -> Option<Ends> {
+        let (conns, id) = self.find(tuple)?;
+        Some(conns.ends(id))
+    }
+
+    /// How the packets of a tuple's conn get to its dest.
+    pub(super) fn method(&self, tuple: &Tuple) -> Option<Forward> {
+        let (conns, id) = self.find(tuple)?;
+        Some(conns.get(id).forward())
+    }
+
+    fn find(&self, tuple: &Tuple) -> Option<(&Conns, ConnId)> {
         self.workers.iter().find_map(|w| {
             let conns = w.pipeline().conns();
             let (id, _) = conns.find(conns.hash(tuple), tuple)?;
             let conn = conns.get(id);
             let lives = conn.elsewhere().is_none() && !conn.expires().is_due(self.now.stamp());
-            lives.then(|| conns.ends(id))
+            lives.then_some((conns, id))
         })
     }
 

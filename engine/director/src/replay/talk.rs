@@ -2,6 +2,7 @@
 
 use super::packet::End;
 use super::packet::Packet;
+use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::wire::tcp;
 
@@ -50,6 +51,8 @@ pub(super) struct Talk {
     /// Which service it is for.
     pub(super) service: usize,
     pub(super) mapping: Option<Mapping>,
+    /// How its packets get to its dest; none: dests have several methods, and it has none yet.
+    pub(super) forward: Option<Forward>,
     isn: u32,
     /// SYN, SYN-ACK, the client's FIN, the dest's, a RST.
     seen: [bool; 5],
@@ -91,6 +94,7 @@ impl Talk {
             end,
             service,
             mapping: None,
+            forward: None,
             isn: 0,
             seen: [false; 5],
             picked_up: false,

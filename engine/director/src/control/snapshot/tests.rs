@@ -1,6 +1,8 @@
 use super::*;
 use pointsman_dataplane::acl::Access;
+use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::tuple::Tuple;
 use std::collections::HashMap;
@@ -187,7 +189,6 @@ fn a_removed_dest_stays_while_it_has_conns() {
 
 #[test]
 fn how_a_removed_dests_conns_end_is_for_its_service_to_say_while_there_is_one() {
-    use pointsman_dataplane::service::OnDead;
     let mut world = World::new(16);
     let with = |on_dead: &str, dests: &[(u8, u16)]| {
         let text = service(80, "nat", dests);
@@ -268,6 +269,94 @@ fn another_method_is_another_dest_so_that_conns_keep_theirs() {
     let new = world.current.services[0].dests[0].id;
     assert_ne!(new, old);
     assert_eq!(world.current.dest(new).forward, Forward::Dr);
+}
+
+/// A service at port 53 of udp whose dests are by their own methods, with what else it says.
+fn mixed(more: &str, methods: &[&str]) -> String {
+    let mut text = format!(
+        "{PORTS}[[service]]\naddress = '10.1.0.100:53'\nprotocol = 'udp'\nforward = 'dr'\n{more}\n"
+    );
+    for (n, method) in methods.iter().enumerate() {
+        let dest = format!("[[service.dest]]\naddress = '10.2.0.{}'\n{method}\n", n + 2);
+        text.push_str(&dest);
+    }
+    text
+}
+
+#[test]
+fn each_dest_has_its_own_method_and_what_goes_with_it() {
+    let more = "pool = 'l'\nclient_address = 'proxy-v2'\noversize = 'fragment'\ntunnel = 'gre'";
+    let methods =
+        ["", "forward = 'nat'", "forward = 'fullnat'", "forward = 'tunnel'\ntunnel = 'ipip'"];
+    let mut world = World::new(16);
+    world.load(&mixed(more, &methods));
+    let dest = |n: u8| world.current.dest(world.id(&format!("10.2.0.{n}")));
+    let of = |n| (dest(n).forward, 1400 - dest(n).mtu, dest(n).traits.udp_timeout / 1000);
+    // The header of the PROXY protocol and of the tunnel, each for its own.
+    let header = pointsman_dataplane::wire::proxy::datagram_len(Family::V4);
+    assert_eq!(of(2), (Forward::Dr, 0, 300));
+    assert_eq!(of(3), (Forward::Nat, 0, 300));
+    assert_eq!(of(4), (Forward::FullNat, header, 30));
+    assert_eq!(of(5), (Forward::Tunnel, 20, 300));
+    let told = |n| dest(n).traits.client_address != ClientAddress::Off;
+    assert_eq!([2, 3, 4, 5].map(told), [false, false, true, false]);
+    let service = &world.current.services[0];
+    assert_eq!(service.methods.to_string(), "nat+fullnat+dr+tunnel");
+    assert!(service.goes_by_client());
+}
+
+/// The others stay the dests they are, with their conns and counters.
+#[test]
+fn a_dest_of_another_method_is_a_new_dest_and_its_neighbours_stay() {
+    let mut world = World::new(16);
+    world.load(&mixed("", &["", "", "forward = 'nat'"]));
+    let kept = [world.id("10.2.0.2"), world.id("10.2.0.4")];
+    let fresh = world.load(&mixed("", &["", "forward = 'nat'", "forward = 'nat'"]));
+    assert_eq!(fresh.len(), 1);
+    assert_eq!(world.current.dest(fresh[0]).forward, Forward::Nat);
+    assert_eq!([world.id("10.2.0.2"), world.id("10.2.0.4")], kept);
+}
+
+/// Their conns belong to other workers then, so those they have are looked for everywhere.
+#[test]
+fn the_first_dest_by_nat_and_the_end_of_the_last_make_new_dests_of_all() {
+    let mut world = World::new(16);
+    let ids = |w: &World| w.current.services[0].dests.iter().map(|c| c.id).collect::<Vec<_>>();
+    world.load(&mixed("", &["", ""]));
+    let before = ids(&world);
+    assert_eq!(world.load(&mixed("", &["", "", ""])).len(), 1, "another dr dest decides nothing");
+    world.busy.insert(before[0]);
+    let fresh = world.load(&mixed("", &["", "", "forward = 'nat'"]));
+    assert_eq!(fresh.len(), 3);
+    assert!(ids(&world).iter().all(|id| fresh.contains(id)));
+    assert!(world.current.dest(before[0]).removed && world.current.lookup.has_removed());
+    assert!(world.load(&mixed("", &["", "", "forward = 'nat'"])).is_empty());
+    assert!(world.current.lookup.has_removed(), "they live still");
+    world.load(&mixed("", &["", ""]));
+    assert_eq!(ids(&world), before, "what they were before");
+    assert!(!world.current.dest(before[0]).removed);
+}
+
+#[test]
+fn what_stands_where_it_stood_keeps_its_conns_whatever_on_dead_says() {
+    let mut world = World::new(16);
+    let drops = "on_dead = 'drop'";
+    world.load(&mixed(drops, &["", "", "forward = 'tunnel'"]));
+    let at = |w: &World, n: u8| w.id(&format!("10.2.0.{n}"));
+    let [first, second, third] = [2, 3, 4].map(|n| at(&world, n));
+    world.busy.extend([first, second, third]);
+    let on_dead = |w: &World| {
+        [first, second, third].map(|id| {
+            let dest = w.current.dest(id);
+            (dest.removed, dest.traits.on_dead)
+        })
+    };
+    // One changes, which with its method changes whose conns all others' are.
+    world.load(&mixed(drops, &["", "", "forward = 'nat'"]));
+    assert_eq!(on_dead(&world), [(true, OnDead::Keep); 3]);
+    world.load(&mixed(drops, &["", "forward = 'nat'"]));
+    let kept = [(true, OnDead::Keep), (true, OnDead::Keep), (true, OnDead::Drop)];
+    assert_eq!(on_dead(&world), kept, "the third is listed no more by whatever method");
 }
 
 #[test]

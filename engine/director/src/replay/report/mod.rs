@@ -228,7 +228,8 @@ impl Conversations {
 
 /// By family; what a service's method adds is in it, as the first one has it.
 fn bytes_per_conn(stage: &Stage) -> [f64; 2] {
-    let tracked = stage.snapshot().services.first().is_some_and(|s| s.forward == Forward::FullNat);
+    let tracked =
+        stage.snapshot().services.first().is_some_and(|s| s.methods.has(Forward::FullNat));
     [false, true].map(|wide| stage.bytes_per_conn(wide, tracked))
 }
 
@@ -255,7 +256,7 @@ fn services(config: &Config, stage: &Stage) -> Vec<Service> {
         let plain = c.scope.of(c.protocol, c.address);
         let name = if c.name == plain { String::new() } else { format!(" \"{}\"", c.name) };
         Service {
-            name: format!("{plain} {} {}{name}", s.sched.name(), s.forward.name()),
+            name: format!("{plain} {} {}{name}", s.sched.name(), s.methods),
             dests: s.dests.iter().map(dest).collect(),
         }
     };
