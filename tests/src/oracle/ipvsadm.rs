@@ -31,6 +31,17 @@ enum Method {
     Tunnel,
 }
 
+impl Method {
+    /// As the configuration says it.
+    fn forward(self) -> &'static str {
+        match self {
+            Self::Masq => "nat",
+            Self::Route => "dr",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
 /// A service's name: what stands behind -t, -u, --sctp-service or -f.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Name {
@@ -269,16 +280,8 @@ impl Service {
     }
 
     fn config(&self, on_dead: &str, oversize: &str) -> Result<String, String> {
-        let mut methods = self.dests.iter().map(|d| d.method);
-        let method = methods.next().unwrap_or(Method::Masq);
-        if methods.any(|other| other != method) {
-            return Err("several methods in one service".into());
-        }
-        let forward = match method {
-            Method::Masq => "nat",
-            Method::Route => "dr",
-            Method::Tunnel => "tunnel",
-        };
+        let has = |method| self.dests.iter().any(|d| d.method == method);
+        let forward = self.dests.first().map_or(Method::Masq, |d| d.method).forward();
         // What the kernel does not do is off: no other dest for a SYN, no clamp.
         let mut text = format!(
             "[[service]]\n{}scheduler = \"{}\"\nscheduler_flags = {:?}\nforward = \"{forward}\"\n\
@@ -289,13 +292,14 @@ impl Service {
             self.one_packet,
             self.persistence()?
         );
-        match method {
-            Method::Masq => text.push_str("mss = 8960\n"),
-            Method::Tunnel => text.push_str(&format!("oversize = {oversize:?}\n")),
-            Method::Route => {}
+        if has(Method::Masq) {
+            text.push_str("mss = 8960\n");
+        }
+        if has(Method::Tunnel) {
+            text.push_str(&format!("oversize = {oversize:?}\n"));
         }
         for dest in &self.dests {
-            let Dest { address, weight, upper, lower, .. } = dest;
+            let Dest { address, weight, upper, lower, method, .. } = dest;
             let _ = match address.port() {
                 // It has the packet's.
                 0 if address.is_ipv6() => {
@@ -304,7 +308,8 @@ impl Service {
                 0 => writeln!(text, "[[service.dest]]\naddress = \"{}\"", address.ip()),
                 _ => writeln!(text, "[[service.dest]]\naddress = \"{address}\""),
             };
-            let _ = writeln!(text, "weight = {weight}\nupper = {upper}");
+            let forward = method.forward();
+            let _ = writeln!(text, "weight = {weight}\nupper = {upper}\nforward = \"{forward}\"");
             if *lower > 0 {
                 let _ = writeln!(text, "lower = {lower}");
             }
