@@ -25,6 +25,7 @@ use pointsman_dataplane::service::Closed;
 use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::Methods;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
@@ -383,6 +384,7 @@ fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
             port: 80,
             scope: Scope::Address,
             forward,
+            methods: Methods::default(),
             pool: Some(0),
             proxy_in: Vec::new(),
             terms: Terms::default(),
