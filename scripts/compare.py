@@ -7,7 +7,8 @@ import statistics
 import sys
 
 room = pathlib.Path(sys.argv[1])
-runs = json.loads((room / "compare.json").read_text())
+parts = json.loads((room / "compare.json").read_text())
+runs, veth = parts["dpdk"], parts["veth"]
 
 
 def processor():
@@ -29,34 +30,64 @@ def spread(values):
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
-cells = unique((r["size"], r["conns"], r["method"]) for r in runs)
-others = [p for p in unique(r["program"] for r in runs) if p != "pointsman"]
-rows = []
-for cell in cells:
-    ours = figures(cell, "pointsman")
-    row = [cell[0], f"{cell[1]:,}", cell[2], spread(ours), f"{1e3 / statistics.median(ours):.1f}"]
-    for other in others:
-        theirs = figures(cell, other)
-        # of one round each, which a busy moment meets together
-        ratios = [a / b for a, b in zip(ours, theirs)]
-        row += [spread(theirs), f"{statistics.median(ratios):.2f}"]
-    rows.append(row)
+def programs_of(runs):
+    return unique(r["program"] for r in runs)
 
-head = ["size", "frames = conns", "method", "pointsman, Mpps", "ns"]
-for other in others:
-    head += [f"{other}, Mpps", "ratio"]
-lines = [
-    f"One core of {processor()}, Linux {platform.release()}; net_pcap infinite_rx in, drop out; median (least-most) of"
-    f" {len(unique(r['round'] for r in runs))} rounds in turns; the ratio is the median of the rounds'.",
-    "",
-    "| " + " | ".join(head) + " |",
-    "| " + " | ".join("---" for _ in head) + " |",
-]
-lines += ["| " + " | ".join(row) + " |" for row in rows]
-(room / "compare.md").write_text("\n".join(lines) + "\n")
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+
+
+def dpdk_table():
+    others = [p for p in programs_of(runs) if p != "pointsman"]
+    head = ["size", "frames = conns", "method", "pointsman, Mpps", "ns"]
+    for other in others:
+        head += [f"{other}, Mpps", "ratio"]
+    rows = []
+    for cell in cells:
+        ours = figures(cell, "pointsman")
+        row = [cell[0], f"{cell[1]:,}", cell[2], spread(ours), f"{1e3 / statistics.median(ours):.1f}"]
+        for other in others:
+            theirs = figures(cell, other)
+            # of one round each, which a busy moment meets together
+            ratios = [a / b for a, b in zip(ours, theirs)]
+            row += [spread(theirs), f"{statistics.median(ratios):.2f}"]
+        rows.append(row)
+    return [
+        f"{machine}; net_pcap infinite_rx in, drop out; median (least-most) of {len(unique(r['round'] for r in runs))}"
+        " rounds in turns; the ratio is the median of the rounds'.",
+        "",
+        *table(head, rows),
+    ]
+
+
+def veth_table():
+    loads = unique(r["load"] for r in veth)
+    head = ["requests per second, conns", *loads, "requests failed"]
+    rows = []
+    for program in programs_of(veth):
+        mine = [r for r in veth if r["program"] == program]
+        rates = [[r["rate"] for r in mine if r["load"] == load] for load in loads]
+        row = [f"{statistics.median(v):,.0f} ({min(v):,}-{max(v):,})" for v in rates]
+        rows.append([program, *row, f"{sum(r['failed'] for r in mine):,}"])
+    return [
+        f"{machine}; wrk with 64 conns, two nginx servers, veth; median (least-most) of"
+        f" {len(unique(r['round'] for r in veth))} rounds in turns.",
+        "",
+        *table(head, rows),
+    ]
+
+
+machine = f"One core of {processor()}, Linux {platform.release()}"
+cells = unique((r["size"], r["conns"], r["method"]) for r in runs)
+lines = (dpdk_table() if runs else []) + (veth_table() if veth else [])
+(room / "compare.md").write_text("\n".join(lines))
+if not runs:
+    sys.exit()
 
 # A group of bars for each cell: ours, then the others; the line over a bar is the spread.
-programs = ["pointsman", *others]
+programs = ["pointsman", *(p for p in programs_of(runs) if p != "pointsman")]
 colours = ["#0b6e4f", "#9aa5b1", "#c3a35b", "#7b8fb7", "#b77b7b"]
 BAR, GAP, HIGH, LEFT, TOP = 18, 26, 220, 56, 34
 group = BAR * len(programs) + GAP
