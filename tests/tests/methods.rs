@@ -441,6 +441,15 @@ fn only_owners_have_them(rig: &mut Rig) {
     assert!(!rig.snapshot().lookup.any_may_have_it());
 }
 
+/// These conns by nat are all there are, each lives where its answers go, and goes on wherever its packets come.
+fn are_at_home(rig: &mut Rig, talks: &[Talk]) {
+    assert_eq!((rig.conns().len(), rig.sum(|s| &s.leases)), (talks.len(), 0));
+    only_owners_have_them(rig);
+    let all: Vec<_> = (0..rig.worker_count()).collect();
+    talks.iter().for_each(|talk| goes_on(rig, talk, &all));
+    assert_eq!((rig.conns().len(), rig.drops()), (talks.len(), vec![]));
+}
+
 /// By nat a conn is with the worker that answers go to, wherever that was whose place it takes.
 #[test]
 fn a_second_choice_by_nat_is_opened_where_its_answers_go() {
@@ -454,11 +463,7 @@ fn a_second_choice_by_nat_is_opened_where_its_answers_go() {
             is_by_its_method(&talk, family);
             others.push(talk);
         }
-        assert_eq!((rig.conns().len(), rig.sum(|s| &s.leases)), (others.len(), 0));
-        only_owners_have_them(&mut rig);
-        let all: Vec<_> = (0..workers).collect();
-        others.iter().for_each(|talk| goes_on(&mut rig, talk, &all));
-        assert_eq!((rig.conns().len(), rig.drops()), (others.len(), vec![]));
+        are_at_home(&mut rig, &others);
     }
 }
 
@@ -491,11 +496,7 @@ fn a_datagram_reselected_to_nat_is_opened_where_its_answers_go() {
             let at_dest = rig.feed_at(at, WAN, &[&first.original(0).bytes()]).seen();
             others.push(Talk { forward: Forward::Nat, at_dest, ..first });
         }
-        assert_eq!((rig.conns().len(), rig.sum(|s| &s.leases)), (others.len(), 0));
-        only_owners_have_them(&mut rig);
-        let all: Vec<_> = (0..workers).collect();
-        others.iter().for_each(|talk| goes_on(&mut rig, talk, &all));
-        assert_eq!((rig.conns().len(), rig.drops()), (others.len(), vec![]));
+        are_at_home(&mut rig, &others);
     }
 }
 

@@ -438,6 +438,12 @@ impl Service {
         self.terms.goes_by_client(self.methods)
     }
 
+    /// Whether a conn of it can begin without its first segment; under full-NAT, whose numbers are its
+    /// own, none can.
+    pub fn may_begin_midway(&self) -> bool {
+        self.methods.only() != Some(Forward::FullNat)
+    }
+
     /// Whether it is what a rule for servers' conns opens them with (`snat`), and no service of its
     /// own.
     pub fn is_rule(&self) -> bool {

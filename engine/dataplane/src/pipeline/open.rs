@@ -103,8 +103,7 @@ impl<F: Frame> Core<F> {
             Proto::Sctp => t.snap.ipvs.sloppy_sctp,
             _ => t.snap.ipvs.sloppy_tcp,
         };
-        let may_begin = service.methods.only() != Some(Forward::FullNat);
-        let sloppy = sloppy && may_begin && p.flags & tcp::RST == 0;
+        let sloppy = sloppy && service.may_begin_midway() && p.flags & tcp::RST == 0;
         // What is SYN here may be INIT (`wire::sctp::flags`).
         let syn = p.flags & (tcp::SYN | tcp::RST) == tcp::SYN;
         let opens = !matches!(p.tuple.proto, Proto::Tcp | Proto::Sctp) || syn || sloppy;

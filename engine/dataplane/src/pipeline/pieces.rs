@@ -336,10 +336,8 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         tuple: &Tuple,
     ) {
-        if let Ok((key, _)) = read(frame.data(), p) {
-            let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
-            self.fragments.learn(key, known, t.stamp);
-            rewrite::set_fragment_id(frame.data_mut(), p, known.id);
+        if let Some(id) = self.learn(t, frame.data(), p, tuple) {
+            rewrite::set_fragment_id(frame.data_mut(), p, id);
         }
     }
 
@@ -357,12 +355,19 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// A first fragment opens its conn here, where it has not been: those that follow find it.
-    pub(super) fn learn<P>(&mut self, t: &Turn<'_, F, P>, frame: &[u8], p: &Parsed, tuple: &Tuple) {
-        if let Ok((key, _)) = read(frame, p) {
-            let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
-            self.fragments.learn(key, known, t.stamp);
-        }
+    /// A first fragment opens its conn here, where it has not been: those that follow find it. Gives
+    /// the identification that they will get where the source changes.
+    pub(super) fn learn<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        frame: &[u8],
+        p: &Parsed,
+        tuple: &Tuple,
+    ) -> Option<u32> {
+        let (key, _) = read(frame, p).ok()?;
+        let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
+        self.fragments.learn(key, known, t.stamp);
+        Some(known.id)
     }
 
     /// A packet goes to another worker after all. A first fragment gets its own identification

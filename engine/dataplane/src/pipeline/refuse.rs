@@ -321,8 +321,7 @@ impl<F: Frame> Core<F> {
         // One about a tunnel of ours came to the tunnel's end.
         let to_vip = tuple.dst == p.tuple.dst;
         let service = t.snap.service(tuple).filter(|_| to_vip).ok_or(UNKNOWN)?;
-        let may_begin = service.methods.only() != Some(Forward::FullNat);
-        let is_fit = may_begin && service.terms.persistence.is_none();
+        let is_fit = service.may_begin_midway() && service.terms.persistence.is_none();
         if !is_fit || tuple.sport == FTP_DATA {
             return Err(UNKNOWN);
         }

@@ -170,7 +170,9 @@ impl<F: Frame> Core<F> {
         match seek {
             _ if p.kind != Kind::Fragment => {}
             _ if to_fullnat => self.number(t, &mut frame, p, &first.tuple),
-            Seek::Port(_) => self.learn(t, frame.data(), p, &first.tuple),
+            Seek::Port(_) => {
+                self.learn(t, frame.data(), p, &first.tuple);
+            }
             _ => {}
         }
         match seek {
