@@ -187,6 +187,7 @@ build_pointsman() {
 
 HUGE_DIR=${HUGE_DIR:-/sys/kernel/mm/hugepages/hugepages-2048kB} # given by tests
 HUGE_ADDED=0
+HUGE_BEFORE= # while it is not known how many the kernel gave
 
 # hugepages_reserve MIB: sets HUGEPAGES to "auto" when that much is free now, else to "never".
 # What we added is given back by hugepages_restore; what was there, or others add meanwhile, is left alone.
@@ -198,9 +199,11 @@ hugepages_reserve() {
     read -r free <"$HUGE_DIR/free_hugepages"
     if [ "$free" -lt "$want" ]; then
         read -r before <"$HUGE_DIR/nr_hugepages"
+        # a signal may come while the kernel looks for them
+        HUGE_BEFORE=$before HUGE_ADDED=$((want - free))
         echo $((before + want - free)) >"$HUGE_DIR/nr_hugepages" 2>/dev/null
         read -r after <"$HUGE_DIR/nr_hugepages"
-        HUGE_ADDED=$((after - before))
+        HUGE_ADDED=$((after - before)) HUGE_BEFORE=
         read -r free <"$HUGE_DIR/free_hugepages"
     fi
     if [ "$free" -ge "$want" ]; then HUGEPAGES=auto; else hugepages_restore; fi
@@ -210,6 +213,10 @@ hugepages_restore() {
     local now
     [ "$HUGE_ADDED" -gt 0 ] || return 0
     read -r now <"$HUGE_DIR/nr_hugepages"
+    # no more than was asked for: others may have added some
+    [ -z "$HUGE_BEFORE" ] || [ $((now - HUGE_BEFORE)) -ge "$HUGE_ADDED" ] || HUGE_ADDED=$((now - HUGE_BEFORE))
+    HUGE_BEFORE=
+    [ "$HUGE_ADDED" -gt 0 ] || return 0
     [ "$now" -lt "$HUGE_ADDED" ] || echo $((now - HUGE_ADDED)) >"$HUGE_DIR/nr_hugepages" 2>/dev/null
     HUGE_ADDED=0
 }

@@ -10,34 +10,17 @@
 //! clock. A round is 2^20 packets if not said otherwise; printed are minimum, median and maximum of the rounds, and the
 //! allocations of all of them, which must be 0.
 
-use pointsman_bench::frame::BenchFrame;
-use pointsman_bench::frame::NoFrames;
+use pointsman_bench::established::Established;
+use pointsman_bench::established::RING;
 use pointsman_bench::workload::Method;
-use pointsman_bench::workload::Random;
 use pointsman_bench::workload::Workload;
-use pointsman_dataplane::frame::BURST;
-use pointsman_dataplane::frame::Burst;
-use pointsman_dataplane::neigh::PortId;
-use pointsman_dataplane::tick::Tick;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: hw::alloc::CountingAllocator = hw::alloc::CountingAllocator;
 
-/// Frames filled at a time.
-const RING: usize = 1024;
 fn main() -> ExitCode {
-    match run() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(allocations) => {
-            eprintln!("{allocations} allocations: there must be none");
-            ExitCode::FAILURE
-        }
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    pointsman_bench::finish(run())
 }
 
 fn run() -> Result<u64, Box<dyn std::error::Error>> {
@@ -85,43 +68,15 @@ fn run() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(allocations)
 }
 
-/// What is measured, under a name that callgrind can find (`--toggle-collect=*one_burst*`).
-#[inline(never)]
-fn one_burst(w: &mut Workload, port: PortId, burst: &mut Burst<BenchFrame>, now: Tick) {
-    w.pipeline.process(port, burst, now, &mut NoFrames, &mut w.out);
-}
-
 /// Nanoseconds per packet of each round of so many rings, and all allocations.
-fn measure(mut w: Workload, rounds: usize, rings: usize) -> (Vec<f64>, u64) {
-    let mut random = Random(42);
-    let mut ring: Vec<_> = (0..RING).map(|_| BenchFrame::empty()).collect();
-    let mut burst = Burst::new();
-    let (mut results, mut allocations) = (Vec::new(), 0);
-    let mut now = Tick::from_secs(2);
-    for round in 0..=rounds {
-        let mut cycles = 0;
-        for _ in 0..rings {
-            let ports = w.fill(&mut ring, &mut random);
-            let mut done = Vec::with_capacity(RING);
-            let before = hw::alloc::count();
-            let start = hw::tsc();
-            for port in ports.into_iter().rev() {
-                burst.extend(ring.drain(ring.len() - BURST..));
-                now = now + core::time::Duration::from_nanos(500);
-                one_burst(&mut w, port, &mut burst, now);
-                for tx in &mut w.out.tx {
-                    done.extend(tx.drain(..));
-                }
-            }
-            cycles += hw::tsc() - start;
-            allocations += hw::alloc::count() - before;
-            assert_eq!(done.len(), RING, "every frame leaves; dropped: {}", w.dropped());
-            ring = done;
-        }
-        // The first round warms up.
-        if round > 0 {
-            results.push(cycles as f64 * 1e9 / hw::tsc_hz() as f64 / (rings * RING) as f64);
-        }
-    }
-    (results, allocations)
+fn measure(w: Workload, rounds: usize, rings: usize) -> (Vec<f64>, u64) {
+    let mut traffic = Established::new(w);
+    let mut round = || {
+        let cycles: u64 = (0..rings).map(|_| traffic.ring()).sum();
+        cycles as f64 * 1e9 / hw::tsc_hz() as f64 / (rings * RING) as f64
+    };
+    // The first one warms up.
+    round();
+    let results = (0..rounds).map(|_| round()).collect();
+    (results, traffic.allocations)
 }

@@ -3,26 +3,28 @@
 //!
 //! `cargo bench -p pointsman-bench --bench table [-- --conns 1000,100000,1000000,10000000 --rounds 9]`
 //!
-//! Tuples are drawn uniformly, in bursts of 32 as the pipeline looks them up: all hashes and index lines asked for,
-//! then all conns, then all found. hashbrown's table has no way to ask for a line ahead.
+//! Tuples are drawn uniformly, in bursts of 32 as the pipeline looks them up: index lines and conns asked for ahead
+//! of time (`conn::Ahead`). hashbrown's table has no way to ask for a line ahead.
 
 use hashbrown::HashTable;
 use pointsman_bench::workload::Random;
-use pointsman_dataplane::conn::ConnId;
+use pointsman_dataplane::conn::Ahead;
 use pointsman_dataplane::conn::Conns;
 use pointsman_dataplane::conn::Direction;
 use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::conn::Opening;
+use pointsman_dataplane::conn::Timeouts;
+use pointsman_dataplane::conn::Track;
 use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tick::Stamp;
 use pointsman_dataplane::tuple::Addr;
-use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Hasher;
 use pointsman_dataplane::tuple::Narrow;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::tuple::Tuple;
+use pointsman_dataplane::wire::tcp;
 use std::process::ExitCode;
 
 const NOW: Stamp = Stamp(0);
@@ -30,13 +32,7 @@ const NOW: Stamp = Stamp(0);
 const LOOKS: usize = 1 << 20;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    pointsman_bench::finish(run().map(|()| 0))
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -62,7 +58,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         "   conns  ns to find: ours  hashbrown  ratio   ours at 1/10  at 9/10  ratio   bytes a conn"
     );
     for &n in &conns {
-        let full = Ours::new(n, n)?;
+        let mut full = Ours::new(n, n)?;
         let theirs = Theirs::new(n);
         // in turns, so that a busy moment meets both
         let (mut ours, mut others) = (Vec::new(), Vec::new());
@@ -77,11 +73,14 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         let bytes =
             [full.conns.bytes_per_conn(false, false), full.conns.bytes_per_conn(false, true)];
         drop((full, theirs));
-        let at = |tenths: usize| -> std::io::Result<f64> {
-            let table = Ours::new(n, (n * 10).div_ceil(tenths))?;
-            Ok(median((0..=rounds.max(1)).map(|_| looks(n, |t| table.find(t))).skip(1).collect()))
-        };
-        let (empty, crowded) = (at(1)?, at(9)?);
+        let mut tables = [Ours::new(n, n * 10)?, Ours::new(n, (n * 10).div_ceil(9))?];
+        let mut ns = [Vec::new(), Vec::new()];
+        for _ in 0..=rounds.max(1) {
+            for (table, ns) in tables.iter_mut().zip(&mut ns) {
+                ns.push(looks(n, |t| table.find(t)));
+            }
+        }
+        let [empty, crowded] = ns.map(|ns| median(ns[1..].to_vec()));
         let (ours, others) = (median(ours), median(others));
         println!(
             "{n:>8} {ours:>17.1} {others:>10.1} {:>6.1} {empty:>14.1} {crowded:>8.1} {:>6.2}   {:.0}, full-NAT {:.0}",
@@ -100,13 +99,13 @@ fn median(mut ns: Vec<f64>) -> f64 {
 }
 
 /// Nanoseconds a look-up, of bursts of tuples of which each must be found.
-fn looks(conns: usize, find: impl Fn(&[Narrow; BURST]) -> usize) -> f64 {
+fn looks(conns: usize, mut find: impl FnMut(&[Narrow; BURST]) -> usize) -> f64 {
     let mut random = Random(11);
     let (mut cycles, mut found) = (0, 0);
     for _ in 0..LOOKS / BURST {
         let tuples = core::array::from_fn(|_| {
             let ends = ends(random.below(conns) as u32);
-            narrow(&if random.draw() & 1 == 0 { ends.original() } else { ends.reply() })
+            Narrow::of(&if random.draw() & 1 == 0 { ends.original() } else { ends.reply() })
         });
         let start = hw::tsc();
         found += find(&tuples);
@@ -140,48 +139,54 @@ fn ends(n: u32) -> Ends {
 struct Ours {
     hasher: Hasher,
     conns: Conns,
+    ahead: Ahead,
 }
 
 impl Ours {
     fn new(n: usize, room: usize) -> std::io::Result<Self> {
         let hasher = Hasher::new(keys());
-        let mut conns = Conns::new(room, hasher)?;
+        let (mut conns, timeouts) = (Conns::new(room, hasher)?, Timeouts::default());
         for n in 0..n as u32 {
             let opening = Opening {
                 ends: ends(n),
                 dest: DestId(n % 4),
                 forward: Forward::FullNat,
-                track: None,
+                track: Track::NEW,
                 shifts: false,
                 tries: 0,
             };
-            conns
+            let id = conns
                 .open(&opening, NOW.after(900_000))
                 .map_err(|e| std::io::Error::other(format!("{e:?}")))?;
+            let segments = [
+                (Direction::Original, tcp::SYN),
+                (Direction::Reply, tcp::SYN | tcp::ACK_BIT),
+                (Direction::Original, tcp::ACK_BIT),
+            ];
+            for (way, flags) in segments {
+                conns.get_mut(id).step(way, flags, (1, 1), false, NOW, &timeouts);
+            }
         }
-        Ok(Self { hasher, conns })
+        Ok(Self { hasher, conns, ahead: Ahead::default() })
     }
 
     /// As the plain lane does it.
-    fn find(&self, tuples: &[Narrow; BURST]) -> usize {
-        let hashes = tuples.each_ref().map(|t| self.hasher.narrow(t));
-        for hash in hashes {
-            self.conns.prefetch_index(hash);
+    fn find(&mut self, tuples: &[Narrow; BURST]) -> usize {
+        self.ahead.begin(BURST);
+        for (n, tuple) in tuples.iter().enumerate() {
+            self.ahead.add(&self.conns, BURST - 1 - n, self.hasher.narrow(tuple));
         }
-        let (mut again, mut guesses) = (0_u32, [None; BURST]);
-        for (n, (guess, hash)) in guesses.iter_mut().zip(hashes).enumerate() {
-            *guess = self.conns.guess(hash, Family::V4, &mut again, n);
+        let mut count = 0;
+        for (n, tuple) in tuples.iter().enumerate() {
+            self.ahead.go_to(&self.conns, BURST - 1 - n);
+            let (found, ()) = self.ahead.get(BURST - 1 - n);
+            let is_it =
+                found.get().is_some_and(|(id, way)| self.conns.get(id).goes_on_as(way, tuple, NOW));
+            let hash = self.hasher.narrow(tuple);
+            let is_there = is_it || self.conns.find(hash, &Tuple::from(*tuple)).is_some();
+            count += usize::from(is_there);
         }
-        while again != 0 {
-            let n = again.trailing_zeros() as usize;
-            guesses[n] = self.conns.guess_second(hashes[n], Family::V4);
-            again &= again - 1;
-        }
-        let found = |((tuple, hash), guess): &((&Narrow, u64), Option<(ConnId, Direction)>)| {
-            guess.is_some_and(|(id, way)| self.conns.get(id).goes_on_as(way, tuple, NOW))
-                || self.conns.find_of(Family::V4, *hash, &wide(tuple)).is_some()
-        };
-        tuples.iter().zip(hashes).zip(guesses).filter(found).count()
+        count
     }
 }
 
@@ -203,7 +208,7 @@ impl Theirs {
         let (mut table, mut lines) =
             (HashTable::with_capacity(2 * n), Vec::<Line>::with_capacity(n));
         for n in 0..n as u32 {
-            let tuples = [narrow(&ends(n).original()), narrow(&ends(n).reply())];
+            let tuples = [Narrow::of(&ends(n).original()), Narrow::of(&ends(n).reply())];
             lines.push(Line { tuples });
             for way in [Direction::Original, Direction::Reply] {
                 let hash = |&(n, way): &(u32, Direction)| {
@@ -223,14 +228,4 @@ impl Theirs {
         };
         tuples.iter().filter(found).count()
     }
-}
-
-fn narrow(t: &Tuple) -> Narrow {
-    let addrs = (t.src.v4_bits() as u64) << 32 | t.dst.v4_bits() as u64;
-    Narrow { addrs, ports: (t.sport as u32) << 16 | t.dport as u32, proto: t.proto }
-}
-
-fn wide(n: &Narrow) -> Tuple {
-    let (src, dst) = (Addr::v4((n.addrs >> 32) as u32), Addr::v4(n.addrs as u32));
-    Tuple { src, dst, sport: (n.ports >> 16) as u16, dport: n.ports as u16, proto: n.proto }
 }

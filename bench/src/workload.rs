@@ -2,6 +2,7 @@
 
 use crate::frame::BenchFrame;
 use crate::frame::Boxes;
+use crate::frame::NoFrames;
 use arrayvec::ArrayVec;
 use hashbrown::HashMap;
 use pointsman_dataplane::acl::Access;
@@ -41,27 +42,28 @@ use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Prefix;
 use pointsman_dataplane::tuple::Proto;
+use pointsman_dataplane::tuple::Tuple;
 use pointsman_dataplane::verdict::DropReason;
-use pointsman_dataplane::wire::checksum;
 use pointsman_dataplane::wire::ethernet;
 use pointsman_dataplane::wire::ipv4;
-use pointsman_dataplane::wire::put16;
-use pointsman_dataplane::wire::put32;
 use pointsman_dataplane::wire::tcp;
+use pointsman_traffic::MadeFrame;
 pub use pointsman_traffic::Random;
 use std::io;
 use std::sync::Arc;
 
-/// Bytes of a made frame: the smallest Ethernet frame without its check sequence.
-pub const FRAME: usize = 60;
-/// The same with TCP timestamps.
+/// Bytes of a frame with TCP timestamps.
 const LONG_FRAME: usize = ethernet::LEN + ipv4::LEN + tcp::LEN + TIMESTAMPS.len();
 /// As Linux writes them: two bytes of padding, kind 8, length 10, TSval, TSecr.
 const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 5];
 /// Dests of the service.
 const DESTS: u32 = 4;
-/// Addresses of the pool.
+/// So many a snapshot can have that a bench swaps in.
+const MOST_DESTS: usize = 20_000;
+/// Addresses of the pool, at least.
 const LADDRS: u32 = 32;
+/// Conns for which one more address is there: each has 64,511 ports toward each dest.
+const PER_LADDR: usize = 200_000;
 
 const WAN: PortId = PortId(0);
 const LAN: PortId = PortId(1);
@@ -116,8 +118,8 @@ pub struct Packet {
 impl Packet {
     /// The client's of the `n`-th conn, all of which differ.
     pub fn of_client(n: u32) -> Self {
-        let (src, port) = (0x0b00_0000 + n / 60_000, 1024 + n % 60_000);
-        Self { port: WAN, src, dst: VIP, ports: port << 16 | 80 }
+        let (src, port) = pointsman_traffic::client(n as usize);
+        Self { port: WAN, src: src.v4_bits(), dst: VIP, ports: (port as u32) << 16 | 80 }
     }
 
     /// The dest's that answers a frame as it left the director, if it passes the director: nat and full-NAT change
@@ -159,6 +161,24 @@ impl Workload {
         packet.port
     }
 
+    /// A burst goes through the pipeline, under a name that callgrind can find (`--toggle-collect=*one_burst*`).
+    #[inline(never)]
+    pub fn one_burst(&mut self, port: PortId, burst: &mut Burst<BenchFrame>, now: Tick) {
+        self.pipeline.process(port, burst, now, &mut NoFrames, &mut self.out);
+    }
+
+    /// A turn of housekeeping, likewise.
+    #[inline(never)]
+    pub fn one_turn(&mut self, now: Tick) {
+        self.pipeline.housekeeping(now, &mut NoFrames, &mut self.out);
+    }
+
+    /// A new snapshot is taken and the old one given, likewise.
+    #[inline(never)]
+    pub fn one_swap(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.pipeline.swap(snapshot)
+    }
+
     /// Fills frames with packets of uniformly random conns, all of one burst from one port.
     pub fn fill(&self, frames: &mut [BenchFrame], random: &mut Random) -> Vec<PortId> {
         let mut ports = Vec::with_capacity(frames.len() / BURST);
@@ -194,9 +214,9 @@ impl<F: Frame> Workload<F> {
         timeouts: Timeouts,
     ) -> io::Result<Self> {
         let neighbours = Arc::new(Neighbours::new(64, 1));
-        let snapshot = Snapshot { timeouts, ..snapshot(method, &neighbours)? };
+        let snapshot = Snapshot { timeouts, ..snapshot(method, room, &neighbours)? };
         let snapshot = Arc::new(snapshot);
-        let shared = Arc::new(Shared::new(1, DESTS as usize, neighbours));
+        let shared = Arc::new(Shared::new(1, MOST_DESTS, neighbours));
         // Of the quality that a process draws at its start: with small keys most conns share few buckets.
         let mut random = Random(1);
         let setup = Setup {
@@ -207,7 +227,9 @@ impl<F: Frame> Workload<F> {
             port_order: Some(random.draw()),
             numbers: Numbers::new([1, 2], 0),
         };
-        let pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
+        let mut pipeline = Pipeline::new(setup, shared.clone(), snapshot)?;
+        // As a director does before it begins.
+        pipeline.populate();
         let out = Outbox::new(2, 1);
         let packets = Vec::with_capacity(conns * 2);
         let mut workload = Self { pipeline, out, packets, shared, method };
@@ -243,28 +265,32 @@ impl<F: Frame> Workload<F> {
     }
 
     /// A packet as it comes in, without data.
-    fn bytes(&self, packet: &Packet, flags: u8) -> ArrayVec<u8, LONG_FRAME> {
+    fn frame(&self, packet: &Packet, flags: u8) -> MadeFrame<'static> {
+        let (src, dst) = (Addr::v4(packet.src), Addr::v4(packet.dst));
+        let (sport, dport) = ((packet.ports >> 16) as u16, packet.ports as u16);
+        let tuple = Tuple { src, dst, sport, dport, proto: Proto::Tcp };
+        let macs = (MACS[packet.port.0 as usize], [2, 0, 0, 0, 0, 0x63]);
         let options = if self.method == Method::Rewriting { &TIMESTAMPS[..] } else { &[] };
+        MadeFrame { macs, tuple, flags, seq: 1, ack: 1, options, data: 0 }
+    }
+
+    /// The same in bytes.
+    fn bytes(&self, packet: &Packet, flags: u8) -> ArrayVec<u8, LONG_FRAME> {
+        let made = self.frame(packet, flags);
         let mut frame = ArrayVec::from([0; LONG_FRAME]);
-        frame.truncate(least(options));
-        write(
-            &mut frame,
-            ethernet::LEN + ipv4::LEN + tcp::LEN + options.len(),
-            packet,
-            flags,
-            options,
-        );
+        frame.truncate(made.bytes());
+        made.write(&mut frame);
         frame
     }
 
-    /// A packet with data, so that its frame has `len` bytes, or with none where that is too few.
-    pub fn with_data(&self, packet: &Packet, len: usize) -> Vec<u8> {
-        let options = if self.method == Method::Rewriting { &TIMESTAMPS[..] } else { &[] };
-        let bare = ethernet::LEN + ipv4::LEN + tcp::LEN + options.len();
-        let mut frame = vec![0; len.max(least(options))];
-        // what fills a frame up to the least length is no data
-        let end = if len > FRAME { len.max(bare) } else { bare };
-        write(&mut frame, end, packet, tcp::ACK_BIT, options);
+    /// A packet with these TCP flags and with data, so that its frame has `len` bytes, or with none where that is too
+    /// few.
+    pub fn with_data(&self, packet: &Packet, flags: u8, len: usize) -> Vec<u8> {
+        let bare = self.frame(packet, flags);
+        // What fills a frame up to the least length is no data.
+        let made = if len > bare.bytes() { bare.with_len(len) } else { bare };
+        let mut frame = vec![0; made.bytes()];
+        made.write(&mut frame);
         frame
     }
 
@@ -282,7 +308,7 @@ impl<F: Frame> Workload<F> {
         burst.push(frame);
         let now = Tick::from_secs(1);
         self.pipeline.process(packet.port, &mut burst, now, pool, &mut self.out);
-        let sent = self.out.tx.iter_mut().find_map(ArrayVec::pop);
+        let sent = self.out.tx().iter_mut().find_map(ArrayVec::pop);
         let sent = sent.ok_or_else(|| io::Error::other("a frame of the handshake was not sent"))?;
         Ok(sent.data().to_vec())
     }
@@ -296,34 +322,7 @@ impl<F: Frame> Workload<F> {
     }
 }
 
-/// The length of a frame without data.
-fn least(options: &[u8]) -> usize {
-    FRAME.max(ethernet::LEN + ipv4::LEN + tcp::LEN + options.len())
-}
-
-/// Writes an Ethernet frame with a TCP segment that ends at `end`, its data zeros; both checksums right.
-fn write(frame: &mut [u8], end: usize, packet: &Packet, flags: u8, options: &[u8]) {
-    frame[..6].copy_from_slice(&MACS[packet.port.0 as usize]);
-    frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x63]);
-    put16(frame, 12, ethernet::IPV4);
-    let (src, dst) = (Addr::v4(packet.src), Addr::v4(packet.dst));
-    let (total, protocol) = ((end - ethernet::LEN) as u16, Proto::Tcp as u8);
-    ipv4::Header { tos: 0, total, id: 7, fragment: ipv4::DF, ttl: 64, protocol, src, dst }
-        .write(&mut frame[ethernet::LEN..]);
-    let segment = &mut frame[ethernet::LEN + ipv4::LEN..end];
-    let data = tcp::LEN + options.len();
-    put32(segment, 0, packet.ports);
-    put32(segment, tcp::SEQ, 1);
-    put32(segment, tcp::ACK, 1);
-    segment[tcp::OFFSET] = (data as u8 / 4) << 4;
-    segment[tcp::FLAGS] = flags;
-    segment[tcp::LEN..data].copy_from_slice(options);
-    let pseudo = checksum::pseudo(src, dst, protocol, segment.len());
-    let sum = checksum::finish(checksum::sum(segment, pseudo));
-    put16(segment, tcp::CHECKSUM, sum);
-}
-
-fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
+fn snapshot(method: Method, room: usize, neighbours: &Neighbours) -> io::Result<Snapshot> {
     let (forward, rewrite) = (method.forward(), method == Method::Rewriting);
     let hop = |port, addr: u32| {
         let hop = neighbours.insert(port, Addr::v4(addr), |_| true);
@@ -334,7 +333,8 @@ fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
     let port = |i: usize, addr: u32| PortInfo {
         name: format!("port{i}"),
         mac: MACS[i],
-        mtu: 1500,
+        // a packet of 1,500 bytes fits a tunnel: full frames are forwarded by every method
+        mtu: 1520,
         vlan: None,
         addrs: vec![(Addr::v4(addr), Prefix::new(Addr::v4(addr), 24))],
         fixed_queue: true,
@@ -351,14 +351,15 @@ fn snapshot(method: Method, neighbours: &Neighbours) -> io::Result<Snapshot> {
             forward,
             out: LAN,
             hop: hop(LAN, addr)?,
-            mtu: if forward == Forward::Tunnel { 1480 } else { 1500 },
+            mtu: 1500,
             traits: Traits { rewrite, ..Traits::default() },
             tunnel_source: Addr::v4(0x0a02_00fe),
             removed: false,
             dead: false,
         });
     }
-    let laddrs: Vec<_> = (0..LADDRS).map(|n| Addr::v4(0x0a02_0064 + n)).collect();
+    let laddrs: Vec<_> =
+        (0..LADDRS.max((room / PER_LADDR) as u32)).map(|n| Addr::v4(0x0a02_0064 + n)).collect();
     let local = |vip, pool| Local { vip, pool, own: false, closed: Closed::Reject, ports: 3 };
     let mut locals: HashMap<_, _> = laddrs.iter().map(|a| (*a, local(false, true))).collect();
     locals.insert(Addr::v4(VIP), local(true, false));

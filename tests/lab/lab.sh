@@ -81,10 +81,11 @@ lab_traps() {
 
 lab_up() {
     is_root || die "the lab needs root"
-    LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/$LAB_P.XXXXXX") || die "cannot make a directory under ${TMPDIR:-/tmp}"
-    chmod 755 "$LAB_DIR"
-    LAB_FILES=${LAB_FILES:-$LAB_DIR/files}
     lab_traps
+    # named before it is made: a signal that comes in between leaves nothing
+    LAB_DIR=$(mktemp -u "${TMPDIR:-/tmp}/$LAB_P.XXXXXX")
+    mkdir -m 755 "$LAB_DIR" || { LAB_DIR=; die "cannot make a directory under ${TMPDIR:-/tmp}"; }
+    LAB_FILES=${LAB_FILES:-$LAB_DIR/files}
     lab_sweep
     mkdir -p "$LAB_FILES"
     # under its name only when it is whole: another case may look for it
@@ -97,7 +98,8 @@ lab_up() {
 
 lab_down() { # [STATUS]
     local rc=${1:-$?} pid ns
-    trap '' INT TERM HUP
+    # a reader of ours may have ended by the same signal: no word into its pipe may end this
+    trap '' INT TERM HUP PIPE
     trap - EXIT
     end_child
     # in every case, also in those that leave the director running

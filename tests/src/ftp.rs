@@ -32,8 +32,10 @@ pub fn add_service(s: &mut Snapshot, family: Family, forward: Forward) -> usize 
         service.port = 21;
         service.terms.ftp = true;
     });
+    let id = s.services[at].id;
     for dest in s.services[at].dests.clone() {
-        s.dests[dest.id.0 as usize].port = 21;
+        let dest = &mut s.dests[dest.id.0 as usize];
+        (dest.port, dest.traits.ftp) = (21, Some(id));
     }
     at
 }

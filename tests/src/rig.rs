@@ -448,7 +448,7 @@ impl Rig {
     fn flush(&mut self, worker: usize, out: &mut Out) {
         let stats = &self.shared.stats[worker];
         let outbox = &mut self.outs[worker];
-        for (port, frames) in outbox.tx.iter_mut().enumerate() {
+        for (port, frames) in outbox.tx().iter_mut().enumerate() {
             stats.sent.add(frames.len() as u64);
             for frame in frames.drain(..) {
                 out.sent.push(sent(worker, PortId(port as u8), frame));

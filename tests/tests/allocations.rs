@@ -31,7 +31,7 @@ fn allocations(rig: &mut Rig, port: pointsman_dataplane::neigh::PortId, frames: 
         let before = hw::alloc::count();
         pipeline.process(port, &mut burst, now, pool, outbox);
         count += hw::alloc::count() - before;
-        for (i, tx) in outbox.tx.iter_mut().enumerate() {
+        for (i, tx) in outbox.tx().iter_mut().enumerate() {
             assert!(i < 2);
             pipeline.stats().sent.add(tx.len() as u64);
             tx.clear();
@@ -213,7 +213,7 @@ fn on_its_way(
     }
     for worker in 0..rig.worker_count() {
         let (pipeline, outbox, _) = rig.parts(worker);
-        for tx in &mut outbox.tx {
+        for tx in outbox.tx() {
             pipeline.stats().sent.add(tx.len() as u64);
             tx.clear();
         }

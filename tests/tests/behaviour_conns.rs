@@ -245,8 +245,8 @@ fn the_pool_is_whole_after_all_conns_have_ended() {
             let mut burst =
                 std::iter::once(pool.frame(&Packet::udp(client, vip).bytes()).unwrap()).collect();
             pipeline.process(WAN, &mut burst, now, pool, outbox);
-            pipeline.stats().sent.add(outbox.tx[1].len() as u64);
-            outbox.tx[1].clear();
+            pipeline.stats().sent.add(outbox.tx()[1].len() as u64);
+            outbox.tx()[1].clear();
         }
         rig.settled(0);
         assert_eq!(rig.sum(|s| &s.leases), u64::from(ports), "round {round}");

@@ -3,6 +3,7 @@
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::pipeline::HELD_IN_ALL;
 use pointsman_dataplane::pipeline::HELD_PER_NEIGHBOUR;
+use pointsman_dataplane::pipeline::TX_BURST;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Family::V4;
 use pointsman_dataplane::tuple::Proto;
@@ -115,6 +116,26 @@ fn held_frames_are_bounded_in_all_and_the_oldest_goes_by_name() {
     // The first neighbour's were the oldest.
     rig.set_neighbour(WAN, net::ip("10.0.0.100"), HopState::Reachable([2, 1, 1, 1, 1, 1]));
     assert_eq!(rig.housekeep().sent.len(), 10 - (fed - HELD_IN_ALL));
+}
+
+/// One call may send less by a port than may wait for its neighbours.
+#[test]
+fn all_that_waits_goes_when_all_answer_at_once() {
+    let addr = |n: usize| net::ip(&format!("10.0.0.{}", 100 + n));
+    let mut rig = Rig::new();
+    let vip = net::service_addr(V4, Forward::Nat);
+    for n in 0..HELD_IN_ALL {
+        // Below the rate limit of what the director says.
+        rig.now = rig.now + std::time::Duration::from_millis(1);
+        let client = std::net::SocketAddr::new(addr(n / HELD_PER_NEIGHBOUR), 5);
+        rig.feed(WAN, &Packet::tcp(client, vip, flag::ACK).bytes());
+    }
+    for n in 0..HELD_IN_ALL / HELD_PER_NEIGHBOUR {
+        rig.set_neighbour(WAN, addr(n), HopState::Reachable([2, 1, 1, 1, 1, n as u8]));
+    }
+    let sent = [rig.housekeep().sent.len(), rig.housekeep().sent.len()];
+    assert_eq!(sent, [TX_BURST.min(HELD_IN_ALL), HELD_IN_ALL.saturating_sub(TX_BURST)]);
+    assert_eq!(rig.dropped(DropReason::TxFull), 0);
 }
 
 #[test]

@@ -478,7 +478,7 @@ fn first_numbers(secret: [u64; 2], wall: Duration) -> (u32, u32) {
     let mut burst = Burst::new();
     burst.push(pool.frame(&frame).expect("the pool has frames of this size"));
     pipeline.process(WAN, &mut burst, Tick::from_secs(1), &mut pool, &mut out);
-    let seen = see::see(out.tx[usize::from(LAN.0)][0].data());
+    let seen = see::see(out.tx()[usize::from(LAN.0)][0].data());
     (u32_at(&seen.segment, 4), tsval(Place::Usual, SYN, &seen.segment))
 }
 

@@ -346,7 +346,7 @@ fn a_hundred_thousand_conns_whose_time_is_up_end_in_bounded_calls() {
             burst.push(pool.frame(&frame).expect("the pool is whole"));
         }
         pipeline.process(WAN, &mut burst, now, pool, outbox);
-        sent += outbox.tx[usize::from(LAN.0)].drain(..).count();
+        sent += outbox.tx()[usize::from(LAN.0)].drain(..).count();
     }
     assert_eq!((sent, pipeline.conns().len()), (CONNS, CONNS));
     pipeline.stats().sent.add(sent as u64);

@@ -52,11 +52,11 @@ fn mix(s: &mut Snapshot, neighbours: &Neighbours) {
     }
 }
 
-fn kinds() -> Vec<(Family, Proto)> {
+pub(super) fn kinds() -> Vec<(Family, Proto)> {
     net::FAMILIES.into_iter().flat_map(|f| net::PROTOS.map(|p| (f, p))).collect()
 }
 
-fn rig(workers: usize, fixed: bool, change: impl FnOnce(&mut Snapshot)) -> Rig {
+pub(super) fn rig(workers: usize, fixed: bool, change: impl FnOnce(&mut Snapshot)) -> Rig {
     Rig::build(Options { workers, ..Options::default() }, |s, neighbours| {
         mix(s, neighbours);
         s.ports.iter_mut().for_each(|p| p.fixed_queue = fixed);
@@ -64,25 +64,30 @@ fn rig(workers: usize, fixed: bool, change: impl FnOnce(&mut Snapshot)) -> Rig {
     })
 }
 
-fn every_setting(run: impl Fn(usize, bool, Family, Proto)) {
+pub(super) fn every_setting(run: impl Fn(usize, bool, Family, Proto)) {
     for (workers, fixed) in [(1, false), (2, false), (3, false), (2, true), (3, true)] {
         kinds().into_iter().for_each(|(family, proto)| run(workers, fixed, family, proto));
     }
 }
 
-fn method(mac: [u8; 6]) -> Forward {
+pub(super) fn method(mac: [u8; 6]) -> Forward {
     let n = (0..METHODS.len()).find(|n| net::dest_mac(*n) == mac).expect("one of the dests");
     METHODS[n]
 }
 
 /// Opens a conn; it is by the method of the dest that has got it.
-fn open(rig: &mut Rig, at: usize, (family, proto): (Family, Proto), client: (u8, u16)) -> Talk {
+pub(super) fn open(
+    rig: &mut Rig,
+    at: usize,
+    (family, proto): (Family, Proto),
+    client: (u8, u16),
+) -> Talk {
     let talk = Talk::open(rig, at, (family, proto, Forward::FullNat), client);
     Talk { forward: method(talk.at_dest.eth.0), ..talk }
 }
 
 /// Changes the weights of the mixed services: the methods of `wanted` have 1.
-fn weigh(s: &mut Snapshot, wanted: &[Forward]) {
+pub(super) fn weigh(s: &mut Snapshot, wanted: &[Forward]) {
     for (family, proto) in kinds() {
         let at = net::service_index(family, proto, Forward::FullNat);
         for (candidate, method) in s.services[at].dests.iter_mut().zip(METHODS) {
@@ -94,7 +99,7 @@ fn weigh(s: &mut Snapshot, wanted: &[Forward]) {
 }
 
 /// The number of the dest by this method.
-fn dest(s: &Snapshot, (family, proto): (Family, Proto), forward: Forward) -> DestId {
+pub(super) fn dest(s: &Snapshot, (family, proto): (Family, Proto), forward: Forward) -> DestId {
     let service = &s.services[net::service_index(family, proto, Forward::FullNat)];
     let is_it = |c: &&Candidate| s.dest(c.id).forward == forward;
     service.dests.iter().find(is_it).expect("a dest of each").id
@@ -127,7 +132,7 @@ fn answer(talk: &Talk, flags: u8) -> Packet {
 }
 
 /// Everything of a conn finds it: what its client sends to these workers, and answers and errors by all of them.
-fn goes_on(rig: &mut Rig, talk: &Talk, workers: &[usize]) {
+pub(super) fn goes_on(rig: &mut Rig, talk: &Talk, workers: &[usize]) {
     for w in workers {
         let out = rig.feed_at(*w, WAN, &[&talk.original(flag::ACK).bytes()]);
         assert_eq!(out.sent.len(), 1, "{talk:?}: {:?}", rig.drops());
@@ -153,7 +158,7 @@ fn goes_on(rig: &mut Rig, talk: &Talk, workers: &[usize]) {
 }
 
 /// The workers that a client's packets may come by, of a conn that began at `at`.
-fn arrivals(rig: &Rig, at: usize) -> Vec<usize> {
+pub(super) fn arrivals(rig: &Rig, at: usize) -> Vec<usize> {
     if rig.snapshot().ports[0].fixed_queue { vec![at] } else { (0..rig.worker_count()).collect() }
 }
 
@@ -306,14 +311,14 @@ fn a_removed_dest_takes_only_its_own_conns_with_it() {
 }
 
 /// What control makes of a service's dests when it gets its first one by nat or loses its last: new dests. Those of
-/// before go on as removed ones that keep their conns.
-fn number_anew(s: &mut Snapshot, at: usize) {
+/// before keep their conns.
+pub(super) fn number_anew(s: &mut Snapshot, at: usize) {
     for n in 0..s.services[at].dests.len() {
         let old = s.services[at].dests[n].id;
         s.services[at].dests[n].id = DestId(s.dests.len() as u32);
         s.dests.push(s.dest(old).clone());
         let old = &mut s.dests[old.0 as usize];
-        (old.removed, old.weight, old.traits.on_dead) = (true, 0, OnDead::Keep);
+        (old.removed, old.traits.superseded) = (true, true);
     }
     s.services[at].version += 1;
 }
@@ -413,7 +418,10 @@ fn pieces_go_on(rig: &mut Rig, talk: &Talk, at: usize, id: u32) {
 }
 
 /// Conns by full-NAT live where they arrived; then comes a dest by nat, to which one of them changes.
-fn before_nat(workers: usize, (family, proto): (Family, Proto)) -> (Rig, Vec<(usize, Talk)>) {
+pub(super) fn before_nat(
+    workers: usize,
+    (family, proto): (Family, Proto),
+) -> (Rig, Vec<(usize, Talk)>) {
     let at = net::service_index(family, proto, Forward::FullNat);
     let mut nat = None;
     let mut rig = rig(workers, true, |s| {
@@ -442,7 +450,7 @@ fn only_owners_have_them(rig: &mut Rig) {
 }
 
 /// These conns by nat are all there are, each lives where its answers go, and goes on wherever its packets come.
-fn are_at_home(rig: &mut Rig, talks: &[Talk]) {
+pub(super) fn are_at_home(rig: &mut Rig, talks: &[Talk]) {
     assert_eq!((rig.conns().len(), rig.sum(|s| &s.leases)), (talks.len(), 0));
     only_owners_have_them(rig);
     let all: Vec<_> = (0..rig.worker_count()).collect();
@@ -473,8 +481,9 @@ fn a_datagram_reselected_to_nat_is_opened_where_its_answers_go() {
     for (workers, family) in [2, 3].into_iter().flat_map(|w| net::FAMILIES.map(|f| (w, f))) {
         let (mut rig, talks) = before_nat(workers, (family, Proto::Udp));
         rig.reload(|s| {
-            let removed = s.dests.iter_mut().filter(|d| d.removed);
-            removed.for_each(|d| d.traits.on_dead = OnDead::Reselect);
+            for d in s.dests.iter_mut().filter(|d| d.removed) {
+                (d.traits.superseded, d.traits.on_dead) = (false, OnDead::Reselect);
+            }
         });
         rig.pass(Duration::from_secs(1));
         let mut others = Vec::new();

@@ -6,6 +6,7 @@ use pointsman_tests::oracle::coverage::Coverage;
 use pointsman_tests::oracle::differs;
 use pointsman_tests::oracle::kernel::Kernel;
 use pointsman_tests::oracle::ours::Ours;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -95,6 +96,31 @@ fn what_is_recorded_is_a_case() {
         let name = entry.file_name().to_string_lossy().replace(".record", "");
         assert!(cases.iter().any(|case| case.name == name), "recorded/{name}.record has no case");
     }
+}
+
+#[test]
+fn what_is_broken_turns_each_case_red() {
+    let text = |name| fs::read_to_string(oracle::folder().join(name)).unwrap();
+    let (list, result) = (text("mutations"), text("mutations.result"));
+    let named = result.lines().filter_map(|line| Some(line.rsplit_once(": red:")?.1));
+    let red: BTreeSet<_> = named.flat_map(str::split_whitespace).collect();
+    for case in Case::all().unwrap() {
+        let name = &case.name[..];
+        assert!(red.contains(name), "{name}: add what breaks it to tests/oracle/mutations");
+    }
+    // What was run last is what is listed.
+    let listed = list.lines().filter(|line| !line.starts_with('#'));
+    let listed: BTreeSet<_> = listed
+        .map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+            [batch, file, from, to, cases] => {
+                format!("{batch} {file}: {from} -> {to}: red: {cases}")
+            }
+            _ => panic!("tests/oracle/mutations: no five fields: {line}"),
+        })
+        .collect();
+    let run: BTreeSet<_> = result.lines().map(String::from).collect();
+    let differ: Vec<_> = listed.symmetric_difference(&run).collect();
+    assert!(differ.is_empty(), "scripts/oracle --mutations has not said this: {differ:#?}");
 }
 
 #[test]

@@ -43,7 +43,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let payload = prop_oneof![16 => 0u16..1400, 1 => 1400u16..1600];
     let timestamps = vec![1, 1, 8, 10, 0, 0, 1, 0, 0, 0, 0, 7];
     let sack = vec![1, 1, 5, 10, 0, 0, 1, 0, 0, 0, 2, 0, 1, 1, 8, 10, 0, 0, 1, 1, 0, 0, 0, 8];
-    let options = prop_oneof![4 => Just(None), 4 => Just(Some(timestamps)), 1 => Just(Some(sack))];
+    let mss = vec![2, 4, 5, 0xb4];
+    let options = prop_oneof![
+        4 => Just(None), 4 => Just(Some(timestamps)), 1 => Just(Some(sack)), 1 => Just(Some(mss)),
+    ];
     let damage = prop_oneof![20 => Just(None), 1 => any::<(u8, u8)>().prop_map(Some)];
     let wait = prop_oneof![20 => 0u16..50, 1 => any::<u16>()];
     let rest = (any::<bool>(), any::<u8>(), options, 0u8..3, damage, wait);
@@ -53,7 +56,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             Step { reply, flags, payload, ttl, may_fragment, tos, options, padding, damage, wait }
         },
     );
-    proptest::collection::vec(step, 1..40)
+    let step = step.boxed();
+    // What a dest may say to the SYN that opened the conn.
+    let answer = prop_oneof![
+        8 => Just(flag::SYN | flag::ACK), 1 => Just(flag::SYN), 1 => Just(flag::SYN | flag::RST),
+    ];
+    let first = (step.clone(), answer).prop_map(|(s, flags)| Step { reply: true, flags, ..s });
+    let steps = (proptest::option::of(first), proptest::collection::vec(step, 1..40));
+    steps.prop_map(|(first, rest)| first.into_iter().chain(rest).collect())
 }
 
 fn frame(talk: &Talk, step: &Step, vlan: Option<u16>) -> Vec<u8> {

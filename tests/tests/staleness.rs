@@ -4,10 +4,14 @@ use pointsman_dataplane::sched;
 use pointsman_dataplane::sched::Ask;
 use pointsman_dataplane::sched::Position;
 use pointsman_dataplane::sched::Sched;
+use pointsman_dataplane::service::Candidate;
+use pointsman_dataplane::service::Dest;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
+use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::Persistence;
 use pointsman_dataplane::service::Service;
+use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::DestBlocks;
 use pointsman_dataplane::tick::Stamp;
 use pointsman_dataplane::tuple::Family::V4;
@@ -19,6 +23,7 @@ use pointsman_tests::net;
 use pointsman_tests::net::WAN;
 use pointsman_tests::rig::Options;
 use pointsman_tests::rig::Rig;
+use std::time::Duration;
 
 const COUNTING: [Sched; 5] = [Sched::Lc, Sched::Wlc, Sched::Sed, Sched::Nq, Sched::Ovf];
 const WORKERS: usize = 4;
@@ -150,7 +155,6 @@ fn counts_lack_at_most_one_conn_of_each_other_worker() {
 /// frame came in: in between the choice lacks what is on its way, one burst here.
 #[test]
 fn of_persistent_services_counts_lack_what_is_on_its_way_to_the_keeper() {
-    const BURST: u8 = 8;
     let persistence = Persistence { timeout: 100, prefix: 32 };
     let mut rig = rig(&Sched::Wlc, Some(persistence));
     for n in 0..6 {
@@ -159,4 +163,101 @@ fn of_persistent_services_counts_lack_what_is_on_its_way_to_the_keeper() {
         assert!(most - least <= u64::from(BURST), "{:?}", active(&rig));
     }
     assert_eq!(active(&rig).iter().sum::<u64>(), 48);
+}
+
+/// New clients in a burst, of one worker each.
+const BURST: u8 = 8;
+
+/// How many conns the full-NAT service's dests have beyond each other, now that it has these conns in all.
+fn apart(rig: &Rig, proto: Proto, conns: u64) -> u64 {
+    let service = &rig.snapshot().services[net::service_index(V4, proto, Forward::FullNat)];
+    let count = |id| rig.dest(id, |s| &s.active) + rig.dest(id, |s| &s.inactive);
+    let by_dest: Vec<_> = service.dests.iter().map(|c| count(c.id)).collect();
+    assert_eq!(by_dest.iter().sum::<u64>(), conns, "{by_dest:?}: {:?}", rig.drops());
+    let (most, least) = extremes(&by_dest);
+    most - least
+}
+
+/// A worker's burst of packets of the full-NAT service's clients.
+fn to_fullnat(rig: &mut Rig, worker: usize, proto: Proto, clients: std::ops::Range<u8>) {
+    let vip = net::service_addr(V4, Forward::FullNat);
+    let packet = |n| match proto {
+        Proto::Udp => Packet::udp(net::client(V4, n, 1000), vip).bytes(),
+        _ => Packet::tcp(net::client(V4, n, 1000), vip, flag::SYN).bytes(),
+    };
+    let frames: Vec<_> = clients.map(packet).collect();
+    rig.feed_at(worker, WAN, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+/// A rig whose full-NAT services go by counts, and where conns stay where they arrive.
+fn fullnat_rig(sched: &Sched) -> Rig {
+    Rig::build(Options { workers: WORKERS, ..Options::default() }, |s, _| {
+        s.ports.iter_mut().for_each(|port| port.fixed_queue = true);
+        s.dests.iter_mut().for_each(|dest| dest.traits.retries = 1);
+        for proto in net::PROTOS {
+            s.services[net::service_index(V4, proto, Forward::FullNat)].sched = sched.clone();
+        }
+    })
+}
+
+/// These workers have no port of full-NAT.
+fn take_ports(rig: &mut Rig, workers: std::ops::Range<usize>) {
+    workers.for_each(|worker| rig.reload_one(worker, |s| s.pools[0].v4.clear()));
+}
+
+/// What chooses without a port hands the choice on, one burst here; whoever counts it does so before his next frame.
+#[test]
+fn counts_lack_what_is_on_its_way_from_a_worker_without_a_port() {
+    for sched in [Sched::Lc, Sched::Wlc, Sched::Sed, Sched::Nq] {
+        let (mut rig, mut furthest) = (fullnat_rig(&sched), 0);
+        take_ports(&mut rig, 0..WORKERS - 1);
+        for n in 0..6 {
+            to_fullnat(&mut rig, n % WORKERS, Proto::Tcp, BURST * n as u8..BURST * (n as u8 + 1));
+            furthest = furthest.max(apart(&rig, Proto::Tcp, (n as u64 + 1) * u64::from(BURST)));
+        }
+        let bound = (WORKERS as u64 + 1)..=u64::from(BURST);
+        assert!(bound.contains(&furthest), "{}: {furthest} apart", sched.name());
+    }
+}
+
+/// Other dests, by this method, take the place of the full-NAT services'; those of before have their conns.
+fn replace(s: &mut Snapshot, proto: Proto, by: Forward) {
+    let at = net::service_index(V4, proto, Forward::FullNat);
+    for n in 0..net::DESTS {
+        let old = s.services[at].dests[n];
+        let id = DestId(s.dests.len() as u32);
+        let like = s.dest(old.id).clone();
+        let port = if by == Forward::Nat { like.port } else { net::service_port(Forward::FullNat) };
+        s.dests.push(Dest { forward: by, port, ..like });
+        let old_dest = &mut s.dests[old.id.0 as usize];
+        (old_dest.removed, old_dest.weight) = (true, 0);
+        old_dest.traits.on_dead = if proto == Proto::Udp { OnDead::Reselect } else { OnDead::Keep };
+        s.services[at].dests[n] = Candidate { id, ..old };
+    }
+    s.services[at].version += 1;
+}
+
+/// Conns whose place others take, by SYNs that no dest has answered and by datagrams that are reselected, which live with
+/// other workers than the one that chooses: under nat where answers go, else where the client's packets arrive.
+#[test]
+fn counts_lack_what_is_on_its_way_to_the_worker_whose_the_second_choice_is() {
+    for (by, proto) in
+        [Forward::Nat, Forward::Dr].into_iter().flat_map(|f| net::PROTOS.map(|p| (f, p)))
+    {
+        let (mut rig, mut furthest) = (fullnat_rig(&Sched::Wlc), 0);
+        // The last worker's conns live with the first one, which has ports.
+        let sender = WORKERS - 1;
+        take_ports(&mut rig, sender..WORKERS);
+        (0..6).for_each(|n| to_fullnat(&mut rig, sender, proto, BURST * n..BURST * (n + 1)));
+        rig.reload(|s| replace(s, proto, by));
+        rig.pass(Duration::from_secs(1));
+        for n in 0..6 {
+            to_fullnat(&mut rig, sender, proto, BURST * n..BURST * (n + 1));
+            furthest = furthest.max(apart(&rig, proto, u64::from(n + 1) * u64::from(BURST)));
+        }
+        // A datagram may be chosen for where it is counted.
+        let least = if proto == Proto::Tcp { WORKERS as u64 + 1 } else { 0 };
+        let bound = least..=u64::from(BURST);
+        assert!(bound.contains(&furthest), "{by:?} {proto:?}: {furthest} apart");
+    }
 }

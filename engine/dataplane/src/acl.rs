@@ -62,6 +62,7 @@ pub struct Access {
 
 impl Access {
     /// Whether a client may have conns of a service; none: of one that is no more.
+    #[inline]
     pub fn admits(&self, service: Option<ServiceId>, client: Addr) -> bool {
         let own = || service.and_then(|id| self.services.get(&id));
         self.everywhere.as_ref().is_none_or(|acl| acl.allows(client))

@@ -68,6 +68,8 @@ pub struct Known {
     pub tuple: Tuple,
     /// The identification it gets where the source address changes.
     pub id: u32,
+    /// The worker that the first fragment was handed over to from here, which opens its conn.
+    pub next: Option<u16>,
 }
 
 /// What is to be done with a fragment at the gathering worker.
@@ -148,6 +150,18 @@ impl<F> Fragments<F> {
     /// The conn's owner learns the tuple of a datagram.
     pub fn learn(&mut self, key: Key, known: Known, now: Stamp) {
         *self.known.entry(key, now, || known) = known;
+    }
+
+    /// The first fragment of a datagram has gone on to another worker.
+    pub fn went_on(&mut self, key: &Key, to: u16) {
+        if let Some(known) = self.known.get_mut(key) {
+            known.next = Some(to);
+        }
+    }
+
+    /// What was known was of another datagram: the first fragment of this one is on its way through.
+    pub fn unlearn(&mut self, key: &Key) {
+        self.known.remove(key);
     }
 
     /// The datagram of a tuple that got this identification.
@@ -248,11 +262,13 @@ impl<V> Aging<V> {
     }
 
     fn remove(&mut self, key: &Key) {
+        if self.map.remove(key).is_none() {
+            return;
+        }
         // Mostly one of the newest.
         if let Some(at) = self.order.iter().rposition(|(k, _)| k == key) {
             self.order.remove(at);
         }
-        self.map.remove(key);
     }
 
     fn get_mut(&mut self, key: &Key) -> Option<&mut V> {

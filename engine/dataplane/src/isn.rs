@@ -7,8 +7,8 @@
 
 use crate::laddr::Last;
 use crate::tick::Tick;
+use crate::tuple::Narrow;
 use crate::tuple::Tuple;
-use core::hash::Hasher as _;
 use siphasher::sip::SipHasher13;
 
 /// The keys, and where the wall clock stood at tick 0.
@@ -61,11 +61,22 @@ impl Numbers {
 
     /// What both numbers of a tuple come from.
     pub fn hash(&self, t: &Tuple) -> Hashed {
-        let mut h = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        h.write_u128(t.src.bits());
-        h.write_u128(t.dst.bits());
-        h.write_u64((t.sport as u64) << 32 | (t.dport as u64) << 16 | t.proto as u64);
-        Hashed(h.finish())
+        let hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        // The length is part of a hash, so no tuple of one family stands for one of the other.
+        if t.src.is_v4() && t.dst.is_v4() {
+            let Narrow { addrs, ports, proto } = Narrow::of(t);
+            let mut bytes = [0; 13];
+            bytes[..8].copy_from_slice(&addrs.to_ne_bytes());
+            bytes[8..12].copy_from_slice(&ports.to_ne_bytes());
+            bytes[12] = proto as u8;
+            return Hashed(hasher.hash(&bytes));
+        }
+        let ports = (t.sport as u64) << 32 | (t.dport as u64) << 16 | t.proto as u64;
+        let mut bytes = [0; 40];
+        bytes[..16].copy_from_slice(&t.src.bits().to_le_bytes());
+        bytes[16..32].copy_from_slice(&t.dst.bits().to_le_bytes());
+        bytes[32..].copy_from_slice(&ports.to_le_bytes());
+        Hashed(hasher.hash(&bytes))
     }
 }
 
@@ -110,8 +121,21 @@ mod tests {
     #[test]
     fn tuples_differ() {
         let n = Numbers::new([1, 2], 0);
-        let other = Tuple { sport: 5, ..TUPLE };
-        let at = |t| n.isn(n.hash(t), Last::NOTHING, Tick::default());
-        assert_ne!(at(&TUPLE), at(&other));
+        let at = |t| n.isn(n.hash(&t), Last::NOTHING, Tick::default());
+        let v6 = |low: u128| Addr::v6(0x2001 << 112 | low);
+        let wide = Tuple { src: v6(1), dst: v6(2), ..TUPLE };
+        for t in [TUPLE, wide] {
+            let (src, dst) = if t == wide { (v6(5), v6(5)) } else { (Addr::v4(5), Addr::v4(5)) };
+            for other in [
+                Tuple { src, ..t },
+                Tuple { dst, ..t },
+                Tuple { src: t.dst, dst: t.src, ..t },
+                Tuple { sport: 5, ..t },
+                Tuple { dport: 5, ..t },
+                Tuple { proto: Proto::Udp, ..t },
+            ] {
+                assert_ne!(at(t), at(other));
+            }
+        }
     }
 }

@@ -33,33 +33,49 @@ pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The way to a next hop, as it was at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Link(u64);
+pub struct Link {
+    word: u64,
+    face: u64,
+}
 
 impl Link {
     /// The port it is on.
     #[inline(always)]
     pub fn port(self) -> PortId {
-        port_of(self.0)
+        port_of(self.word)
     }
 
     /// Whether its MAC is known.
     #[inline(always)]
     pub fn is_reachable(self) -> bool {
-        self.0 >> 56 == REACHABLE >> 56
+        self.word & REACHABLE != 0
     }
 
-    /// Writes its MAC as the destination of a frame, and `src` as the source.
+    /// Whether its MAC is known, and its port is: `mtu` and `write` say something.
     #[inline(always)]
-    pub fn write(self, header: &mut [u8; 14], src: Mac) {
+    pub fn is_ready(self) -> bool {
+        self.word & STATE == REACHABLE | KNOWN
+    }
+
+    /// The largest IP packet that its port carries.
+    #[inline(always)]
+    pub fn mtu(self) -> u16 {
+        (self.face >> 48) as u16
+    }
+
+    /// Writes its MAC as the destination of a frame, and its port's as the source.
+    #[inline(always)]
+    pub fn write(self, header: &mut [u8; 14]) {
         // Two bytes too many, which the source covers.
-        header[..8].copy_from_slice(&self.0.to_le_bytes());
-        header[6..12].copy_from_slice(&src);
+        header[..8].copy_from_slice(&(self.word >> 16).to_le_bytes());
+        header[6..10].copy_from_slice(&(self.face as u32).to_le_bytes());
+        header[10..12].copy_from_slice(&((self.face >> 32) as u16).to_le_bytes());
     }
 
     /// Its MAC; says something only where it is reachable.
     #[inline(always)]
     pub fn mac(self) -> Mac {
-        mac_of(self.0)
+        mac_of(self.word >> 16)
     }
 }
 
@@ -76,21 +92,25 @@ pub enum HopState {
     Gone,
 }
 
-const STATE: u64 = 0xff << 56;
-const PORT: u64 = 0xff << 48;
+const STATE: u64 = 0xff;
+const PORT: u64 = 0xff << 8;
 const EMPTY: u64 = 0;
-const GONE: u64 = 1 << 56;
-const INCOMPLETE: u64 = 2 << 56;
-const DEAD: u64 = 3 << 56;
-const REACHABLE: u64 = 4 << 56;
+const GONE: u64 = 1;
+const INCOMPLETE: u64 = 2;
+const DEAD: u64 = 3;
+const REACHABLE: u64 = 0x80;
+/// With it: what is needed of the port stands beside it.
+const KNOWN: u64 = 0x40;
 
-/// One entry. `word` is state (8 bits) | port (8) | MAC (48, its first byte lowest: so it is written).
+/// One entry. `word` is MAC (48 bits, its first byte lowest: so it is written) | port (8) | state (8).
+/// `face` is the port's MTU (16) | its MAC (48).
 #[derive(Debug, Default)]
 #[repr(align(32))]
 struct Slot {
     word: AtomicU64,
     addr_high: AtomicU64,
     addr_low: AtomicU64,
+    face: AtomicU64,
 }
 
 impl Slot {
@@ -100,10 +120,46 @@ impl Slot {
     }
 }
 
+/// The ways to all next hops.
+#[derive(Clone, Copy, Debug)]
+pub struct Links<'a>(&'a [Slot]);
+
+impl Links<'_> {
+    /// The port of a hop, and its MAC where it is reachable. None beyond the table.
+    #[inline(always)]
+    pub fn get(self, hop: Hop) -> Option<Link> {
+        // In no order: who has a hop has it from somebody who saw it entered, with its face, and a place is
+        // not on another port until long (`GRACE`) after it was given up.
+        let get =
+            |slot: &Slot| Link { word: slot.word.load(Relaxed), face: slot.face.load(Relaxed) };
+        self.0.get(hop.0 as usize).map(get)
+    }
+}
+
+/// Ports that can be told apart.
+const PORTS: usize = 256;
+
+/// What sending wants to know of a port, and what stays as it is while there are workers.
+#[derive(Clone, Copy, Debug)]
+pub struct Face {
+    /// Its MAC.
+    pub mac: Mac,
+    /// The largest IP packet that it carries.
+    pub mtu: u16,
+}
+
+impl Face {
+    fn bits(self) -> u64 {
+        (self.mtu as u64) << 48 | mac_bits(self.mac)
+    }
+}
+
 /// The table. Shared by `Arc`; only the control thread calls the methods that say so.
 #[derive(Debug)]
 pub struct Neighbours {
     slots: Box<[Slot]>,
+    /// As entries have it; 0 while it is not known.
+    faces: [AtomicU64; PORTS],
     epoch: AtomicU32,
     key: u64,
 }
@@ -115,6 +171,7 @@ impl Neighbours {
         let len = (capacity.max(8) * 2).next_power_of_two();
         Self {
             slots: (0..len).map(|_| Slot::default()).collect(),
+            faces: core::array::from_fn(|_| AtomicU64::default()),
             epoch: AtomicU32::new(1),
             key: secret | 1,
         }
@@ -136,10 +193,42 @@ impl Neighbours {
         (port_of(word), state_of(word))
     }
 
-    /// The port of a hop, and its MAC where it is reachable: what sending wants to know.
+    /// The port of a hop, and its MAC where it is reachable.
     #[inline(always)]
     pub fn link(&self, hop: Hop) -> Link {
-        Link(self.slots.get(hop.0 as usize).map_or(GONE, |slot| slot.word.load(Acquire)))
+        self.links().get(hop).unwrap_or(Link { word: GONE, face: 0 })
+    }
+
+    /// What sending wants to know of each hop.
+    pub fn links(&self) -> Links<'_> {
+        Links(&self.slots)
+    }
+
+    /// The ports that hops are on, in their order: control says them before it enters any. Until then no hop
+    /// is ready. Who says them again, as workers do with each snapshot, changes nothing where they are as
+    /// they were, which they are while there are workers.
+    pub fn know(&self, ports: impl Iterator<Item = Face>) {
+        let enter =
+            |(known, face): (&AtomicU64, Face)| known.swap(face.bits(), Release) == face.bits();
+        if self.faces.iter().zip(ports).map(enter).fold(true, |all, same| all & same) {
+            return;
+        }
+        // Those that were entered before.
+        for slot in &self.slots {
+            let word = slot.word.load(Acquire);
+            let (face, known) = self.face_of(port_of(word));
+            slot.face.store(face, Relaxed);
+            if word & REACHABLE != 0 {
+                // Who has just written it knew the port.
+                let _ = slot.word.compare_exchange(word, word | known, Release, Relaxed);
+            }
+        }
+    }
+
+    /// A port's face, and what it adds to the state of who is reachable there.
+    fn face_of(&self, port: PortId) -> (u64, u64) {
+        let face = self.faces[port.0 as usize].load(Acquire);
+        (face, if face == 0 { 0 } else { KNOWN })
     }
 
     /// The hop of an address on a port, if the table has one.
@@ -170,7 +259,8 @@ impl Neighbours {
             if word == EMPTY || (word & STATE == GONE && may_reuse(hop)) {
                 slot.addr_high.store((addr.bits() >> 64) as u64, Relaxed);
                 slot.addr_low.store(addr.bits() as u64, Relaxed);
-                slot.word.store((port.0 as u64) << 48 | INCOMPLETE, Release);
+                slot.face.store(self.face_of(port).0, Relaxed);
+                slot.word.store((port.0 as u64) << 8 | INCOMPLETE, Release);
                 return Some(hop);
             }
         }
@@ -181,11 +271,13 @@ impl Neighbours {
     pub fn set(&self, hop: Hop, state: HopState) {
         let slot = &self.slots[hop.0 as usize];
         let port = slot.word.load(Relaxed) & PORT;
+        let (face, known) = self.face_of(port_of(port));
+        slot.face.store(face, Relaxed);
         let word = match state {
             HopState::Incomplete => INCOMPLETE,
             HopState::Dead => DEAD,
             HopState::Gone => GONE,
-            HopState::Reachable(mac) => mac_bits(mac) | REACHABLE,
+            HopState::Reachable(mac) => mac_bits(mac) << 16 | REACHABLE | known,
         };
         slot.word.store(word | port, Release);
         if state == HopState::Gone {
@@ -254,13 +346,13 @@ impl Neighbours {
 }
 
 fn port_of(word: u64) -> PortId {
-    PortId((word >> 48) as u8)
+    PortId((word >> 8) as u8)
 }
 
 #[inline(always)]
 fn state_of(word: u64) -> HopState {
     match word & STATE {
-        REACHABLE => HopState::Reachable(mac_of(word)),
+        state if state & REACHABLE != 0 => HopState::Reachable(mac_of(word >> 16)),
         INCOMPLETE => HopState::Incomplete,
         DEAD => HopState::Dead,
         _ => HopState::Gone,
@@ -268,8 +360,8 @@ fn state_of(word: u64) -> HopState {
 }
 
 #[inline(always)]
-fn mac_of(word: u64) -> Mac {
-    let b = word.to_le_bytes();
+fn mac_of(bits: u64) -> Mac {
+    let b = bits.to_le_bytes();
     [b[0], b[1], b[2], b[3], b[4], b[5]]
 }
 
@@ -297,6 +389,45 @@ mod tests {
         table.set(hop, HopState::Gone);
         assert_ne!(table.epoch(), epoch);
         assert_eq!(table.find(port, addr), None);
+    }
+
+    /// Whether its MAC was known before its port was, or after.
+    #[test]
+    fn a_hop_is_ready_once_its_mac_and_its_port_are_known() {
+        const MACS: [Mac; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+        const TO: Mac = [6, 1, 2, 3, 4, 0xff];
+        let ports = [Face { mac: MACS[0], mtu: 1500 }, Face { mac: MACS[1], mtu: 9000 }];
+        for before in [true, false] {
+            let table = Neighbours::new(8, 42);
+            let hops = [0, 1].map(|n| table.insert(PortId(n), Addr::v4(1), |_| true).unwrap());
+            let known = || hops.iter().for_each(|hop| table.set(*hop, HopState::Reachable(TO)));
+            let is_ready = |hop: Hop| table.link(hop).is_ready();
+            if before {
+                known();
+                assert!(!is_ready(hops[0]));
+            }
+            table.know(ports.into_iter());
+            if !before {
+                assert!(!is_ready(hops[0]));
+                known();
+            }
+            table.know(ports.into_iter());
+            for (n, (hop, face)) in hops.iter().zip(&ports).enumerate() {
+                let link = table.link(*hop);
+                assert_eq!((link.port(), link.mac(), link.mtu()), (PortId(n as u8), TO, face.mtu));
+                assert!(link.is_reachable() && is_ready(*hop));
+                let mut header = [0xee; 14];
+                link.write(&mut header);
+                assert_eq!((&header[..6], &header[6..12]), (&TO[..], &face.mac[..]));
+                assert_eq!(header[12..], [0xee; 2]);
+                assert_eq!(table.get(*hop), (PortId(n as u8), HopState::Reachable(TO)));
+                for state in [HopState::Incomplete, HopState::Dead, HopState::Gone] {
+                    table.set(*hop, state);
+                    assert!(!table.link(*hop).is_reachable() && !is_ready(*hop));
+                    assert_eq!(table.get(*hop), (PortId(n as u8), state));
+                }
+            }
+        }
     }
 
     #[test]

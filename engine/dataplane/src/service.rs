@@ -247,8 +247,13 @@ pub struct Traits {
     pub sctp_timeout: u32,
     /// How many conns the dest may have.
     pub limits: Limits,
+    /// Its service, where its ends speak FTP (`Terms::ftp`): data conns are at no port of the service's, and
+    /// live when the dest is removed.
+    pub ftp: Option<ServiceId>,
     /// Whether its service is gone as well, so that no client's template has to wait for its return.
     pub orphaned: bool,
+    /// Whether its service lists the same server by another number, as after a change of method.
+    pub superseded: bool,
 }
 
 /// How many conns, active and inactive, a dest may have (ipvsadm's thresholds).
@@ -291,19 +296,23 @@ impl Default for Traits {
             tcp_timeouts: (0, 0),
             sctp_timeout: 0,
             limits: Limits::default(),
+            ftp: None,
             orphaned: false,
+            superseded: false,
         }
     }
 }
 
 /// One real server within a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
+// As counters lie: a dest and its counters are at one distance from where they begin.
+#[repr(align(128))]
 pub struct Dest {
     /// Address.
     pub addr: Addr,
     /// Port; the service's own under dr and tunnel. 0: the one that the packet is for.
     pub port: u16,
-    /// 0: quiesced.
+    /// 0: quiesced. Of a removed dest that of the server that stands there by another number, or 0.
     pub weight: u32,
     /// How packets get there.
     pub forward: Forward,
@@ -332,6 +341,12 @@ impl Dest {
             Target::Dest => (self.addr, self.port),
             Target::ByDest | Target::ByRoute => (t.dst, t.dport),
         }
+    }
+
+    /// Whether the server was removed, and not only its number: the kernel edits a dest in place, and
+    /// its conns go on.
+    pub fn is_gone(&self) -> bool {
+        self.removed && !self.traits.superseded
     }
 
     /// Whether it stands at a number that serves nobody.

@@ -5,6 +5,7 @@ use crate::acl::Access;
 use crate::conn::State;
 use crate::conn::Timeouts;
 use crate::matching::Mark;
+use crate::neigh::Face;
 use crate::neigh::Mac;
 use crate::neigh::PortId;
 use crate::service::Closed;
@@ -14,6 +15,7 @@ use crate::service::Forward;
 use crate::service::OnDead;
 use crate::service::Scope;
 use crate::service::Service;
+use crate::service::ServiceId;
 use crate::service::Target;
 use crate::service::Traits;
 use crate::snat::Snat;
@@ -64,6 +66,11 @@ impl PortInfo {
             v4: global().filter(|a| a.is_v4()).collect(),
             v6: global().filter(|a| !a.is_v4()).collect(),
         }
+    }
+
+    /// What sending by it wants to know.
+    pub fn face(&self) -> Face {
+        Face { mac: self.mac, mtu: self.mtu }
     }
 
     /// Length of the Ethernet header, tag included.
@@ -260,23 +267,35 @@ pub struct Lookup {
     /// Of them those that services have, each by its protocol and port.
     real_servers: HashSet<(Proto, Addr, u16)>,
     nat_addrs: HashSet<Addr>,
-    /// VIPs of services that speak FTP, and their dests.
+    /// VIPs of services that speak FTP, and their dests, those removed included.
     ftp_vips: HashSet<Addr>,
     ftp_dests: HashMap<Addr, FtpDest>,
     /// Own addresses, link-local ones excepted, by port.
     own: Vec<LocalPool>,
+    /// Directed broadcasts of connected prefixes.
+    broadcasts: Vec<Addr>,
+    /// Whether a local address that full-NAT may lease ports of has services.
+    leases_vips: bool,
     /// Whether there are rules, or conns of removed ones.
     has_rules: bool,
     has_removed: bool,
     has_orphans: bool,
+    /// Whether some ports have a tag, and others none.
+    mixes_tags: bool,
     /// Whether services can take each other's tuples without any dest being removed, and go by
     /// different rules of whose the conns are.
     overlap: bool,
     strict: Vec<DestId>,
+    /// By service number, its place among all that take conns; by dest number, its place in its service's
+    /// list. `NOWHERE` for numbers of nobody.
+    takers: Vec<u32>,
+    places: Vec<u32>,
     /// Where tunnels end: address, protocol number, port.
     tunnels: HashSet<(Addr, u8, u16)>,
     longest: u32,
 }
+
+const NOWHERE: u32 = u32::MAX;
 
 /// A dest of a service that speaks FTP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -308,6 +327,12 @@ impl Lookup {
         self.has_orphans
     }
 
+    /// Whether some ports have a tag, and others none.
+    #[inline(always)]
+    pub fn mixes_tags(&self) -> bool {
+        self.mixes_tags
+    }
+
     /// The longest that a conn lives without a packet, in milliseconds.
     #[inline]
     pub fn longest(&self) -> u32 {
@@ -326,19 +351,20 @@ impl Snapshot {
     pub fn index(mut self) -> Self {
         self.index_methods();
         self.index_services();
+        self.index_places();
         self.index_ftp();
         let removed = |d: &Dest| d.removed && !d.is_nobody();
         self.lookup.has_removed = self.dests.iter().any(removed);
         let orphaned = |d: &Dest| removed(d) && d.traits.orphaned;
         self.lookup.has_orphans = self.dests.iter().any(orphaned);
-        let is_nat = |s: &Service| s.methods.has(Forward::Nat);
         let is_wide = |s: &Service| s.scope != Scope::Address || s.port == 0;
-        let nats = self.services.iter().filter(|s| is_nat(s)).count();
+        let by_client = self.services.iter().filter(|s| s.goes_by_client()).count();
         self.lookup.overlap =
-            nats > 0 && nats < self.services.len() && self.services.iter().any(is_wide);
+            by_client > 0 && by_client < self.services.len() && self.services.iter().any(is_wide);
         let strict = |d: &Dest| d.traits.on_dead != OnDead::Keep && !d.addr.is_unspecified();
         let numbered = self.dests.iter().enumerate().filter(|(_, d)| strict(d));
         self.lookup.strict = numbered.map(|(id, _)| DestId(id as u32)).collect();
+        self.lookup.mixes_tags = self.ports.windows(2).any(|p| p[0].l2_len() != p[1].l2_len());
         let of_rule = |d: &Dest| d.traits.target != Target::Dest;
         self.lookup.has_rules = self.dests.iter().any(of_rule);
         let own = |t: &Traits| {
@@ -349,6 +375,13 @@ impl Snapshot {
         let established = established.max(self.timeouts.of(State::SctpEstablished));
         self.lookup.longest = own.fold(established, u32::max);
         self.lookup.own = self.ports.iter().map(PortInfo::local_pool).collect();
+        let on_links = self.ports.iter().flat_map(|p| &p.addrs);
+        self.lookup.broadcasts = on_links.filter_map(|(_, prefix)| prefix.broadcast()).collect();
+        let vips: HashSet<_> = self.lookup.services.keys().map(|key| key.1).collect();
+        let has_services = |a: &Addr| vips.contains(a) || !self.marks.is_empty() && self.is_vip(*a);
+        let pools = self.pools.iter().chain(&self.lookup.own);
+        let leases_vips = pools.flat_map(|pool| pool.v4.iter().chain(&pool.v6)).any(has_services);
+        self.lookup.leases_vips = leases_vips;
         self.lookup.nat_dests.clear();
         for proto in [Proto::Tcp, Proto::Udp, Proto::Sctp] {
             let nat = self.dests.iter().filter(|d| d.forward == Forward::Nat);
@@ -437,7 +470,7 @@ impl Snapshot {
         }
     }
 
-    /// The VIPs of services that speak FTP, and their dests.
+    /// The VIPs of services that speak FTP, and their dests, those removed included.
     fn index_ftp(&mut self) {
         let (vips, dests) = (&mut self.lookup.ftp_vips, &mut self.lookup.ftp_dests);
         vips.clear();
@@ -448,14 +481,19 @@ impl Snapshot {
                 Scope::Range(last) => vips.extend(s.addr.up_to(last)),
                 Scope::Mark(_) | Scope::Rule => {}
             }
-            for dest in s.dests.iter().map(|c| &self.dests[c.id.0 as usize]) {
-                let data_port = dest.port.wrapping_sub(1);
-                let found = dests.entry(dest.addr);
-                let found = found.or_insert(FtpDest { forward: dest.forward, data_port });
-                // Under nat alone its packets have an owner that must be found by it.
-                if dest.forward == Forward::Nat {
-                    found.forward = Forward::Nat;
-                }
+        }
+        let services = self.services.iter().filter(|s| s.terms.ftp);
+        let listed = services.flat_map(|s| &s.dests).map(|c| &self.dests[c.id.0 as usize]);
+        // What these serve they serve to its end.
+        let removed =
+            self.dests.iter().filter(|d| d.removed && d.traits.ftp.is_some() && !d.is_nobody());
+        for dest in listed.chain(removed) {
+            let data_port = dest.port.wrapping_sub(1);
+            let found = dests.entry(dest.addr);
+            let found = found.or_insert(FtpDest { forward: dest.forward, data_port });
+            // Under nat alone its packets have an owner that must be found by it.
+            if dest.forward == Forward::Nat {
+                found.forward = Forward::Nat;
             }
         }
     }
@@ -504,8 +542,35 @@ impl Snapshot {
 
     /// Whether an access list denies a client what a service would open for it. A rule for servers'
     /// conns says itself whose they are.
+    #[inline]
     pub fn denies(&self, service: &Service, client: Addr) -> bool {
         !service.is_rule() && !self.access.admits(Some(service.id), client)
+    }
+
+    /// The service or rule of a number.
+    pub fn taker_of(&self, id: ServiceId) -> Option<&Service> {
+        let at = *self.lookup.takers.get(id.0 as usize)? as usize;
+        let rule = || self.snats.get(at.checked_sub(self.services.len())?).map(|r| &r.service);
+        self.services.get(at).or_else(rule)
+    }
+
+    /// A dest's place in the list of its service.
+    pub fn place_of(&self, id: DestId) -> Option<usize> {
+        let place = self.lookup.places.get(id.0 as usize)?;
+        (*place != NOWHERE).then_some(*place as usize)
+    }
+
+    /// So that a worker that takes this snapshot searches for nothing.
+    fn index_places(&mut self) {
+        let highest = self.takers().map(|s| s.id.0 as usize + 1).max().unwrap_or(0);
+        let (mut takers, mut places) = (vec![NOWHERE; highest], vec![NOWHERE; self.dests.len()]);
+        for (at, service) in self.takers().enumerate() {
+            takers[service.id.0 as usize] = at as u32;
+            for (place, candidate) in service.dests.iter().enumerate() {
+                places[candidate.id.0 as usize] = place as u32;
+            }
+        }
+        (self.lookup.takers, self.lookup.places) = (takers, places);
     }
 
     /// All that may take conns: the services, then the rules.
@@ -527,6 +592,13 @@ impl Snapshot {
             None => &self.lookup.own[port.0 as usize],
         };
         pool.of(family)
+    }
+
+    /// Whether answers to this port of one of those may be for a service: a pool address that is also
+    /// a VIP.
+    #[inline]
+    pub fn may_be_served(&self, reply: impl FnOnce() -> Tuple) -> bool {
+        self.lookup.leases_vips && self.service(&reply()).is_some()
     }
 
     /// What packets to an address get that nothing takes.
@@ -583,14 +655,19 @@ impl Snapshot {
     /// Whether an address is the directed broadcast of a connected prefix: no sender, and not to
     /// be answered (RFC 1122 section 3.2.2).
     pub fn is_broadcast(&self, addr: Addr) -> bool {
-        let on_links = self.ports.iter().flat_map(|p| &p.addrs);
-        on_links.filter_map(|(_, prefix)| prefix.broadcast()).any(|b| b == addr)
+        self.lookup.broadcasts.contains(&addr)
     }
 
     /// Whether an address can be no client's: one of ours, a broadcast, or link-local, of which no
     /// route says where its conn's answers go.
     pub fn is_no_client(&self, addr: Addr) -> bool {
-        self.locals.contains_key(&addr) || self.is_broadcast(addr) || addr.is_link_local_v6()
+        self.locals.contains_key(&addr) || self.is_no_stranger(addr)
+    }
+
+    /// The same of an address that is not one of ours.
+    #[inline]
+    pub fn is_no_stranger(&self, addr: Addr) -> bool {
+        self.is_broadcast(addr) || addr.is_link_local_v6()
     }
 
     /// A dest by its number.

@@ -59,7 +59,8 @@ pub struct WorkerStats {
     pub received: Counter,
     /// Frames handed over by other workers.
     pub taken_over: Counter,
-    /// Frames that were not simply a packet of a conn that goes on: all that did not take the plain lane.
+    /// Frames that were not simply a packet of a conn that goes on, but opened or changed one, or were none of a
+    /// conn's.
     pub lone: Counter,
     /// Frames the ports' queues accepted.
     pub sent: Counter,

@@ -164,7 +164,9 @@ impl Prefix {
     /// Whether `addr` lies in the prefix; never true across families.
     #[inline]
     pub fn contains(self, addr: Addr) -> bool {
-        addr.is_v4() == self.addr.is_v4() && addr.0 & mask(self.len) == self.addr.0
+        // Mapped addresses begin alike, and of IPv6 a short prefix may.
+        let differs = (addr.0 ^ self.addr.0).checked_shr(128 - u32::from(self.len));
+        differs.unwrap_or(0) == 0 && (self.len >= 96 || !addr.is_v4())
     }
 
     /// Its first address.
@@ -244,22 +246,33 @@ impl fmt::Display for Proto {
 /// An IPv4 tuple of TCP or UDP as a packet holds it, which is quicker to read, hash and compare.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Narrow {
-    /// Source << 32 | destination.
+    /// Source and destination address, eight bytes as they stand in memory.
     pub addrs: u64,
-    /// Source port << 16 | destination port.
+    /// Source and destination port, four bytes likewise.
     pub ports: u32,
     /// Protocol.
     pub proto: Proto,
 }
 
+impl Narrow {
+    /// Of a tuple of IPv4.
+    #[inline(always)]
+    pub fn of(t: &Tuple) -> Self {
+        let addrs = (t.src.v4_bits() as u64) << 32 | t.dst.v4_bits() as u64;
+        let ports = (t.sport as u32) << 16 | t.dport as u32;
+        Self { addrs: addrs.to_be(), ports: ports.to_be(), proto: t.proto }
+    }
+}
+
 impl From<Narrow> for Tuple {
     #[inline(always)]
     fn from(n: Narrow) -> Self {
+        let (addrs, ports) = (u64::from_be(n.addrs), u32::from_be(n.ports));
         Self {
-            src: Addr::v4((n.addrs >> 32) as u32),
-            dst: Addr::v4(n.addrs as u32),
-            sport: (n.ports >> 16) as u16,
-            dport: n.ports as u16,
+            src: Addr::v4((addrs >> 32) as u32),
+            dst: Addr::v4(addrs as u32),
+            sport: (ports >> 16) as u16,
+            dport: ports as u16,
             proto: n.proto,
         }
     }
@@ -325,11 +338,10 @@ impl Hasher {
     /// The same of a tuple whose family is known.
     #[inline(always)]
     pub fn tuple_of(&self, family: Family, t: &Tuple) -> u64 {
-        let ports = (t.sport as u32) << 16 | t.dport as u32;
         if family == Family::V4 {
-            let addrs = (t.src.v4_bits() as u64) << 32 | t.dst.v4_bits() as u64;
-            return self.narrow(&Narrow { addrs, ports, proto: t.proto });
+            return self.narrow(&Narrow::of(t));
         }
+        let ports = (t.sport as u32) << 16 | t.dport as u32;
         let ports = (ports as u64) << 32 | t.proto as u64;
         let a = fold(t.src.0 as u64 ^ self.keys[0], (t.src.0 >> 64) as u64 ^ self.keys[1]);
         let b = fold(t.dst.0 as u64 ^ self.keys[2], (t.dst.0 >> 64) as u64 ^ self.keys[3]);
@@ -339,8 +351,14 @@ impl Hasher {
     /// The same of an IPv4 tuple.
     #[inline(always)]
     pub fn narrow(&self, n: &Narrow) -> u64 {
-        let ports = (n.ports as u64) << 32 | n.proto as u64;
-        self.finish(fold(n.addrs ^ self.keys[0], ports ^ self.keys[1]))
+        self.words(n.addrs, n.ports, n.proto as u8)
+    }
+
+    /// The same of its fields, the protocol by its number.
+    #[inline(always)]
+    pub(crate) fn words(&self, addrs: u64, ports: u32, proto: u8) -> u64 {
+        let ports = (ports as u64) << 32 | proto as u64;
+        self.finish(fold(addrs ^ self.keys[0], ports ^ self.keys[1]))
     }
 
     /// Hash of one address.

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod control;
 pub mod io;
+mod memory;
 pub mod replay;
 pub mod serve;
 pub mod worker;

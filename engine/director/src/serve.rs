@@ -86,6 +86,14 @@ pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), Stri
     };
     let control_core = config.director.control_core;
     let numbers = numbers(&config.director.secret, &clock)?;
+    let populate = has_room_for(conns as u64 * workers as u64);
+    if !populate {
+        warn!(
+            "memory for {} conns is more than half of what is free: it is taken as conns come, and packets \
+             wait for it (director.conns)",
+            config.director.conns
+        );
+    }
     let mut control = Control::<D>::new(Parts {
         config,
         file,
@@ -101,7 +109,7 @@ pub fn serve<D: Driver + Clone + Send>(director: Director<D>) -> Result<(), Stri
         signals,
         driver_log,
     })?;
-    let crew = Crew { driver, links: Arc::clone(&links), shared, pool, clock, idle };
+    let crew = Crew { driver, links: Arc::clone(&links), shared, pool, clock, idle, populate };
     let seats = queues.into_iter().zip(cores).enumerate().map(|(worker, (queues, core))| Seat {
         queues,
         core,
@@ -141,6 +149,8 @@ struct Crew<D: Driver> {
     pool: D::Pool,
     clock: TscClock,
     idle: Idle,
+    /// Whether they take the memory of their tables before they begin.
+    populate: bool,
 }
 
 impl<D: Driver + Clone + Send> Crew<D> {
@@ -175,7 +185,8 @@ impl<D: Driver + Clone + Send> Crew<D> {
     ) -> std::io::Result<JoinHandle<()>> {
         let (driver, links, shared) =
             (self.driver.clone(), Arc::clone(&self.links), Arc::clone(&self.shared));
-        let (pool, clock, idle) = (self.pool.clone(), self.clock, self.idle);
+        let (pool, clock, idle, populate) =
+            (self.pool.clone(), self.clock, self.idle, self.populate);
         let thread = std::thread::Builder::new().name(format!("worker-{}", seat.setup.worker));
         thread.spawn(move || {
             let index = seat.setup.worker;
@@ -187,7 +198,7 @@ impl<D: Driver + Clone + Send> Crew<D> {
             // Made on its own core: the conn table's memory comes from near it.
             let guard = driver.enter_thread();
             let pipeline = Pipeline::new(seat.setup, shared, seat.snapshot);
-            let (_guard, pipeline) = match (guard, pipeline) {
+            let (_guard, mut pipeline) = match (guard, pipeline) {
                 (Ok(guard), Ok(pipeline)) => (guard, pipeline),
                 (Err(e), _) => {
                     let _ = ready.send(Err(format!("worker {index}: {e}")));
@@ -200,6 +211,9 @@ impl<D: Driver + Clone + Send> Crew<D> {
                     return;
                 }
             };
+            if populate {
+                pipeline.populate();
+            }
             let mut worker = Worker::new(index, seat.queues, pipeline, pool, links);
             let _ = ready.send(Ok(()));
             drop(ready);
@@ -220,19 +234,36 @@ impl<D: Driver + Clone + Send> Crew<D> {
 
 /// What workers and the control thread share, for so many workers.
 pub fn shared(config: &Config, workers: usize, secret: u64) -> Arc<Shared> {
+    let neighbours = Neighbours::new(config.director.neighbours as usize, secret);
+    shared_over(config, workers, Arc::new(neighbours))
+}
+
+/// The same with next hops that are there.
+pub(crate) fn shared_over(
+    config: &Config,
+    workers: usize,
+    neighbours: Arc<Neighbours>,
+) -> Arc<Shared> {
     let of_services: usize = config.services.iter().map(|s| s.dests.len()).sum();
     // A rule without dests has one that stands for all routes.
     let of_rules: usize = config.snats.iter().map(|s| s.dests.len().max(1)).sum();
     let dests = of_services + of_rules;
     let dests = (dests * 2).next_power_of_two().max(DESTS);
-    let neighbours = Neighbours::new(config.director.neighbours as usize, secret);
     let templates = (config.director.templates as usize).div_ceil(workers.max(1));
-    let shared = Shared::new(workers, dests, Arc::new(neighbours)).with_templates(templates);
+    let shared = Shared::new(workers, dests, neighbours).with_templates(templates);
     Arc::new(shared.expect("address space, at start"))
 }
 
 fn pin(core: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
+/// Whether the tables of so many conns may be taken at once: they are at most half of the memory that
+/// this process may still take.
+pub(crate) fn has_room_for(conns: u64) -> bool {
+    /// Line, index, what full-NAT keeps, an idle port.
+    const BYTES_A_CONN: u64 = 160;
+    crate::memory::free().is_some_and(|free| conns * BYTES_A_CONN <= free / 2)
 }
 
 /// Keys of hashes whose input strangers choose.

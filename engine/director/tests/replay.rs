@@ -111,7 +111,8 @@ fn refused_input_exits_2_and_writes_nothing() {
     let [empty, copy, fifo] = [&empty, &copy, &fifo].map(|p| p.to_str().unwrap());
     let out = scratch("refused.pcap");
     let out = out.to_str().unwrap();
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
+        (&["-c", "replay.toml", "-", "-o", out], "-: a pipe, and captures are looked into before"),
         (
             &["-c", "replay.toml", "-i", "sll.pcap", "-o", out],
             "sll.pcap: link type LINUX_SLL (113)",
@@ -137,6 +138,35 @@ fn refused_input_exits_2_and_writes_nothing() {
     assert_eq!(std::fs::read(copy).unwrap(), original);
 }
 
+/// As an interface of another link type is in a pcapng of several.
+#[test]
+fn a_capture_of_another_link_type_is_left_out_among_others() {
+    let why = "sll.pcap: link type LINUX_SLL (113): only Ethernet can be replayed; capture on one \
+               interface, not on \"any\"";
+    let alone = replay(&["-c", "replay.toml", "--snapped", "skip", "in.pcap"]);
+    for captures in [["sll.pcap", "in.pcap"], ["in.pcap", "sll.pcap"]] {
+        let said = replay(&[&["-c", "replay.toml", "--snapped", "skip"], &captures[..]].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+        assert!(said.out.lines().all(|l| l.len() <= 80), "{}", said.out);
+        says(
+            &said.out,
+            &[
+                "20 frames, 2405 bytes, 410.030 s",
+                "not Ethernet: 1 LINUX_SLL (113)",
+                "fed 13: wan 8, lan 5",
+                "law holds: 13 in, 13 out",
+                "20 read and made up, 20 fed, skipped or direct",
+            ],
+        );
+        let flat = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said_of = why.replacen(": ", " ", 1).replace("; ", " ");
+        assert!(flat.contains(&format!("left out: {said_of}")), "{}", said.out);
+        assert!(!alone.out.contains("left out"));
+    }
+    let none = replay(&["-c", "replay.toml", "sll.pcap", "sll.pcap"]);
+    assert_eq!((none.code, none.err), (2, format!("{why}\n{why}\n")));
+}
+
 #[test]
 fn a_cut_capture_is_replayed_to_the_cut_and_exits_1() {
     let whole = std::fs::read(Path::new(HERE).join("in.pcap")).unwrap();
@@ -152,10 +182,64 @@ fn a_cut_capture_is_replayed_to_the_cut_and_exits_1() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_exits_1() {
+fn an_output_that_cannot_be_written_exits_2() {
     let said = replay(&["-c", "replay.toml", "-i", "in.pcap", "-o", "/dev/full"]);
-    assert_eq!(said.code, 1);
+    assert_eq!(said.code, 2);
     assert!(said.err.starts_with("/dev/full: cannot be written"), "{}", said.err);
+    // A place that is not there is found before the work: nothing is said of a replay.
+    for option in ["--out", "--report"] {
+        let said = replay(&["-c", "replay.toml", "in.pcap", option, "/nonexistent/file"]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""));
+        assert!(said.err.starts_with("/nonexistent/file: cannot be written"), "{}", said.err);
+    }
+    // A page that cannot be written does not take the report with it.
+    let said = replay(&["-c", "replay.toml", "in.pcap", "--report", "/dev/full"]);
+    assert_eq!(said.code, 2);
+    assert!(said.out.contains("law holds"), "{}", said.out);
+    assert!(said.err.starts_with("/dev/full: cannot be written"), "{}", said.err);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_exits_2() {
+    let program = env!("CARGO_BIN_EXE_pointsman");
+    for json in [&[][..], &["--json"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(program);
+        command.args(["replay", "-c", "replay.toml", "in.pcap"]).args(json).current_dir(HERE);
+        let done = command.stdout(full).output().unwrap();
+        let err = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{err}");
+        assert!(err.starts_with("standard output: cannot be written: No space left"), "{err}");
+    }
+}
+
+#[test]
+fn no_output_is_another_file_of_the_replay() {
+    let [config, capture, new] = ["own.toml", "own.pcap", "own-new"].map(scratch);
+    std::fs::copy(Path::new(HERE).join("replay.toml"), &config).unwrap();
+    std::fs::copy(Path::new(HERE).join("in.pcap"), &capture).unwrap();
+    let _ = std::fs::remove_file(&new);
+    let before = [&config, &capture].map(|p| std::fs::read(p).unwrap());
+    // The same place by another way.
+    let beside = new.parent().unwrap().join(".").join(new.file_name().unwrap());
+    let [config, capture, new, beside] =
+        [&config, &capture, &new, &beside].map(|p| p.to_str().unwrap());
+    let cases: [(&[&str], &str); 5] = [
+        (&["--out", config], "is the same file as the configuration"),
+        (&["--report", config], "is the same file as the configuration"),
+        (&["--out", capture], "is the same file as the capture"),
+        (&["--report", capture], "is the same file as the capture"),
+        (&["--out", new, "--report", beside], "is the same file as --out"),
+    ];
+    for (options, why) in cases {
+        let said = replay(&[&["-c", config, capture], options].concat());
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{options:?}: {}", said.err);
+        assert!(said.err.contains(why), "{options:?}: {}", said.err);
+        assert!(!Path::new(new).exists(), "{options:?}");
+    }
+    assert_eq!([config, capture].map(|p| std::fs::read(p).unwrap()), before);
+    let both = ["-c", config, capture, "--out", "/dev/null", "--report", "/dev/null"];
+    assert_eq!(replay(&both).code, 0, "devices are no files");
 }
 
 /// NAT keeps ports, so that how many workers there are must not show in what leaves.

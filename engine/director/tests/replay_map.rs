@@ -30,6 +30,14 @@ fn replayed(args: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
+/// The report of a replay of which nothing could be fed.
+fn nothing_fed(args: &[&str]) -> Value {
+    let (code, out, err) = pointsman(&[&["replay", "--json"], args].concat());
+    assert_eq!((code, err.lines().count()), (2, 1), "{args:?}: {out}{err}");
+    assert!(err.contains(": nothing to feed: "), "{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("map-{name}"))
 }
@@ -197,7 +205,7 @@ fn a_conversation_that_began_before_is_picked_up_or_skipped_as_asked() {
         let made_up = if method == "dr" || method == "tunnel" { 2 } else { 3 };
         assert_eq!(talks["made_up"], made_up);
     }
-    let r = replayed(&[input, "--no-pickup"]);
+    let r = nothing_fed(&[input, "--no-pickup"]);
     assert_eq!(r["skipped"]["no-start"], 5);
     assert_eq!((&r["conversations"]["started_before"], ports(&r, "fed")), (&1.into(), 0));
 }
@@ -287,6 +295,9 @@ fn conversations_are_multiplied_and_captures_replayed_again() {
     // Two captures are one.
     let r = replayed(&[input, input]);
     assert_eq!((&r["conns_opened"], &r["input"]["frames"]), (&2.into(), &16.into()));
+    // The second one is no retransmission of the first, which is over.
+    let talks = &r["conversations"];
+    assert_eq!((&talks["tcp"], &talks["remapped"]), (&2.into(), &0.into()));
 }
 
 #[test]
@@ -309,7 +320,7 @@ fn what_cannot_be_mapped_has_a_name() {
     short.truncate(14 + 20 + 32);
     let frames = vec![arp, stp, mpls, ping, sctp, bent, short, vec![1; 9]];
     let input = write("names.pcap", &whole(frames));
-    let r = replayed(&[input.to_str().unwrap()]);
+    let r = nothing_fed(&[input.to_str().unwrap()]);
     let names = serde_json::json!({
         "arp": 1, "llc": 1, "not-ip": 1, "icmp": 1, "protocol": 1, "malformed": 1, "runt": 1,
         "truncated": 1,
@@ -348,7 +359,7 @@ fn fragments_follow_their_first_one() {
         }
     }
     let input = write("orphan.pcap", &whole(vec![piece(800, 1608, false)]));
-    assert_eq!(replayed(&[input.to_str().unwrap()])["skipped"]["no-first"], 1);
+    assert_eq!(nothing_fed(&[input.to_str().unwrap()])["skipped"]["no-first"], 1);
 }
 
 #[test]
@@ -682,6 +693,11 @@ fn interfaces_that_are_not_ethernet_are_counted_by_name() {
     let r = replayed(&[path.to_str().unwrap()]);
     assert_eq!(r["input"]["foreign"], serde_json::json!(["8 LINUX_SLL (113)"]));
     assert_eq!((&r["input"]["frames"], ports(&r, "fed")), (&16.into(), 8));
+    assert_eq!(r["input"]["foreign_frames"], 8);
+    let page = scratch("mixed.html");
+    pointsman(&["replay", path.to_str().unwrap(), "--report", page.to_str().unwrap()]);
+    let row = "<td>not Ethernet</td><td class='n'>8</td>";
+    assert!(std::fs::read_to_string(&page).unwrap().contains(row));
     // Nothing else: refused by name.
     bytes[36..38].copy_from_slice(&113_u16.to_le_bytes());
     std::fs::write(&path, &bytes).unwrap();
@@ -692,7 +708,7 @@ fn interfaces_that_are_not_ethernet_are_counted_by_name() {
 
 #[test]
 fn the_page_needs_nothing_else_and_has_its_plots() {
-    let input = generated("page.pcap", &["--conns", "30", "--packets", "500"]);
+    let input = generated("page.pcap", &["--conns", "30", "--packets", "9000"]);
     let page = scratch("page.html");
     replayed(&[input.to_str().unwrap(), "--report", page.to_str().unwrap()]);
     let html = std::fs::read_to_string(&page).unwrap();
@@ -732,6 +748,166 @@ fn a_rate_is_kept() {
         let seconds = r["wall_seconds"].as_f64().unwrap();
         assert!(seconds > 0.17, "{rate}: {seconds}");
     }
+}
+
+#[test]
+fn a_rate_that_cannot_be_kept_is_said() {
+    let input = generated("fast.pcap", &["--conns", "2000", "--packets", "100000"]);
+    let input = input.to_str().unwrap();
+    let (code, out, _) = pointsman(&["replay", input, "--rate", "1000000M"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("--rate was not kept: 0.00 of what was asked for"), "{out}");
+    assert!(out.contains("frames/s with reading and checking"), "{out}");
+    let r = replayed(&[input, "--rate", "1000000M"]);
+    assert!(r["rate_kept"].as_f64().unwrap() < 0.1);
+    assert_eq!(r["options"], serde_json::json!(["--rate 1000000000000 frames/s"]));
+    assert_eq!(replayed(&[input])["rate_kept"], Value::Null);
+}
+
+#[test]
+fn costs_are_measured_on_a_director_of_their_own_unless_a_rate_is_asked_for() {
+    let made = generated("alone.pcap", &["--conns", "40", "--packets", "1200", "--size", "64"]);
+    let made = made.to_str().unwrap();
+    let flat = replayed(&["--forward", "dr", "--table", "65536", made]);
+    assert_eq!(flat["measured_alone"], true);
+    let cost = &flat["cost"];
+    let packets = cost["packets"].as_u64().unwrap() + cost["apart_packets"].as_u64().unwrap();
+    assert_eq!(packets, flat["law"]["received"].as_u64().unwrap());
+    let paced = ["--forward", "dr", "--rate", "10M", made];
+    assert_eq!(replayed(&paced)["measured_alone"], false);
+    let (_, text, _) = pointsman(&[&["replay"], &paced[..]].concat());
+    assert!(text.contains("among the checks") || text.contains("too few packets"), "{text}");
+}
+
+#[test]
+fn what_made_traffic_has_otherwise_than_asked_for_is_said() {
+    let said = |args: &[&str]| {
+        let path = scratch("longer.pcap");
+        let few = ["generate", path.to_str().unwrap(), "--packets", "20"];
+        let two = ["--conns", "2"];
+        let conns = if args.contains(&"--conns") { &[][..] } else { &two[..] };
+        let (code, out, err) = pointsman(&[&few, conns, args].concat());
+        assert_eq!((code, err.as_str()), (0, ""));
+        let least = frames(&path).iter().map(Vec::len).min().unwrap() + 4;
+        (least, out.lines().nth(1).map(str::to_owned))
+    };
+    let longer = |proto: &str, least: usize| {
+        let has = format!("{proto} over IPv6 has {least} bytes without data");
+        (least, Some(format!("{has}: frames of 64 are that long")))
+    };
+    assert_eq!(said(&["--family", "v6", "--size", "64"]), longer("TCP", 78));
+    assert_eq!(said(&["--family", "v6"]), longer("TCP", 78));
+    assert_eq!(said(&["--family", "v6", "--udp", "--size", "64"]), longer("UDP", 66));
+    assert_eq!(said(&["--size", "64"]), (64, None));
+    assert_eq!(said(&["--family", "v6", "--udp", "--size", "66"]), (66, None));
+    let few = "20 frames are too few to begin 50 conversations".to_owned();
+    assert_eq!(said(&["--size", "64", "--conns", "50"]), (64, Some(few)));
+    let (_, both) = said(&["--family", "both", "--size", "70"]);
+    let text = "TCP over IPv6 has 78 bytes without data: frames of 70 are that long";
+    assert_eq!(both.as_deref(), Some(text));
+}
+
+#[test]
+fn every_refused_conversation_is_listed_by_reason_first() {
+    let args = ["--conns", "2000", "--packets", "6000", "--new", "0", "--udp"];
+    let input = generated("full.pcap", &args);
+    let args = ["replay", input.to_str().unwrap(), "--table", "1024", "--forward", "nat"];
+    let (_, out, _) = pointsman(&[&args[..], &["--json"]].concat());
+    let r: Value = serde_json::from_str(&out).unwrap();
+    let talks = &r["conversations"];
+    let refused = talks["refused"].as_u64().unwrap();
+    assert!(refused > 500, "{refused}");
+    let listed = talks["listed"].as_array().unwrap();
+    assert_eq!(listed.len() as u64, refused);
+    assert!(listed.iter().all(|l| l["reasons"] == serde_json::json!(["table-full"])));
+    let page = scratch("full.html");
+    let (_, out, _) = pointsman(&[&args[..], &["--report", page.to_str().unwrap()]].concat());
+    assert!(out.contains(&format!("     {refused} refused: table-full {refused}\n")), "{out}");
+    assert!(
+        out.contains(&format!("     {} more refused: --json has all\n", refused - 20)),
+        "{out}"
+    );
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains(&format!("<p>{} more: --json has all.</p>", refused - 100)));
+}
+
+#[test]
+fn few_packets_do_not_say_what_packets_cost() {
+    let input = write("few.pcap", &whole(TALK.iter().map(|s| tcp(ENDS, *s)).collect()));
+    let input = input.to_str().unwrap();
+    let page = scratch("few.html");
+    let (code, out, _) = pointsman(&["replay", input, "--report", page.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("cost too few packets to tell: "), "{out}");
+    assert!(!out.contains("Mpps") && !out.contains("conns/s"), "{out}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("too few to tell what they cost") && !html.contains("Mpps"));
+    let r = replayed(&[input]);
+    assert_eq!(r["cost"]["enough"], false);
+    let all = r["cost"]["packets"].as_u64().unwrap();
+    assert_eq!(all + r["cost"]["apart_packets"].as_u64().unwrap(), 8);
+}
+
+#[test]
+fn established_frames_go_in_full_bursts() {
+    let args = ["--conns", "2000", "--packets", "60000", "--new", "0"];
+    let input = generated("bursts.pcap", &args);
+    let r = replayed(&[input.to_str().unwrap(), "--forward", "dr"]);
+    let of = |r: &Value| r["cost"]["packets_per_burst"].as_f64().unwrap();
+    assert!(of(&r) > 25.0, "{}", of(&r));
+    // What other workers take over is no burst of its own.
+    let r = replayed(&[input.to_str().unwrap(), "--forward", "nat", "-w", "4"]);
+    assert!(r["law"]["handed_over"].as_u64().unwrap() > 10_000);
+    assert!(of(&r) >= 1.0, "{}", of(&r));
+}
+
+#[test]
+fn options_for_conversations_are_refused_where_frames_are_fed_as_they_are() {
+    let config = short_lived("as-is-options.toml", "nat", 5);
+    let meets = [ENDS[0], ([192, 0, 2, 10], 80)];
+    let input = write("meets.pcap", &whole(TALK.iter().map(|s| tcp(meets, *s)).collect()));
+    let args = ["replay", input.to_str().unwrap(), "-c", config.to_str().unwrap()];
+    assert_eq!(pointsman(&args).0, 0);
+    for option in [&["--conns", "5"][..], &["--pickup"], &["--no-pickup"]] {
+        let (code, _, err) = pointsman(&[&args[..], option].concat());
+        assert_eq!(code, 2);
+        let why = format!("{} is for conversations that are mapped", option[0]);
+        assert!(err.contains(&why) && err.contains("meet a service of"), "{err}");
+        let (code, _, err) = pointsman(&[&args[..], option, &["--port", "wan"]].concat());
+        assert_eq!(code, 2);
+        assert!(err.contains("cannot be used with"), "{err}");
+    }
+}
+
+#[test]
+fn frames_that_replay_skips_are_named_beside_the_share() {
+    let frames: Vec<_> = TALK.iter().map(|s| tcp(ENDS, *s)).collect();
+    let mut frames = whole(frames);
+    // Its headers are cut.
+    frames[4].0.truncate(40);
+    let input = write("cut-headers.pcap", &frames);
+    let r = replayed(&[input.to_str().unwrap()]);
+    let checks = r["checks"].as_array().unwrap();
+    let share = checks.iter().find(|c| c["what"].as_str().unwrap().starts_with("99 %")).unwrap();
+    assert_eq!(share["detail"], "7 of 7 left; not fed, so in no share: snapped 1");
+}
+
+#[test]
+fn bits_and_frames_over_time_are_all_that_was_fed() {
+    // Datagrams without padding of the link, which is not fed.
+    let mut args = vec!["--conns", "500", "--packets", "20000", "--pps", "100000"];
+    args.extend(["--udp", "--size", "200"]);
+    let input = generated("time.pcap", &args);
+    let r = replayed(&[input.to_str().unwrap(), "--forward", "nat"]);
+    let intervals = r["over_time"]["intervals"].as_array().unwrap();
+    let sum = |what: &str| intervals.iter().map(|i| i[what].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("frames"), sum("bytes")), (20_000, r["input"]["bytes"].as_u64().unwrap()));
+    assert_eq!(sum("opened"), r["conns_opened"].as_u64().unwrap());
+    // It is as steady as the capture, however many frames are fed at a time.
+    let (_, within) = intervals.split_last().unwrap();
+    let width = r["over_time"]["width"].as_f64().unwrap() / 1e9;
+    let most = within.iter().map(|i| i["frames"].as_u64().unwrap()).max().unwrap();
+    assert!(most as f64 <= width * 100_000.0 * 1.1 + 1.0, "{most} in {width} s");
 }
 
 #[test]

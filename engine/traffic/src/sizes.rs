@@ -4,7 +4,7 @@ use crate::Random;
 use std::str::FromStr;
 
 /// The Ethernet check sequence, which is counted in a frame's name (64, 1518) but not captured.
-const CHECK: usize = 4;
+pub(crate) const CHECK: usize = 4;
 /// The simple Internet mix: of twelve frames seven are of 64 bytes, four of 594, one of 1,518.
 const IMIX: [(usize, usize); 3] = [(7, 64), (4, 594), (1, 1518)];
 
@@ -18,6 +18,14 @@ pub enum Sizes {
 }
 
 impl Sizes {
+    /// The least of them.
+    pub fn least(self) -> usize {
+        match self {
+            Self::Fixed(size) => size,
+            Self::Imix => IMIX.iter().map(|m| m.1).min().unwrap_or(0),
+        }
+    }
+
     /// The next frame's length in memory, without the check sequence.
     pub fn draw(self, random: &mut Random) -> usize {
         let size = match self {
@@ -42,7 +50,7 @@ impl FromStr for Sizes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match (text, text.parse()) {
-            ("imix", _) => Ok(Self::Imix),
+            (mix, _) if mix.eq_ignore_ascii_case("imix") => Ok(Self::Imix),
             (_, Ok(size @ 64..=9018)) => Ok(Self::Fixed(size)),
             _ => Err("give imix, or a length from 64 to 9018 bytes".into()),
         }
@@ -69,6 +77,7 @@ mod tests {
     #[test]
     fn names() {
         assert_eq!("imix".parse(), Ok(Sizes::Imix));
+        assert_eq!("IMIX".parse(), Ok(Sizes::Imix));
         assert_eq!("64".parse(), Ok(Sizes::Fixed(64)));
         assert!("63".parse::<Sizes>().is_err() && "big".parse::<Sizes>().is_err());
     }

@@ -4,19 +4,20 @@ use crate::Random;
 use crate::Side;
 use crate::Sizes;
 use crate::Zipf;
+use crate::ends::Ends;
+use crate::ends::FIRST_PORT;
+use crate::ends::PORTS;
 use crate::frame;
-use hashbrown::HashSet;
+use crate::frame::MadeFrame;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::tuple::Tuple;
 use pointsman_dataplane::wire::tcp;
 use std::collections::VecDeque;
 
-/// The first client, 11.0.0.1 or 2001:db8:b::1, and what there is one port of.
+/// The first client, 11.0.0.1 or 2001:db8:b::1.
 const CLIENTS: u32 = 0x0b00_0001;
 const CLIENTS_V6: u128 = 0x2001_0db8_000b << 80;
-const FIRST_PORT: u16 = 1024;
-const PORTS: usize = 64_511;
 /// Frames between those of a handshake or a close, as if a round trip took so long: a director
 /// that takes a burst at a time finds one frame of a conversation in it.
 const GAP: u64 = 64;
@@ -24,6 +25,11 @@ const GAP: u64 = 64;
 const DRAWS: usize = 8;
 /// Of a frame without data: its headers are the least there is.
 const BARE: usize = 0;
+
+/// Address and port of the `n`-th of clients that all differ: one address after the other, with all its ports.
+pub fn client(n: usize) -> (Addr, u16) {
+    (Addr::v4(CLIENTS + (n / PORTS) as u32), FIRST_PORT + (n % PORTS) as u16)
+}
 
 /// Address families of clients and service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +65,13 @@ pub struct Workload {
     pub seed: u64,
 }
 
+impl Workload {
+    /// Bytes of the least frame that it can have, named as sizes are.
+    pub fn least_frame(&self) -> usize {
+        MadeFrame::least(self.proto, self.family != Family::V4)
+    }
+}
+
 /// A frame that was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
@@ -75,7 +88,7 @@ pub struct Traffic {
     workload: Workload,
     random: Random,
     clients: Zipf,
-    used: HashSet<(Addr, u16)>,
+    ends: Ends,
     talks: Vec<Talk>,
     /// Next steps of handshakes and closes, each with the frame before which it may not be.
     due: VecDeque<(u64, usize, Step)>,
@@ -111,7 +124,7 @@ impl Traffic {
             workload,
             random,
             clients,
-            used: HashSet::new(),
+            ends: Ends::default(),
             talks: Vec::new(),
             due: VecDeque::new(),
             frames: 0,
@@ -156,25 +169,27 @@ impl Traffic {
             Family::V6 => true,
             Family::Both => self.random.draw() & 1 == 1,
         };
-        let mut client = self.clients.draw(&mut self.random);
+        let drawn = self.clients.draw(&mut self.random);
+        let mut client = drawn;
         let end = loop {
             let addr = match v6 {
                 true => Addr::v6(CLIENTS_V6 + 1 + client as u128),
                 false => Addr::v4(CLIENTS + client as u32),
             };
-            let first = self.random.below(PORTS);
-            let port = |n: usize| FIRST_PORT + ((first + n) % PORTS) as u16;
-            // Where a client has all its ports in use, the next one takes its place.
-            match (0..PORTS).map(port).find(|port| self.used.insert((addr, *port))) {
+            match self.ends.take(addr, self.random.below(PORTS)) {
                 Some(port) => break (addr, port),
-                None => client += 1,
+                // Where a client has all its ports in use, another one takes its place.
+                None => client = self.ends.instead(client),
             }
         };
+        if client != drawn {
+            self.ends.took_place(drawn, client);
+        }
         let next = [self.random.draw() as u32, self.random.draw() as u32];
         let talk = Talk { client: end, next, busy: false };
         match self.talks.get_mut(conn) {
             Some(place) => {
-                self.used.remove(&place.client);
+                self.ends.give(place.client);
                 *place = talk;
             }
             None => self.talks.push(talk),
@@ -321,5 +336,23 @@ mod tests {
         }
         assert_eq!(opens, traffic.opened());
         assert!(opens > 500, "{opens}");
+    }
+
+    #[test]
+    fn clients_that_are_full_do_not_slow_it_down() {
+        // 150,000 conversations of one client: two more take its place, and none is asked in vain
+        // for each of its ports, which took minutes.
+        let one = Workload { conns: 150_000, clients: 1, new_share: 0.5, ..workload(Proto::Udp) };
+        let (mut traffic, mut out) = (Traffic::new(one), Vec::new());
+        let mut clients = HashMap::new();
+        for n in 0..400_000 {
+            traffic.next(&mut out);
+            let begins = n < 150_000;
+            *clients.entry(get32(&out[14..], 12)).or_insert(0) += usize::from(begins);
+        }
+        let mut counts: Vec<_> = clients.values().copied().filter(|n| *n > 0).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [150_000 - 2 * PORTS, PORTS, PORTS]);
+        assert!(traffic.opened() > 250_000);
     }
 }

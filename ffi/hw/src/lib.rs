@@ -6,6 +6,8 @@
 //! `dpdk-sys`); everything exported is safe to call with any argument.
 
 pub mod alloc;
+mod apart;
+mod buffer;
 mod frame;
 mod huge;
 mod prefetch;
@@ -13,6 +15,8 @@ mod simd;
 mod tap;
 mod time;
 
+pub use apart::interruptions;
+pub use buffer::Buffer;
 pub use frame::Frame;
 pub use huge::HugeSlice;
 pub use prefetch::prefetch;
@@ -20,6 +24,7 @@ pub use prefetch::prefetch_index;
 pub use simd::match16;
 pub use tap::Tap;
 pub use time::TscClock;
+pub use time::idle_steps;
 pub use time::tsc;
 pub use time::tsc_hz;
 pub use time::tsc_is_steady;

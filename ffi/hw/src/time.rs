@@ -87,6 +87,19 @@ impl Default for TscClock {
     }
 }
 
+/// A loop that only looks at the counter, in so many steps of at least so many ticks: how many each of them took. What is
+/// more than was asked for, the machine has taken from the program meanwhile.
+pub fn idle_steps(ticks: u64, steps: u64) -> impl Iterator<Item = u64> {
+    let mut last = tsc();
+    (0..steps).map(move |_| {
+        let began = last;
+        while last.saturating_sub(began) < ticks.max(1) {
+            last = tsc();
+        }
+        last - began
+    })
+}
+
 /// Measures the counter against the kernel's clock. The kernel disciplines neither end of
 /// CLOCK_MONOTONIC_RAW, so a time step during the measurement does no harm.
 fn calibrate() -> u64 {
@@ -156,6 +169,16 @@ mod tests {
             last = now;
         }
         assert!(last > 0);
+    }
+
+    #[test]
+    fn idle_steps_are_as_many_and_as_long_as_asked() {
+        let before = tsc();
+        let steps: Vec<_> = idle_steps(10_000, 100).collect();
+        let took = tsc() - before;
+        assert_eq!(steps.len(), 100);
+        assert!(steps.iter().all(|s| *s >= 10_000), "{steps:?}");
+        assert!(steps.iter().sum::<u64>() <= took, "{steps:?} in {took}");
     }
 
     #[test]

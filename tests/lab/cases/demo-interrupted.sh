@@ -20,12 +20,20 @@ reserved() { cat "$HUGE_DIR/nr_hugepages" 2>/dev/null || echo 0; }
 
 nobody_in() { ! pgrep -g "$1" >/dev/null; }
 
+# namespaces of labs whose shell is gone, sorted
+ownerless() {
+    ip netns list | grep -oE '^pm[0-9]+-[a-z0-9]+' | while read -r ns; do
+        owner=${ns#pm}
+        [ -e "/proc/${owner%%-*}" ] || echo "$ns"
+    done | sort
+}
+
 nobody_uses_it() { ! pgrep -f "$TRY" >/dev/null; }
 
 # interrupted WORDS: SIGINT to the demo's process group, as ^C sends it, when it has said these words
 interrupted() {
-    local before after rc
-    before=$(reserved)
+    local before others rc
+    before=$(reserved) others=$(ownerless)
     # a job of its own: only such a one gets SIGINT at all, and only its own processes do
     set -m
     TMPDIR=$TRY POINTSMAN=$POINTSMAN "$REPO/scripts/demo" >"$SAID" 2>&1 </dev/null &
@@ -39,8 +47,7 @@ interrupted() {
     # what the signal has ended may take a moment to be gone
     wait_for 3 nobody_in "$DEMO"
     same "processes of its own left" "" "$(pgrep -g "$DEMO" -l | xargs)"
-    after=$(ip netns list | grep -oE '^pm[0-9]+' | while read -r p; do [ -e "/proc/${p#pm}" ] || echo "$p"; done | xargs)
-    same "namespaces of an ended lab" "" "$after"
+    same "namespaces it left" "" "$(comm -13 <(echo "$others") <(ownerless) | xargs)"
     wait_for 3 nobody_uses_it
     same "processes with files of its own" "" "$(pgrep -f "$TRY" | xargs)"
     same "files in its TMPDIR" "" "$(ls -A "$TRY")"

@@ -32,5 +32,11 @@ made law "$mark" 'FAIL: the conservation law does not hold (holds, in, out): tru
 made sum "$mark" '   FAIL: sum of 100m up: wanted "1", got "2"'
 made frame "$mark" '   FAIL: an upload was damaged'
 made panic "$mark" "thread 'worker-0' panicked at engine"
-tried '0 passed, 8 failed'
-tried 'passed only by a second try: right-sums silent starves;3 passed, 5 failed' 2
+mark+=$'\n# Mostly waits.'
+made waits "$mark" 'FAIL: no answer'
+made waits-wrong "$mark" '   FAIL: an upload was damaged'
+tried '0 passed, 10 failed'
+tried 'passed only by a second try: right-sums silent starves waits;4 passed, 6 failed' 2
+# what waits has its first try beside others, and its second one alone
+same "tries in their order" "waits law panic right-sums right-sums silent silent starves starves sum waits" \
+    "$(sed -n 's/^\(ok\|FAIL\) *\([a-z-]*\) .*/\2/p' "$TRY/out" | grep -vE '^(plain|frame|waits-wrong)$' | xargs)"

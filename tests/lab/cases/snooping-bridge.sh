@@ -2,6 +2,7 @@
 # A v6 VIP behind a bridge with mcast_snooping 1 and a querier: the director reports its solicited-node groups by MLDv2,
 # and goes on doing so, or the client's questions for the VIP never reach it.
 # May starve.
+# Mostly waits.
 LAB_SERVERS="fn1 dr1"
 LAB_CLIENT_BRIDGE=1 LAB_SNOOPING=1
 . "$(dirname "$0")/../lab.sh"

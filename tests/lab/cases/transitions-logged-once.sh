@@ -2,6 +2,7 @@
 # One line in the log per transition, however often the director asks meanwhile: a dest that does not answer and is
 # back again, one that changes its MAC, a link that goes down and comes up.
 # May starve.
+# Mostly waits.
 LAB_SERVERS="fn1 fn2"
 . "$(dirname "$0")/../lab.sh"
 

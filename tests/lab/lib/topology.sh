@@ -36,8 +36,9 @@ set_in() {
 # come by another leg than questions leave by (rp_filter 0).
 make_ns() {
     local name=$1 v6=${2:-on}
-    ip netns add "$LAB_P-$name" || return 1
+    # noted first: a signal that comes while it is made ends us before the next line
     LAB_NAMESPACES+=("$LAB_P-$name")
+    ip netns add "$LAB_P-$name" || return 1
     local keys=(net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0)
     # a conn whose timer ran out would change its hash, by which `keep_order` gives it a processor
     [ ! -e /proc/sys/net/core/txrehash ] || keys+=(net.core.txrehash=0)

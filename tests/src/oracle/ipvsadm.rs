@@ -53,7 +53,8 @@ pub(super) struct Name {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Service {
     name: Name,
-    scheduler: String,
+    /// As it was given.
+    scheduler: Option<String>,
     flags: Vec<String>,
     /// What was given of it, where it is.
     persistent: Option<Option<u32>>,
@@ -224,7 +225,7 @@ impl Name {
 impl Service {
     /// What `ipvsadm -Ln` says behind its name.
     fn shown(&self) -> String {
-        let mut said = self.scheduler.clone();
+        let mut said = self.scheduler.clone().unwrap_or_else(|| "wlc".into());
         // ipvsadm's order, whatever they were given in.
         let known = ["sh-fallback", "sh-port", "mh-fallback", "mh-port"];
         let flags = known.into_iter().filter(|f| self.flags.iter().any(|g| g == f));
@@ -282,12 +283,13 @@ impl Service {
     fn config(&self, on_dead: &str, oversize: &str) -> Result<String, String> {
         let has = |method| self.dests.iter().any(|d| d.method == method);
         let forward = self.dests.first().map_or(Method::Masq, |d| d.method).forward();
+        let scheduler = self.scheduler.as_ref().map(|name| format!("scheduler = \"{name}\"\n"));
         // What the kernel does not do is off: no other dest for a SYN, no clamp.
         let mut text = format!(
-            "[[service]]\n{}scheduler = \"{}\"\nscheduler_flags = {:?}\nforward = \"{forward}\"\n\
+            "[[service]]\n{}{}scheduler_flags = {:?}\nforward = \"{forward}\"\n\
              retries = 0\non_dead = \"{on_dead}\"\none_packet = {}\n{}",
             self.takes()?,
-            self.scheduler,
+            scheduler.unwrap_or_default(),
             self.flags,
             self.one_packet,
             self.persistence()?
@@ -356,7 +358,7 @@ impl Line {
     fn service(&self) -> Result<Service, String> {
         Ok(Service {
             name: self.name.clone().ok_or("no service is named")?,
-            scheduler: self.scheduler.clone().unwrap_or_else(|| "wlc".into()),
+            scheduler: self.scheduler.clone(),
             flags: self.flags.clone(),
             persistent: self.persistent,
             mask: self.mask.clone(),
@@ -370,9 +372,16 @@ impl Line {
         // Without a port it has the service's.
         let port = service.address.rsplit_once(':').map_or("0", |(_, port)| port);
         let address = given.parse().or_else(|_| format!("{given}:{port}").parse());
+        let mut address: SocketAddr =
+            address.map_err(|_| format!("{given:?} is no real server"))?;
+        let method = self.method.unwrap_or(Method::Route);
+        // ipvsadm sees to it that it has that where packets keep theirs, but for a mark's.
+        if method != Method::Masq && service.kind != "-f" {
+            address.set_port(number(port)? as u16);
+        }
         Ok(Dest {
-            address: address.map_err(|_| format!("{given:?} is no real server"))?,
-            method: self.method.unwrap_or(Method::Route),
+            address,
+            method,
             weight: self.weight.unwrap_or(1),
             upper: self.upper,
             lower: self.lower,

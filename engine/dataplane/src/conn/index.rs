@@ -27,7 +27,7 @@ struct Bucket {
     entries: [u32; SLOTS],
     /// Entries whose first choice is this bucket but that lie in their second.
     displaced: u32,
-    /// Of each slot, whether the key was entered as marked.
+    /// Of each slot, how the key was marked when it was entered: a bit of each byte (`Marks`).
     marks: u32,
     unused: [u32; 2],
 }
@@ -64,11 +64,78 @@ impl Entry {
     }
 }
 
-/// What the index tells of a hash before the conn's line is looked at.
+/// What of a conn besides its line is wanted with its packets of a direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Marks(u32);
+
+impl Marks {
+    /// Nothing.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self(0);
+    /// Its `Track`.
+    pub(super) const SHIFTS: Self = Self(1);
+    /// Its `Wide`.
+    pub(super) const WIDE: Self = Self(1 << SLOTS);
+    const ALL: u32 = Self::SHIFTS.0 | Self::WIDE.0;
+
+    pub(super) fn of(shifts: bool, wide: bool) -> Self {
+        Self(shifts as u32 | (wide as u32) << SLOTS)
+    }
+
+    #[inline(always)]
+    pub(super) fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(super) fn has(self, which: Self) -> bool {
+        self.0 & which.0 != 0
+    }
+}
+
+/// Where a key lies, if it is there.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Place {
+    pub(super) first: u32,
+    pub(super) tag: u16,
+}
+
+/// What a look-up probably found: only the conn's line can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found(pub(super) u32);
+
+impl Found {
+    /// Nothing.
+    pub const NOTHING: Self = Self(u32::MAX);
+
+    /// The conn; of `NOTHING`, one that it will not be.
+    #[inline(always)]
+    pub fn conn(self) -> ConnId {
+        Entry(self.0).conn()
+    }
+
+    /// The place of its line.
+    #[inline(always)]
+    pub(super) fn line(self) -> usize {
+        self.0 as usize >> 2
+    }
+
+    /// Its direction.
+    #[inline(always)]
+    pub fn way(self) -> Direction {
+        Entry(self.0).way()
+    }
+
+    /// Both.
+    pub fn get(self) -> Option<(ConnId, Direction)> {
+        (self != Self::NOTHING).then(|| (self.conn(), self.way()))
+    }
+}
+
+/// What the index tells of a key before the conn's line is looked at.
 #[derive(Clone, Copy)]
 pub(super) enum Guess {
-    /// Probably this conn, and whether it was entered as marked.
-    Conn(ConnId, Direction, bool),
+    /// Probably this entry, and how it was marked.
+    Entry(Found, Marks),
     /// If any, one that lies in its second choice, for which the processor is asked.
     Second,
     /// None.
@@ -93,12 +160,31 @@ impl Index {
 
     /// Bytes it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.buckets.len() * size_of::<Bucket>()
+        self.buckets.bytes()
+    }
+
+    /// Has all its memory given now.
+    pub(super) fn populate(&mut self) {
+        self.buckets.populate(usize::MAX);
+    }
+
+    /// Where the key of a hash lies.
+    #[inline(always)]
+    pub(super) fn place(&self, hash: u64) -> Place {
+        Place { first: self.first(hash) as u32, tag: tag(hash) }
     }
 
     #[inline(always)]
-    pub(super) fn prefetch(&self, hash: u64) {
-        hw::prefetch_index(&self.buckets, self.first(hash));
+    pub(super) fn prefetch(&self, place: Place) {
+        hw::prefetch_index(&self.buckets, place.first as usize);
+    }
+
+    /// Asks for the second bucket where the first has no room.
+    pub(super) fn prefetch_room(&self, hash: u64) {
+        let first = self.first(hash);
+        if self.buckets[first].free().is_none() {
+            hw::prefetch_index(&self.buckets, self.other(first, tag(hash)));
+        }
     }
 
     /// Candidates for a hash, most likely ones first; the caller compares tuples.
@@ -121,43 +207,41 @@ impl Index {
 
     /// The first candidate in the first bucket: a guess worth prefetching, and mostly right.
     #[inline(always)]
-    pub(super) fn guess(&self, hash: u64) -> Guess {
-        let first = self.first(hash);
-        let bucket = &self.buckets[first];
-        if let Some((conn, way, marked)) = bucket.guess(tag(hash)) {
-            return Guess::Conn(conn, way, marked);
+    pub(super) fn guess(&self, place: Place) -> Guess {
+        let bucket = &self.buckets[place.first as usize];
+        if let Some((found, marks)) = bucket.guess(place.tag) {
+            return Guess::Entry(found, marks);
         }
         if bucket.displaced == 0 {
             return Guess::Nothing;
         }
-        hw::prefetch_index(&self.buckets, self.other(first, tag(hash)));
+        hw::prefetch_index(&self.buckets, self.second(place));
         Guess::Second
     }
 
     /// The same of the second bucket.
-    pub(super) fn guess_second(&self, hash: u64) -> Option<(ConnId, Direction, bool)> {
-        let tag = tag(hash);
-        self.buckets[self.other(self.first(hash), tag)].guess(tag)
+    pub(super) fn guess_second(&self, place: Place) -> Option<(Found, Marks)> {
+        self.buckets[self.second(place)].guess(place.tag)
     }
 
-    /// Enters a key, marked or not; false where no room could be made.
+    /// Enters a key with its marks; false where no room could be made.
     pub(super) fn insert(
         &mut self,
         hash: u64,
         (conn, way): (ConnId, Direction),
-        marked: bool,
+        marks: Marks,
     ) -> bool {
         let (tag, first) = (tag(hash), self.first(hash));
         let second = self.other(first, tag);
         let entry = Entry::new(conn, way);
         for _ in 0..2 {
             if let Some(slot) = self.buckets[first].free() {
-                self.buckets[first].put(slot, tag, entry, marked);
+                self.buckets[first].put(slot, tag, entry, marks);
                 return true;
             }
             if let Some(slot) = self.buckets[second].free() {
                 let entry = Entry(entry.0 | Entry::SECOND);
-                self.buckets[second].put(slot, tag, entry, marked);
+                self.buckets[second].put(slot, tag, entry, marks);
                 self.buckets[first].displaced += 1;
                 return true;
             }
@@ -185,8 +269,12 @@ impl Index {
 
     #[inline(always)]
     fn first(&self, hash: u64) -> usize {
-        // The upper half, scaled: any number of buckets, no division.
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+        // As a fraction, scaled: any number of buckets, no division.
+        ((hash as u128 * self.buckets.len() as u128) >> 64) as usize
+    }
+
+    fn second(&self, place: Place) -> usize {
+        self.other(place.first as usize, place.tag)
     }
 
     /// The other bucket of an entry: b -> c(tag) - b (mod buckets), its own inverse.
@@ -248,7 +336,7 @@ impl Index {
     /// Moves an entry to its other bucket, which has a free slot.
     fn shift(&mut self, from: usize, slot: usize, to: usize) {
         let (tag, entry) = (self.buckets[from].tags[slot], Entry(self.buckets[from].entries[slot]));
-        let marked = self.buckets[from].is_marked(slot);
+        let marks = self.buckets[from].marks_of(slot);
         self.buckets[from].tags[slot] = 0;
         if entry.is_second() {
             self.buckets[to].displaced -= 1;
@@ -256,7 +344,7 @@ impl Index {
             self.buckets[from].displaced += 1;
         }
         if let Some(free) = self.buckets[to].free() {
-            self.buckets[to].put(free, tag, Entry(entry.0 ^ Entry::SECOND), marked);
+            self.buckets[to].put(free, tag, Entry(entry.0 ^ Entry::SECOND), marks);
         }
     }
 }
@@ -280,16 +368,15 @@ impl Bucket {
     }
 
     #[inline(always)]
-    fn guess(&self, tag: u16) -> Option<(ConnId, Direction, bool)> {
+    fn guess(&self, tag: u16) -> Option<(Found, Marks)> {
         let hits = match16(&self.tags, tag);
         let slot = hits.trailing_zeros() as usize & 7;
-        let entry = Entry(self.entries[slot]);
-        (hits != 0).then(|| (entry.conn(), entry.way(), self.is_marked(slot)))
+        (hits != 0).then(|| (Found(self.entries[slot]), self.marks_of(slot)))
     }
 
     #[inline(always)]
-    fn is_marked(&self, slot: usize) -> bool {
-        self.marks >> slot & 1 != 0
+    fn marks_of(&self, slot: usize) -> Marks {
+        Marks(self.marks >> slot & Marks::ALL)
     }
 
     fn free(&self) -> Option<usize> {
@@ -297,8 +384,8 @@ impl Bucket {
         (free != 0).then(|| free.trailing_zeros() as usize)
     }
 
-    fn put(&mut self, slot: usize, tag: u16, entry: Entry, marked: bool) {
-        self.marks = self.marks & !(1 << slot) | (marked as u32) << slot;
+    fn put(&mut self, slot: usize, tag: u16, entry: Entry, marks: Marks) {
+        self.marks = self.marks & !(Marks::ALL << slot) | marks.0 << slot;
         self.tags[slot] = tag;
         self.entries[slot] = entry.0;
     }
@@ -317,10 +404,10 @@ impl Bucket {
     }
 }
 
-/// The low 16 bits, 0 excepted; `Index::first` uses the high 32.
+/// Of the low 16 bits all but one, which says that the slot is taken; `Index::first` depends on the highest.
 #[inline(always)]
 fn tag(hash: u64) -> u16 {
-    (hash as u16).max(1)
+    hash as u16 | 1
 }
 
 #[cfg(test)]
@@ -353,8 +440,12 @@ mod tests {
         let conns = 100_000;
         let mut index = Index::new(conns).unwrap();
         for i in 0..conns as u32 {
-            assert!(index.insert(mix(2 * i as u64), (ConnId(i), Direction::Original), false));
-            assert!(index.insert(mix(2 * i as u64 + 1), (ConnId(i), Direction::Reply), false));
+            assert!(index.insert(mix(2 * i as u64), (ConnId(i), Direction::Original), Marks::NONE));
+            assert!(index.insert(
+                mix(2 * i as u64 + 1),
+                (ConnId(i), Direction::Reply),
+                Marks::NONE
+            ));
         }
         for i in 0..conns as u32 {
             let hash = mix(2 * i as u64 + 1);
@@ -367,23 +458,24 @@ mod tests {
     fn a_guess_finds_keys_of_either_choice_with_their_marks() {
         let conns = 100_000;
         let mut index = Index::new(conns).unwrap();
-        let is_marked = |i: u32| i.is_multiple_of(3);
+        let marks_of = |i: u32| Marks::of(i.is_multiple_of(3), i.is_multiple_of(2));
         for i in 0..2 * conns as u32 {
-            assert!(index.insert(mix(i as u64), (ConnId(i), Direction::Reply), is_marked(i)));
+            assert!(index.insert(mix(i as u64), (ConnId(i), Direction::Reply), marks_of(i)));
         }
         let mut second = 0;
         for i in 0..2 * conns as u32 {
-            let guess = match index.guess(mix(i as u64)) {
-                Guess::Conn(conn, _, marked) => Some((conn, marked)),
+            let place = index.place(mix(i as u64));
+            let guess = match index.guess(place) {
+                Guess::Entry(found, marks) => Some((found, marks)),
                 Guess::Second => {
                     second += 1;
-                    index.guess_second(mix(i as u64)).map(|(conn, _, marked)| (conn, marked))
+                    index.guess_second(place)
                 }
                 Guess::Nothing => None,
             };
             // Others of the same tag are few.
-            let (conn, marked) = guess.unwrap();
-            assert_eq!(marked, is_marked(conn.0));
+            let (found, marks) = guess.unwrap();
+            assert_eq!(marks, marks_of(found.conn().0));
         }
         assert!((1000..20_000).contains(&second), "{second} in their second choice");
     }
@@ -392,7 +484,7 @@ mod tests {
     fn full_is_refused_without_losing_anything() {
         let mut index = Index::new(50).unwrap();
         let mut held = 0;
-        while index.insert(mix(held as u64), (ConnId(held), Direction::Original), false) {
+        while index.insert(mix(held as u64), (ConnId(held), Direction::Original), Marks::NONE) {
             held += 1;
         }
         assert!(held as usize >= 100, "refused at {held}");
@@ -414,7 +506,7 @@ mod tests {
                 // Few distinct hashes, so that tags collide.
                 let hash = mix((key / 4) as u64);
                 if add && model.len() < 150 && !model.contains_key(&key) {
-                    if index.insert(hash, (ConnId(key), Direction::Original), false) {
+                    if index.insert(hash, (ConnId(key), Direction::Original), Marks::NONE) {
                         model.insert(key, ());
                     }
                 } else if !add {

@@ -5,6 +5,7 @@
 //! number, what only full-NAT needs in half a line more (`Track`), what few conns need in one more
 //! (`Extra`). Nat is full-NAT whose local side is the client itself, so the two share all code.
 
+mod ahead;
 pub(crate) mod chain;
 pub mod change;
 mod extra;
@@ -16,9 +17,11 @@ pub mod state;
 mod table;
 mod track;
 
+pub use ahead::Ahead;
 pub use extra::Extra;
 pub(crate) use extra::Introduction;
 pub(crate) use helped::Helped;
+pub use index::Found;
 pub use state::State;
 pub use state::Timeouts;
 pub use table::Conns;
@@ -111,8 +114,8 @@ pub struct Opening {
     pub dest: DestId,
     /// How they get there.
     pub forward: Forward,
-    /// Full-NAT's part.
-    pub track: Option<Track>,
+    /// Full-NAT's part, which no other conn has.
+    pub track: Track,
     /// Sequence numbers and timestamps are shifted by the track's.
     pub shifts: bool,
     /// Dests tried before this one.
@@ -183,28 +186,14 @@ struct Pair<T> {
     dst: T,
 }
 
-impl Pair<u32> {
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        self.src as u64 | (self.dst as u64) << 32
-    }
-}
-
-impl Pair<u16> {
-    #[inline(always)]
-    fn bits(self) -> u32 {
-        self.src as u32 | (self.dst as u32) << 16
-    }
-}
-
 /// A conn's hot line.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Conn {
     /// Addresses of each direction's tuple, where v4; see `Wide` for v6.
-    narrow: [Pair<u32>; 2],
-    /// Ports of each direction's tuple.
-    ports: [Pair<u16>; 2],
+    narrow: [u64; 2],
+    /// Ports of each direction's tuple, as `Narrow` has both.
+    ports: [u32; 2],
     flags: u16,
     proto: u8,
     state: State,
@@ -303,14 +292,26 @@ impl Conn {
         self.flags & ODD == 0 && !self.expires().is_due(now)
     }
 
-    /// Whether a segment of these control bits would change its state.
+    /// Whether a segment of these control bits only acknowledges in ESTABLISHED, as nearly all do: its
+    /// state is to be left as it is.
     #[inline(always)]
-    pub fn would_change(&self, way: Direction, flags: u8) -> bool {
-        // Nearly always: a segment that only acknowledges changes nothing in ESTABLISHED.
+    pub fn stays(&self, flags: u8) -> bool {
         let acks = flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT;
-        // What is awaited begins with whatever comes.
-        !(acks && self.state == State::Established)
-            && (self.is_awaited() || state::next(self.side(way), self.state, flags) != self.state)
+        acks && self.state == State::Established
+    }
+
+    /// Whether a SYN or RST asks for a closer look: a client's SYN may begin another conn, and a dest that
+    /// has yet to answer may be left for another one.
+    #[inline(always)]
+    pub fn is_asked(&self, way: Direction, flags: u8) -> bool {
+        let opens = flags & tcp::SYN != 0 && way == Direction::Original;
+        opens || flags & (tcp::SYN | tcp::RST) != 0 && self.is_unanswered()
+    }
+
+    /// Whether its packets need more than a step of its state and what its method does to them.
+    #[inline(always)]
+    pub fn needs_more(&self) -> bool {
+        self.flags & (CROSSED | INTRODUCES) != 0
     }
 
     #[inline(always)]
@@ -358,6 +359,17 @@ impl Conn {
     #[inline(always)]
     pub fn is_crossed(&self) -> bool {
         self.flags & CROSSED != 0
+    }
+
+    /// Whether it has a v6 side, whose addresses lie beside (`Wide`).
+    pub(super) fn is_wide(&self) -> bool {
+        self.flags & (CLIENT_V6 | DEST_V6) != 0
+    }
+
+    /// Whether it ends with more than its line and index lines that the line tells
+    /// (`Conns::prefetch_rest`).
+    pub(crate) fn ends_widely(&self) -> bool {
+        self.is_wide() || self.forward == Forward::FullNat
     }
 
     /// Whether it holds a lease, which it will give back or lend.
@@ -497,45 +509,52 @@ impl Conn {
         // A lent port is another conn's.
         const ASKED: [u16; 2] = [CLIENT_V6 | LIVE, DEST_V6 | LIVE | LENT];
         let v6 = if family == Family::V6 { CLIENT_V6 << way as u16 } else { 0 };
-        let ports = self.ports[way as usize];
-        if ports.bits() != (Pair { src: t.sport, dst: t.dport }).bits()
+        let n = Narrow::of(t);
+        if self.ports[way as usize] != n.ports
             || self.proto != t.proto as u8
             || self.flags & ASKED[way as usize] != LIVE | v6
         {
             return false;
         }
         if family == Family::V4 {
-            self.narrow[way as usize] == Pair { src: t.src.v4_bits(), dst: t.dst.v4_bits() }
+            self.narrow[way as usize] == n.addrs
         } else {
             wide().0[way as usize] == Pair { src: t.src.bits(), dst: t.dst.bits() }
         }
     }
 
-    /// Whether it is found by this tuple of IPv4, and its packets simply go on.
+    /// Whether it is found by this tuple of IPv4, its packets simply go on, and it is in the one state
+    /// that nearly all conns of its protocol are in, which no packet changes that only goes on.
     #[inline(always)]
     pub fn goes_on_as(&self, way: Direction, n: &Narrow, now: Stamp) -> bool {
         const FAMILY: [u16; 2] = [CLIENT_V6, DEST_V6];
-        self.ports[way as usize].bits() == n.ports.rotate_left(16)
-            && self.narrow[way as usize].bits() == n.addrs.rotate_left(32)
-            && self.proto == n.proto as u8
-            && self.flags & (ODD | LIVE | FAMILY[way as usize]) == LIVE
+        let usual = match n.proto {
+            Proto::Tcp => State::Established,
+            _ => State::Udp,
+        };
+        self.ports[way as usize] == n.ports
+            && self.narrow[way as usize] == n.addrs
+            // One word in memory.
+            && u16::from_le_bytes([self.proto, self.state as u8])
+                == u16::from_le_bytes([n.proto as u8, usual as u8])
             && !self.expires().is_due(now)
+            && self.flags & (ODD | LIVE | FAMILY[way as usize]) == LIVE
     }
 
-    /// A direction's tuple as an IPv4 packet holds it; none of an IPv6 one.
-    fn narrow_tuple(&self, way: Direction) -> Option<Narrow> {
-        let addrs = self.narrow[way as usize].bits().rotate_left(32);
-        let ports = self.ports[way as usize].bits().rotate_left(16);
+    /// A direction's tuple as an IPv4 packet holds it, with the protocol's number; none of an IPv6 one.
+    #[inline(always)]
+    fn narrow_tuple(&self, way: Direction) -> Option<(u64, u32, u8)> {
+        let (addrs, ports) = (self.narrow[way as usize], self.ports[way as usize]);
         let is_v4 = self.flags & (CLIENT_V6 << way as u16) == 0;
-        is_v4.then(|| Narrow { addrs, ports, proto: self.protocol() })
+        is_v4.then_some((addrs, ports, self.proto))
     }
 
     /// Source and destination of a direction's tuple.
     #[inline(always)]
     fn addrs<'a>(&self, way: Direction, wide: impl FnOnce() -> &'a Wide) -> (Addr, Addr) {
         if self.flags & (CLIENT_V6 << way as u16) == 0 {
-            let Pair { src, dst } = self.narrow[way as usize];
-            return (Addr::v4(src), Addr::v4(dst));
+            let addrs = u64::from_be(self.narrow[way as usize]);
+            return (Addr::v4((addrs >> 32) as u32), Addr::v4(addrs as u32));
         }
         let Pair { src, dst } = wide().0[way as usize];
         (Addr::v6(src), Addr::v6(dst))
@@ -545,7 +564,7 @@ impl Conn {
     fn rewrite<'a>(&self, way: Direction, wide: impl FnOnce() -> &'a Wide) -> Rewrite {
         let becomes = way.opposite();
         let (dst, src) = self.addrs(becomes, wide);
-        let Pair { src: dport, dst: sport } = self.ports[becomes as usize];
+        let (dport, sport) = self.ports_of(becomes);
         let (l3, l4) = self.deltas_of(way);
         Rewrite { src, dst, sport, dport, l3, l4 }
     }
@@ -560,12 +579,24 @@ impl Conn {
         }
     }
 
-    /// What an IPv4 packet becomes: source << 32 | destination, and so the ports. That is the other
-    /// direction's tuple turned round, which is how a `Pair` is a number.
+    /// Source and destination port of a direction's tuple.
+    #[inline(always)]
+    fn ports_of(&self, way: Direction) -> (u16, u16) {
+        let ports = u32::from_be(self.ports[way as usize]);
+        ((ports >> 16) as u16, ports as u16)
+    }
+
+    /// What the dest knows the client's port by.
+    pub fn lport(&self) -> u16 {
+        self.ports_of(Direction::Reply).1
+    }
+
+    /// Addresses and ports of what an IPv4 packet becomes, as `Narrow` has them: the other direction's
+    /// tuple turned round.
     #[inline(always)]
     pub fn becomes(&self, way: Direction) -> (u64, u32) {
         let other = way.opposite() as usize;
-        (self.narrow[other].bits(), self.ports[other].bits())
+        (self.narrow[other].rotate_left(32), self.ports[other].rotate_left(16))
     }
 
     /// Whether it counts as inactive.
@@ -717,6 +748,14 @@ impl Conn {
     }
 
     fn deltas(ends: &Ends) -> (Delta, Delta) {
+        let Ends { proto, caddr, vaddr, laddr, daddr, .. } = ends;
+        if vaddr.is_v4() && daddr.is_v4() && *proto != Proto::Icmp {
+            let change = |a: &Addr, b: &Addr| checksum::change32(a.v4_bits(), b.v4_bits());
+            let addrs = change(caddr, laddr) + change(vaddr, daddr);
+            let before = u32::from(ends.cport) << 16 | u32::from(ends.vport);
+            let after = u32::from(ends.lport) << 16 | u32::from(ends.dport);
+            return (Delta::of(addrs), Delta::of(addrs + checksum::change32(before, after)));
+        }
         let addrs = |a, b| checksum::addr_sum(a) + checksum::addr_sum(b);
         let before = addrs(ends.caddr, ends.vaddr);
         let after = addrs(ends.laddr, ends.daddr);

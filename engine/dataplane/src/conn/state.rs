@@ -326,7 +326,7 @@ mod tests {
         }
     }
 
-    /// What `Conn::would_change` does not ask this table for.
+    /// What `Conn::stays` does not ask this table for.
     #[test]
     fn what_only_acknowledges_changes_nothing_in_established() {
         for side in [Side::Input, Side::Output, Side::InputOnly] {

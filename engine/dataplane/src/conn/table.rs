@@ -23,14 +23,16 @@ use super::SHIFTS;
 use super::State;
 use super::Track;
 use super::Wide;
-use super::index::Guess;
+use super::index::Found;
 use super::index::Index;
+use super::index::Marks;
 use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Hasher;
+use crate::tuple::Narrow;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use arrayvec::ArrayVec;
@@ -47,7 +49,7 @@ const NO_LINE: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct Conns {
     hasher: Hasher,
-    index: Index,
+    pub(super) index: Index,
     lines: HugeSlice<Conn>,
     /// Of the same numbers; its pages are touched only where a conn has a v6 side.
     wide: HugeSlice<Wide>,
@@ -96,7 +98,7 @@ impl Line<'_> {
 }
 
 impl Conns {
-    /// A table for `capacity` conns (at most 2^30). Memory is touched as conns come.
+    /// A table for `capacity` conns (at most 2^30). Memory is touched as conns come, or before (`populate`).
     pub fn new(capacity: usize, hasher: Hasher) -> io::Result<Self> {
         if capacity == 0 || capacity > Index::MAX_CONNS {
             let text = format!("a conn table holds 1 to {} conns", Index::MAX_CONNS);
@@ -115,6 +117,15 @@ impl Conns {
             len: 0,
             cursor: 0,
         })
+    }
+
+    /// Has the memory given now that a conn of IPv4 takes, where `tracked` one of full-NAT.
+    pub fn populate(&mut self, tracked: bool) {
+        self.index.populate();
+        self.lines.populate(usize::MAX);
+        if tracked {
+            self.tracks.populate(usize::MAX);
+        }
     }
 
     /// Conns in it.
@@ -150,49 +161,20 @@ impl Conns {
     /// Asks the processor for the index line of a hash.
     #[inline(always)]
     pub fn prefetch_index(&self, hash: u64) {
-        self.index.prefetch(hash);
-    }
-
-    /// The conn that a hash probably means, for which the processor is asked; wants the index line
-    /// by now. Where only the second index line can tell, bit `n` of `again` is set, and that line
-    /// asked for.
-    #[inline(always)]
-    pub fn guess(
-        &self,
-        hash: u64,
-        family: Family,
-        again: &mut u32,
-        n: usize,
-    ) -> Option<(ConnId, Direction)> {
-        match self.index.guess(hash) {
-            Guess::Conn(id, way, shifts) => {
-                self.prefetch(id, family, shifts);
-                Some((id, way))
-            }
-            Guess::Second => {
-                *again |= 1 << n;
-                None
-            }
-            Guess::Nothing => None,
-        }
-    }
-
-    /// The same by the second index line.
-    pub fn guess_second(&self, hash: u64, family: Family) -> Option<(ConnId, Direction)> {
-        let (id, way, shifts) = self.index.guess_second(hash)?;
-        self.prefetch(id, family, shifts);
-        Some((id, way))
+        self.index.prefetch(self.index.place(hash));
     }
 
     #[inline(always)]
-    fn prefetch(&self, id: ConnId, family: Family, shifts: bool) {
-        let line = id.0 as usize;
+    pub(super) fn prefetch(&self, found: Found, marks: Marks) {
+        let line = found.line();
         hw::prefetch_index(&self.lines, line);
-        if shifts {
-            hw::prefetch_index(&self.tracks, line);
-        }
-        if family == Family::V6 {
-            hw::prefetch_index(&self.wide, line);
+        if marks.any() {
+            if marks.has(Marks::SHIFTS) {
+                hw::prefetch_index(&self.tracks, line);
+            }
+            if marks.has(Marks::WIDE) {
+                hw::prefetch_index(&self.wide, line);
+            }
         }
     }
 
@@ -208,6 +190,18 @@ impl Conns {
         self.index.find(hash, |id, way| self.is_tuple(id, way, family, tuple))
     }
 
+    /// A conn's line; none beyond the table, where `Found::NOTHING` is.
+    #[inline(always)]
+    pub(crate) fn line_of(&self, id: ConnId) -> Option<&Conn> {
+        self.lines.get(id.0 as usize)
+    }
+
+    /// Asks the processor for the second index line of a hash where a conn would have to go there; the first
+    /// has been read.
+    pub fn prefetch_room(&self, hash: u64) {
+        self.index.prefetch_room(hash);
+    }
+
     /// Opens a conn in `State::None`, due at `expires`. Its original tuple, and its reply tuple
     /// where replies pass the director, must not be in the table: ask `find` before.
     pub fn open(&mut self, opening: &Opening, expires: Stamp) -> Result<ConnId, TableFull> {
@@ -218,13 +212,16 @@ impl Conns {
             free => (free, false),
         };
         let id = ConnId(line);
-        let original = self.hash(&ends.original());
-        if !self.index.insert(original, (id, Direction::Original), opening.shifts) {
+        let sides = [ends.original(), ends.reply()].map(Side::of);
+        debug_assert!(ends.laddr.is_v4() == ends.daddr.is_v4() || !opening.forward.sees_replies());
+        let original = sides[0].hash(&self.hasher);
+        let marks = |side: &Side| Marks::of(opening.shifts, side.is_v6);
+        if !self.index.insert(original, (id, Direction::Original), marks(&sides[0])) {
             return Err(TableFull);
         }
         if opening.forward.sees_replies() {
-            let reply = self.hash(&ends.reply());
-            if !self.index.insert(reply, (id, Direction::Reply), opening.shifts) {
+            let reply = sides[1].hash(&self.hasher);
+            if !self.index.insert(reply, (id, Direction::Reply), marks(&sides[1])) {
                 self.index.remove(original, id, Direction::Original);
                 return Err(TableFull);
             }
@@ -235,7 +232,7 @@ impl Conns {
             self.free = self.lines[line as usize].expires;
         }
         self.len += 1;
-        self.fill(line as usize, opening, expires);
+        self.fill(line as usize, opening, &sides, expires);
         Ok(id)
     }
 
@@ -252,7 +249,7 @@ impl Conns {
         // Like dr, it has one tuple.
         let forward = Forward::Dr;
         let dest = DestId(worker as u32);
-        let opening = Opening { ends, dest, forward, track: None, shifts: false, tries: 0 };
+        let opening = Opening { ends, dest, forward, track: Track::NEW, shifts: false, tries: 0 };
         let id = self.open(&opening, expires)?;
         self.get_mut(id).flags |= ELSEWHERE;
         Ok(id)
@@ -306,13 +303,14 @@ impl Conns {
         let before = self.ends(id);
         let after = Ends { dport, ..before };
         let [old, new] = [before, after].map(|ends| self.hash(&ends.reply()));
-        if !self.index.insert(new, (id, Direction::Reply), self.get(id).shifts()) {
+        let marks = Marks::of(self.get(id).shifts(), !after.daddr.is_v4());
+        if !self.index.insert(new, (id, Direction::Reply), marks) {
             return false;
         }
         let found = self.index.remove(old, id, Direction::Reply);
         debug_assert!(found, "a live conn is in the index");
         let line = &mut self.lines[id.0 as usize];
-        line.ports[Direction::Reply as usize].src = dport;
+        line.ports[Direction::Reply as usize] = Narrow::of(&after.reply()).ports;
         let (l3, l4) = Conn::deltas(&after);
         (line.l3_delta, line.l4_delta) = (l3.0, l4.0);
         true
@@ -347,32 +345,54 @@ impl Conns {
     }
 
     /// The hash of one of a conn's tuples.
+    #[inline(always)]
     fn hash_of(&self, id: ConnId, way: Direction) -> u64 {
         match self.get(id).narrow_tuple(way) {
-            Some(tuple) => self.hasher.narrow(&tuple),
-            None => match way {
-                Direction::Original => self.hash(&self.ends(id).original()),
-                Direction::Reply => self.hash(&self.ends(id).reply()),
-            },
+            Some((addrs, ports, proto)) => self.hasher.words(addrs, ports, proto),
+            None => self.wide_hash_of(id, way),
         }
     }
 
-    /// Asks the processor for what ends with a conn: its index lines, and what full-NAT keeps.
-    fn prefetch_end(&self, id: ConnId) {
-        for way in self.entered(id) {
-            self.index.prefetch(self.hash_of(id, *way));
-        }
-        if self.get(id).forward() == Forward::FullNat {
-            hw::prefetch_index(&self.tracks, id.0 as usize);
+    #[inline(never)]
+    fn wide_hash_of(&self, id: ConnId, way: Direction) -> u64 {
+        match way {
+            Direction::Original => self.hash(&self.ends(id).original()),
+            Direction::Reply => self.hash(&self.ends(id).reply()),
         }
     }
 
-    /// And for the neighbours in the list of conns that would lend, once `sweep` has named it.
-    pub fn prefetch_neighbours(&self, id: ConnId) {
-        if self.get(id).forward() == Forward::FullNat {
+    /// Asks the processor for what a conn ends with: its index lines, as far as they are known, and what
+    /// tells the rest.
+    #[inline(always)]
+    pub(crate) fn prefetch_end(&self, id: ConnId) {
+        let line = id.0 as usize;
+        let conn = self.get(id);
+        if conn.forward() == Forward::FullNat {
+            hw::prefetch_index(&self.tracks, line);
+        }
+        match conn.is_wide() {
+            true => hw::prefetch_index(&self.wide, line),
+            false => self.prefetch_entries(id),
+        }
+    }
+
+    /// Once that is here, for the rest: the index lines of a conn of v6, and the neighbours of one under
+    /// full-NAT in the list of conns that would lend.
+    pub(crate) fn prefetch_rest(&self, id: ConnId) {
+        let conn = self.get(id);
+        if conn.is_wide() {
+            self.prefetch_entries(id);
+        }
+        if conn.forward() == Forward::FullNat {
             for number in self.track(id).links.both().into_iter().flatten() {
                 hw::prefetch_index(&self.tracks, number as usize);
             }
+        }
+    }
+
+    fn prefetch_entries(&self, id: ConnId) {
+        for way in self.entered(id) {
+            self.prefetch_index(self.hash_of(id, *way));
         }
     }
 
@@ -393,8 +413,8 @@ impl Conns {
         let c = self.get(id);
         let [(caddr, vaddr), (daddr, laddr)] =
             [Direction::Original, Direction::Reply].map(|way| self.addrs(id, way));
-        let [client, dest] = c.ports;
-        let (cport, vport, lport, dport) = (client.src, client.dst, dest.dst, dest.src);
+        let (cport, vport) = c.ports_of(Direction::Original);
+        let (dport, lport) = c.ports_of(Direction::Reply);
         Ends { proto: c.protocol(), caddr, cport, vaddr, vport, laddr, lport, daddr, dport }
     }
 
@@ -417,31 +437,32 @@ impl Conns {
         Line { conn: &mut lines[id.0 as usize], at: id.0 as usize, wide, tracks }
     }
 
-    /// Looks at up to `quota` further lines and gives the conns that are due, until `due` is full,
-    /// and asks the processor for what they end with; tells how many it looked at. Linear: 2 to 3 ns
-    /// a line, so a million conns looked at once a second cost 0.3 % of a core.
+    /// Looks at up to `quota` further lines and gives the conns that are due, until `due` is full;
+    /// tells how many it looked at. Linear: 1 to 2 ns a line, so a million conns looked at once a
+    /// second cost 0.2 % of a core.
     pub fn sweep<const N: usize>(
         &mut self,
         now: Stamp,
         quota: usize,
         due: &mut ArrayVec<ConnId, N>,
     ) -> usize {
-        let quota = quota.min(self.used as usize);
-        for swept in 0..quota {
-            if due.is_full() {
-                return swept;
-            }
-            if self.cursor >= self.used {
-                self.cursor = 0;
-            }
-            let line = &self.lines[self.cursor as usize];
-            if line.flags & LIVE != 0 && line.expires().is_due(now) {
-                due.push(ConnId(self.cursor));
-                self.prefetch_end(ConnId(self.cursor));
-            }
-            self.cursor += 1;
+        let (quota, used) = (quota.min(self.used as usize), self.used as usize);
+        let mut swept = 0;
+        while swept < quota && !due.is_full() {
+            let from = if self.cursor < self.used { self.cursor as usize } else { 0 };
+            let lines = &self.lines[from..used.min(from + quota - swept)];
+            let is_due = |line: &Conn| line.flags & LIVE != 0 && line.expires().is_due(now);
+            let looked_at = match lines.iter().position(is_due) {
+                Some(at) => {
+                    due.push(ConnId((from + at) as u32));
+                    at + 1
+                }
+                None => lines.len(),
+            };
+            self.cursor = (from + looked_at) as u32;
+            swept += looked_at;
         }
-        quota
+        swept
     }
 
     /// The conn in a line, below `sweep_len`, if there is one.
@@ -470,11 +491,10 @@ impl Conns {
         self.get(id).is_tuple(way, family, t, || &self.wide[id.0 as usize])
     }
 
-    fn fill(&mut self, line: usize, opening: &Opening, expires: Stamp) {
+    fn fill(&mut self, line: usize, opening: &Opening, sides: &[Side; 2], expires: Stamp) {
         let e = &opening.ends;
-        let (original, reply) = (e.original(), e.reply());
         let (l3, l4) = Conn::deltas(e);
-        let (client_v6, dest_v6) = (!e.vaddr.is_v4(), !e.daddr.is_v4());
+        let [client_v6, dest_v6] = [sides[0].is_v6, sides[1].is_v6];
         let mut flags = LIVE | INACTIVE;
         flags |= if client_v6 { CLIENT_V6 } else { 0 };
         flags |= if dest_v6 { DEST_V6 } else { 0 };
@@ -484,8 +504,8 @@ impl Conns {
         flags |= if opening.forward.sees_replies() { 0 } else { NO_OUTPUT };
         flags |= if opening.shifts { SHIFTS } else { 0 };
         self.lines[line] = Conn {
-            narrow: [original, reply].map(|t| Pair { src: t.src.v4_bits(), dst: t.dst.v4_bits() }),
-            ports: [original, reply].map(|t| Pair { src: t.sport, dst: t.dport }),
+            narrow: [sides[0].narrow.addrs, sides[1].narrow.addrs],
+            ports: [sides[0].narrow.ports, sides[1].narrow.ports],
             proto: e.proto as u8,
             state: match e.proto {
                 Proto::Tcp | Proto::Sctp => State::None,
@@ -505,12 +525,37 @@ impl Conns {
             replies: 0,
             tries: opening.tries,
         };
-        if let Some(track) = opening.track {
-            self.tracks[line] = track;
+        if opening.forward == Forward::FullNat {
+            self.tracks[line] = opening.track;
         }
         if client_v6 || dest_v6 {
             let wide = |t: Tuple| Pair { src: t.src.bits(), dst: t.dst.bits() };
-            self.wide[line] = Wide([original, reply].map(wide));
+            self.wide[line] = Wide([e.original(), e.reply()].map(wide));
+        }
+    }
+}
+
+/// A direction's tuple of a conn that opens.
+struct Side {
+    tuple: Tuple,
+    /// Of a v6 one only the ports say something.
+    narrow: Narrow,
+    /// Its source is: in a tunnel a dest's family need not be the client's.
+    is_v6: bool,
+}
+
+impl Side {
+    #[inline(always)]
+    fn of(tuple: Tuple) -> Self {
+        Self { tuple, narrow: Narrow::of(&tuple), is_v6: !tuple.src.is_v4() }
+    }
+
+    #[inline(always)]
+    fn hash(&self, hasher: &Hasher) -> u64 {
+        if self.is_v6 {
+            hasher.tuple_of(Family::V6, &self.tuple)
+        } else {
+            hasher.narrow(&self.narrow)
         }
     }
 }
@@ -532,7 +577,7 @@ mod tests {
             daddr: addr(0x0a04_0001),
             dport: 8080,
         };
-        Opening { ends, dest: DestId(3), forward, track: None, shifts: false, tries: 0 }
+        Opening { ends, dest: DestId(3), forward, track: Track::NEW, shifts: false, tries: 0 }
     }
 
     fn table(capacity: usize) -> Conns {

@@ -18,6 +18,7 @@
 
 mod book;
 mod idle;
+mod near;
 mod order;
 
 pub use book::Book;
@@ -32,9 +33,14 @@ use crate::conn::chain::Links;
 use crate::tick::Stamp;
 use crate::tuple::Addr;
 use crate::tuple::Proto;
+use crate::tuple::Tuple;
+use core::hash::Hash;
+use core::hash::Hasher;
 use hashbrown::HashMap;
 use idle::Chunks;
 use idle::Queue;
+use near::Near;
+use near::Place;
 use order::Order;
 use std::io;
 use std::sync::Arc;
@@ -56,12 +62,21 @@ pub fn owner(lport: u16, workers: usize) -> usize {
 }
 
 /// A (laddr, dest endpoint).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Key {
     laddr: Addr,
     daddr: Addr,
     dport: u16,
     proto: Proto,
+}
+
+impl Hash for Key {
+    /// Both addresses at once. Where strangers choose one, under `[[snat]]`, at most as many keys as a pool has
+    /// addresses are of one hash.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.laddr.bits().rotate_left(64) ^ self.daddr.bits());
+        state.write_u32(u32::from(self.dport) << 8 | self.proto as u32);
+    }
 }
 
 /// A pair's number.
@@ -73,6 +88,7 @@ pub(crate) const NO_PAIR: u32 = u32::MAX;
 
 /// What a worker knows of a pair.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
 struct Pair {
     /// None: this number is not in use.
     key: Option<Key>,
@@ -91,6 +107,8 @@ struct Pair {
     /// Its local address's number in the book.
     addr: u32,
 }
+
+const _: () = assert!(size_of::<Pair>() == 128);
 
 /// Whole pairs are linked through themselves.
 const LINKS: chain::At<Vec<Pair>> = |pairs, number| &mut pairs[number as usize].links;
@@ -111,9 +129,9 @@ pub struct Lease {
 /// One worker's leases.
 #[derive(Debug)]
 pub struct Leases {
-    worker: usize,
-    workers: usize,
+    own: Own,
     numbers: HashMap<Key, u32>,
+    near: Near,
     pairs: Vec<Pair>,
     free: Vec<u32>,
     chunks: Chunks,
@@ -145,12 +163,12 @@ impl Leases {
         let pairs = book.capacity();
         let ports = (PORTS as usize).div_ceil(workers);
         Ok(Self {
-            worker,
-            workers,
+            own: Own::of(worker, workers),
             max: pairs,
             // Twice the room: a map that is never more than half full never has to grow, only to
             // tidy up in place.
             numbers: HashMap::with_capacity(pairs * 2),
+            near: Near::new(worker),
             pairs: Vec::with_capacity(pairs),
             free: Vec::with_capacity(pairs),
             chunks: Chunks::new(pairs, ports)?,
@@ -161,6 +179,11 @@ impl Leases {
             book,
             secret,
         })
+    }
+
+    /// Has the memory given now that so many idle ports take.
+    pub(crate) fn populate(&mut self, ports: usize) {
+        self.chunks.populate(ports);
     }
 
     /// Leases held.
@@ -179,13 +202,14 @@ impl Leases {
         daddr: Addr,
         dport: u16,
     ) -> Option<Lease> {
-        reach(laddrs, turn, daddr).find_map(|laddr| {
-            let pair = self.pair(Key { laddr, daddr, dport, proto })?;
+        let place = Place::of(proto, daddr, dport);
+        reach(laddrs, turn, daddr).find_map(|(slot, laddr)| {
+            let pair = self.near(place, slot, Key { laddr, daddr, dport, proto })?;
             let p = &mut self.pairs[pair.0 as usize];
             let (lport, last) = match p.next {
                 Some(port) => {
                     p.fresh += 1;
-                    p.next = never_used(p, self.worker, self.workers);
+                    p.next = never_used(p, &self.own);
                     (port, Last::NOTHING)
                 }
                 None => self.chunks.pop(&mut p.idle)?,
@@ -201,11 +225,51 @@ impl Leases {
         })
     }
 
+    /// With which of its pool's addresses a conn to the dest begins: each with the one after the last
+    /// one's.
+    pub fn turn(&mut self, proto: Proto, daddr: Addr, dport: u16) -> usize {
+        self.near.turn(Place::of(proto, daddr, dport))
+    }
+
+    /// The tuple of answers to the lease that probably comes after that of `turn`, of a pool of so
+    /// many addresses. Asks the processor for what the two after that will want, so that nothing
+    /// here has to be waited for.
+    pub(crate) fn ahead(
+        &self,
+        proto: Proto,
+        (daddr, dport): (Addr, u16),
+        (turn, laddrs): (usize, usize),
+    ) -> Option<Tuple> {
+        let (place, spread) = (Place::of(proto, daddr, dport), laddrs.clamp(1, SPREAD) as u32);
+        let number = |after: u32| {
+            self.near.get(place, ((turn as u32).wrapping_add(after) % spread) as usize)
+        };
+        hw::prefetch_index(&self.pairs, number(3)? as usize);
+        if let Some(pair) = self.pairs.get(number(2)? as usize) {
+            self.chunks.prefetch(pair.idle.first());
+        }
+        let pair = self.pairs.get(number(1)? as usize)?;
+        let lport = self.next(pair)?;
+        let Key { laddr, daddr, dport, proto } = pair.key?;
+        Some(Tuple { src: daddr, dst: laddr, sport: dport, dport: lport, proto })
+    }
+
     /// The port that a pair's next lease has, unless one is given back before to a pair that has
     /// none.
-    pub(crate) fn next(&self, pair: PairId) -> Option<u16> {
-        let p = &self.pairs[pair.0 as usize];
-        p.next.or_else(|| self.chunks.first(&p.idle))
+    fn next(&self, pair: &Pair) -> Option<u16> {
+        pair.next.or_else(|| self.chunks.first(&pair.idle))
+    }
+
+    /// Asks the processor for a pair that a lease is to be given back to.
+    pub(crate) fn prefetch(&self, pair: PairId) {
+        hw::prefetch_index(&self.pairs, pair.0 as usize);
+    }
+
+    /// And for where its port is to be noted, once the pair is here.
+    pub(crate) fn prefetch_idle(&self, pair: PairId) {
+        if let Some(p) = self.pairs.get(pair.0 as usize) {
+            self.chunks.prefetch(p.idle.last());
+        }
     }
 
     /// Gives a lease back; its port is the last to be leased again.
@@ -232,7 +296,7 @@ impl Leases {
         since: impl Fn(ConnId) -> Stamp,
         now: Stamp,
     ) -> Option<ConnId> {
-        let pairs = reach(laddrs, 0, daddr).filter_map(|laddr| {
+        let pairs = reach(laddrs, 0, daddr).filter_map(|(_, laddr)| {
             let number = self.numbers.get(&Key { laddr, daddr, dport, proto })?;
             self.pairs[*number as usize].lenders.oldest().map(ConnId)
         });
@@ -246,7 +310,7 @@ impl Leases {
 
     /// A conn to the dest was refused for want of a port of any of `laddrs`.
     pub fn count_exhausted(&self, laddrs: &[Addr], daddr: Addr) {
-        let known = reach(laddrs, 0, daddr).filter_map(|laddr| self.addrs.get(&laddr));
+        let known = reach(laddrs, 0, daddr).filter_map(|(_, laddr)| self.addrs.get(&laddr));
         known.for_each(|number| self.book.count_exhausted(*number));
     }
 
@@ -292,6 +356,18 @@ impl Leases {
     const PER_PAIR: usize =
         size_of::<Pair>() + size_of::<(Key, u32)>() + 1 + size_of::<u32>() + Book::PER_PAIR;
 
+    /// The pair of a key, which is perhaps noted near.
+    fn near(&mut self, place: Place, slot: usize, key: Key) -> Option<PairId> {
+        if let Some(noted) = self.near.get(place, slot)
+            && self.pairs.get(noted as usize).is_some_and(|pair| pair.key == Some(key))
+        {
+            return Some(PairId(noted));
+        }
+        let pair = self.pair(key)?;
+        self.near.note(place, slot, pair.0);
+        Some(pair)
+    }
+
     fn pair(&mut self, key: Key) -> Option<PairId> {
         if let Some(number) = self.numbers.get(&key) {
             return Some(PairId(*number));
@@ -314,7 +390,7 @@ impl Leases {
             lenders: Chain::EMPTY,
             addr,
         };
-        pair.next = never_used(&pair, self.worker, self.workers);
+        pair.next = never_used(&pair, &self.own);
         let number = match self.free.pop() {
             Some(number) => {
                 self.pairs[number as usize] = pair;
@@ -354,27 +430,43 @@ impl Leases {
 }
 
 /// The addresses of a pool that serve a dest: a few that conns take turns over, `turn` says with
-/// which to begin, then others. Each dest's are others of the pool.
-fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = Addr> + '_ {
+/// which to begin, then others; each with its number among them. Each dest's are others of the pool.
+fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = (usize, Addr)> + '_ {
     let len = laddrs.len();
     let spread = len.min(SPREAD);
     let first = (daddr.bits() as usize).wrapping_mul(SPREAD);
-    let few = (0..spread).map(move |i| turn.wrapping_add(i) % spread);
+    let turned = move |i| ((turn as u32).wrapping_add(i as u32) % spread as u32) as usize;
     // As many are walked as are used up, which the conn table bounds.
-    let rest = spread..len;
-    few.chain(rest).map(move |i| laddrs[first.wrapping_add(i) % len])
+    (0..len).map(move |i| {
+        let i = if i < spread { turned(i) } else { i };
+        (i, laddrs[first.wrapping_add(i) % len])
+    })
+}
+
+/// The ports that are a worker's: those of `owner`.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    first: u32,
+    count: u32,
+    workers: u32,
+}
+
+impl Own {
+    fn of(worker: usize, workers: usize) -> Self {
+        let first = FIRST_PORT as usize;
+        let first = first + (worker + workers - first % workers) % workers;
+        let count = (usize::from(u16::MAX) + 1).saturating_sub(first).div_ceil(workers);
+        Self { first: first as u32, count: count as u32, workers: workers as u32 }
+    }
 }
 
 /// The own port that a pair hands out next the first time.
-fn never_used(pair: &Pair, worker: usize, workers: usize) -> Option<u16> {
-    let first = FIRST_PORT as usize;
-    let first_own = first + (worker + workers - first % workers) % workers;
-    let own = (usize::from(u16::MAX) + 1).saturating_sub(first_own).div_ceil(workers);
-    if pair.fresh as usize >= own {
+fn never_used(pair: &Pair, own: &Own) -> Option<u16> {
+    if pair.fresh >= own.count {
         return None;
     }
-    let at = pair.order.nth(pair.fresh, own as u32) as usize;
-    u16::try_from(first_own + at * workers).ok()
+    let at = pair.order.nth(pair.fresh, own.count);
+    u16::try_from(own.first + at * own.workers).ok()
 }
 
 #[cfg(test)]
@@ -445,16 +537,62 @@ mod tests {
         let mut l = leases(0, 20_000, 4);
         let first = lease(&mut l).unwrap();
         let mut out = vec![first];
-        while let Some(next) = l.next(first.pair) {
+        while let Some(next) = l.next(&l.pairs[first.pair.0 as usize]) {
             out.push(lease(&mut l).unwrap());
             assert_eq!(out.last().unwrap().lport, next);
         }
         assert_eq!((out.len(), lease(&mut l)), (3, None));
         l.give_back(out[1].pair, out[1].lport, Last::NOTHING, NOW);
         l.give_back(out[0].pair, out[0].lport, Last::NOTHING, NOW);
-        assert_eq!(l.next(first.pair), Some(out[1].lport));
+        assert_eq!(l.next(&l.pairs[first.pair.0 as usize]), Some(out[1].lport));
         assert_eq!(lease(&mut l).unwrap().lport, out[1].lport);
-        assert_eq!(l.next(first.pair), Some(out[0].lport));
+        assert_eq!(l.next(&l.pairs[first.pair.0 as usize]), Some(out[0].lport));
+    }
+
+    /// Fresh ones and those given back, over the addresses in their turns, of endpoints that share a
+    /// place and of those that do not.
+    #[test]
+    fn the_lease_that_comes_next_is_known_before() {
+        for (laddrs, dests) in [(1, 1), (3, 2), (16, 3), (20, 9), (5, 9000)] {
+            let pool: Vec<_> = (0..laddrs).map(Addr::v4).collect();
+            let mut l = leases(0, 8000, dests * 20);
+            let (mut right, mut asked, mut out) = (0, 0, Vec::new());
+            let mut ahead = vec![None; dests];
+            for n in 0..dests * 50 {
+                let daddr = Addr::v4(0x0a00_0000 + (n % dests) as u32);
+                let turn = l.turn(Proto::Tcp, daddr, 80);
+                let lease = l.lease(Proto::Tcp, &pool, turn, daddr, 80).unwrap();
+                if let Some(Tuple { src, dst, sport, dport, proto }) = ahead[n % dests].take() {
+                    asked += 1;
+                    assert_eq!((sport, proto), (80, Proto::Tcp));
+                    right += usize::from((src, dst, dport) == (daddr, lease.laddr, lease.lport));
+                }
+                ahead[n % dests] = l.ahead(Proto::Tcp, (daddr, 80), (turn, pool.len()));
+                out.push(lease);
+                if out.len() > dests * 4 {
+                    let old = out.remove(0);
+                    l.give_back(old.pair, old.lport, Last::NOTHING, NOW);
+                }
+            }
+            // All of them once each pair is noted; of 9,000 dests many share a place.
+            let least = if dests > 4096 { 1 } else { asked * 9 / 10 };
+            assert!(asked >= dests * 30 && right >= least, "{laddrs} {dests}: {right} of {asked}");
+        }
+    }
+
+    #[test]
+    fn what_is_noted_near_of_a_pair_given_up_serves_nobody() {
+        let mut l = leases(0, 1, 1);
+        let a = lease(&mut l).unwrap();
+        l.give_back(a.pair, a.lport, Last::NOTHING, NOW);
+        let other = Addr::v4(10);
+        // The only pair there is room for has another key now, and its first one again then.
+        for (n, daddr) in [other, DEST, other].into_iter().enumerate() {
+            let b = l.lease(Proto::Tcp, &POOL, 0, daddr, 80).unwrap();
+            assert_eq!((b.pair, b.lport, l.pairs()), (a.pair, a.lport, 1), "{n}");
+            assert_eq!(l.pairs[0].key.map(|key| key.daddr), Some(daddr));
+            l.give_back(b.pair, b.lport, Last::NOTHING, NOW);
+        }
     }
 
     #[test]

@@ -10,11 +10,13 @@ use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::wire::checksum;
 use crate::wire::ethernet;
+use crate::wire::ethernet::Host;
 use crate::wire::get16;
-use crate::wire::get32;
-use crate::wire::get64;
 use crate::wire::head;
 use crate::wire::ipv4;
+use crate::wire::raw16;
+use crate::wire::raw32;
+use crate::wire::raw64;
 use crate::wire::tcp;
 use crate::wire::udp;
 
@@ -25,19 +27,31 @@ pub(crate) struct Plain {
     pub tuple: Narrow,
     /// Where the IP packet ends, from the frame's first byte.
     pub end: u16,
-    /// TTL.
-    pub ttl: u8,
+    /// TCP's bytes of data.
+    pub payload: u16,
     /// TCP's control bits; 0 for UDP.
     pub flags: u8,
 }
 
 impl Plain {
-    /// The same in full, behind a link header of `L3` bytes.
+    /// The same, known to be of that protocol.
     #[inline(always)]
-    pub(crate) fn parsed<const L3: usize>(&self) -> Parsed {
+    pub(crate) fn of(&self, proto: Proto) -> Self {
+        Self { tuple: Narrow { proto, ..self.tuple }, ..*self }
+    }
+
+    /// Whether it is a segment that neither begins nor ends anything.
+    #[inline(always)]
+    pub(crate) fn only_acknowledges(&self) -> bool {
+        self.flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT
+    }
+
+    /// The same in full, of its frame whose link header has `L3` bytes.
+    #[inline(always)]
+    pub(crate) fn parsed<const L3: usize>(&self, frame: &[u8]) -> Parsed {
         let (l3, l4) = (L3 as u16, (L3 + ipv4::LEN) as u16);
-        let Self { tuple, end, ttl, flags } = *self;
-        let (kind, family) = (Kind::Flow, Family::V4);
+        let Self { tuple, end, flags, .. } = *self;
+        let (kind, family, ttl) = (Kind::Flow, Family::V4, frame[L3 + ipv4::TTL]);
         Parsed { kind, l3, l4, end, ttl, flags, family, tuple: tuple.into() }
     }
 
@@ -45,7 +59,7 @@ impl Plain {
     /// them.
     #[inline(never)]
     pub(crate) fn or_parse<const L3: usize>(&self, frame: &[u8], port: &PortInfo) -> Parsed {
-        let p = self.parsed::<L3>();
+        let p = self.parsed::<L3>(frame);
         let Tuple { src, dst, sport, dport, .. } = p.tuple;
         let has_addrs = !src.is_martian_source() && dst.v4_bits() >> 29 != 7;
         if has_addrs && sport != 0 && dport != 0 { p } else { parse(frame, port) }
@@ -56,10 +70,8 @@ impl Plain {
 pub(crate) const UNTAGGED: usize = ethernet::LEN + ipv4::LEN + tcp::LEN;
 pub(crate) const TAGGED: usize = UNTAGGED + ethernet::TAG;
 
-/// Of the EtherType, the byte with version and header length, and the one behind it: what is asked,
-/// and how plain packets answer.
-const ASKED: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
-const PLAIN: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
+/// Version 4, a header without options.
+const PLAIN: u8 = 0x45;
 
 /// Reads what nearly all frames are: a whole IPv4 packet without options that carries TCP or UDP.
 /// `L3` is the length of the port's link headers and `ALL` of all headers, so that all places are
@@ -69,46 +81,51 @@ const PLAIN: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
 #[inline(always)]
 pub(crate) fn read<const L3: usize, const ALL: usize>(
     frame: &[u8],
-    port: &PortInfo,
+    (port, host): (&PortInfo, Host),
 ) -> Option<Plain> {
+    // From all headers to what 16 bits can say, in one question.
+    if frame.len().wrapping_sub(ALL) > u16::MAX as usize - ALL {
+        return None;
+    }
     let h: &[u8; ALL] = frame.first_chunk()?;
     let l4 = L3 + ipv4::LEN;
     let total = get16(h, L3 + ipv4::TOTAL) as usize;
     let end = L3 + total;
-    // As they stand in memory: one comparison.
-    let kind = u32::from_ne_bytes([h[L3 - 2], h[L3 - 1], h[L3], h[L3 + 1]]);
-    let part = u16::from_ne_bytes([h[L3 + ipv4::FRAGMENT], h[L3 + ipv4::FRAGMENT + 1]]);
-    let is_part = part & (ipv4::MF | ipv4::OFFSET).to_be() != 0;
+    let is_part = raw16(h, L3 + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET).to_be() != 0;
     let is_tagged = L3 != ethernet::LEN;
-    if !ethernet::is_for(h, port.mac)
+    if !host.gets(h)
         || is_tagged && (get16(h, 12) != ethernet::VLAN || Some(ethernet::vlan(h)) != port.vlan)
-        || kind & ASKED != PLAIN
+        || get16(h, L3 - 2) != ethernet::IPV4
+        || h[L3] != PLAIN
         || is_part
         || end > frame.len()
-        || frame.len() > u16::MAX as usize
         || !checksum::is_right(head(&h[L3..]))
     {
         return None;
     }
-    let (proto, flags) = match h[L3 + ipv4::PROTOCOL] {
+    let (proto, flags, payload) = match h[L3 + ipv4::PROTOCOL] {
         6 => {
             let header_len = tcp::header_len(&h[l4..]);
-            if header_len < tcp::LEN || ipv4::LEN + header_len > total {
+            if header_len < tcp::LEN {
                 return None;
             }
-            (Proto::Tcp, h[l4 + tcp::FLAGS])
+            let payload = total as i32 - (ipv4::LEN + header_len) as i32;
+            if payload < 0 {
+                return None;
+            }
+            (Proto::Tcp, h[l4 + tcp::FLAGS], payload as usize)
         }
         17 => {
             let len = get16(h, l4 + udp::LENGTH) as usize;
             if len < udp::LEN || ipv4::LEN + len > total {
                 return None;
             }
-            (Proto::Udp, 0)
+            (Proto::Udp, 0, 0)
         }
         _ => return None,
     };
-    let tuple = Narrow { addrs: get64(h, L3 + ipv4::SRC), ports: get32(h, l4), proto };
-    Some(Plain { tuple, end: end as u16, ttl: h[L3 + ipv4::TTL], flags })
+    let tuple = Narrow { addrs: raw64(h, L3 + ipv4::SRC), ports: raw32(h, l4), proto };
+    Some(Plain { tuple, end: end as u16, payload: payload as u16, flags })
 }
 
 #[cfg(test)]
@@ -163,10 +180,10 @@ mod tests {
         const L3: usize = ethernet::LEN;
         const TAGGED_L3: usize = ethernet::LEN + ethernet::TAG;
         match port.vlan {
-            None => read::<L3, UNTAGGED>(frame, port)
-                .map(|p| (p.parsed::<L3>(), p.or_parse::<L3>(frame, port))),
-            Some(_) => read::<TAGGED_L3, TAGGED>(frame, port)
-                .map(|p| (p.parsed::<TAGGED_L3>(), p.or_parse::<TAGGED_L3>(frame, port))),
+            None => read::<L3, UNTAGGED>(frame, (port, Host::of(port.mac)))
+                .map(|p| (p.parsed::<L3>(frame), p.or_parse::<L3>(frame, port))),
+            Some(_) => read::<TAGGED_L3, TAGGED>(frame, (port, Host::of(port.mac)))
+                .map(|p| (p.parsed::<TAGGED_L3>(frame), p.or_parse::<TAGGED_L3>(frame, port))),
         }
     }
 

@@ -42,7 +42,7 @@ impl<F: Frame> Core<F> {
         control: ConnId,
         ends: &Ends,
         forward: Forward,
-        track: Option<Track>,
+        track: Track,
     ) -> Result<(), DropReason> {
         let dest = self.conns.get(control).dest();
         let opening = Opening { ends: *ends, dest, forward, track, shifts: false, tries: 0 };
@@ -111,6 +111,9 @@ impl<F: Frame> Core<F> {
         }
         let by_dest = t.snap.ftp_dest(&p.tuple).map(|dest| dest.data_port);
         let by_client = t.snap.is_ftp_data(&p.tuple).then_some(0);
+        if (by_dest, by_client) == (None, None) {
+            return None;
+        }
         [by_dest, by_client].into_iter().flatten().find_map(|sport| {
             let tuple = Tuple { sport, ..p.tuple };
             let found = self.conns.find(self.conns.hash(&tuple), &tuple);

@@ -75,12 +75,12 @@ impl Watch {
 
 /// Whether a dest was removed or is dead.
 fn is_condemned<F, P>(t: &Turn<'_, F, P>, dest: &Dest) -> bool {
-    dest.removed || dest.dead || t.neighbours.get(dest.hop).1 == HopState::Dead
+    dest.is_gone() || dest.dead || t.neighbours.get(dest.hop).1 == HopState::Dead
 }
 
 /// Whether a condemned dest's conns end with their next packet, which may begin another one.
 fn expires_now<F, P>(t: &Turn<'_, F, P>, dest: &Dest) -> bool {
-    dest.removed && t.snap.ipvs.expire_nodest_conn
+    dest.is_gone() && t.snap.ipvs.expire_nodest_conn
 }
 
 impl<F: Frame> Core<F> {
@@ -243,13 +243,13 @@ impl<F: Frame> Core<F> {
     ) {
         let from = self.conns.get(id).dest();
         // Where a service still lists it, the scheduler would perhaps pick it again.
-        let other = if t.snap.dest(from).removed { None } else { self.living(t, p, from) };
+        let other = if t.snap.dest(from).is_gone() { None } else { self.living(t, p, from) };
         match other {
             Some(dest) => self.keep_sender(t, id, &p.tuple, |core, t| {
                 core.close(t, id);
                 core.open_for(t, frame, p, core.offer(dest));
             }),
-            None if t.snap.dest(from).removed => self.keep_sender(t, id, &p.tuple, |core, t| {
+            None if t.snap.dest(from).is_gone() => self.keep_sender(t, id, &p.tuple, |core, t| {
                 core.close(t, id);
                 core.miss(t, frame, p, visited);
             }),

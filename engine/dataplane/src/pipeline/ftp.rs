@@ -237,13 +237,13 @@ impl<F: Frame> Core<F> {
         }
         if self.conns.get(id).forward() == Forward::Nat {
             self.make_way(t, &ends)?;
-            self.await_data(t, id, &ends, Forward::Nat, None)?;
+            self.await_data(t, id, &ends, Forward::Nat, Track::NEW)?;
             return Ok(None);
         }
         let Lease { lport, pair, .. } =
             self.lease_of(t, &control.laddr, &ends).ok_or(DropReason::NoLease)?;
         ends.lport = lport;
-        self.await_data(t, id, &ends, Forward::FullNat, Some(Track::of(pair)))?;
+        self.await_data(t, id, &ends, Forward::FullNat, Track::of(pair))?;
         Ok(Some((ends.laddr, lport)))
     }
 
@@ -285,7 +285,7 @@ impl<F: Frame> Core<F> {
         let Some(vport) = core::iter::once(dport).chain(others).find(is_free) else {
             return Err(DropReason::ReplyClash);
         };
-        self.await_data(t, id, &at(vport), Forward::Nat, None)?;
+        self.await_data(t, id, &at(vport), Forward::Nat, Track::NEW)?;
         self.conns.helped_mut(id).set_asked(None);
         Ok(Some((control.vaddr, vport)))
     }

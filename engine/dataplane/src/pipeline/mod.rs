@@ -53,6 +53,7 @@ pub use limit::RATE as ANSWERS_PER_SECOND;
 pub use outbox::HANDED;
 pub use outbox::Handed;
 pub use outbox::Outbox;
+pub use outbox::PORTS;
 pub use outbox::Seek;
 pub use outbox::TX_BURST;
 pub use outbox::TxBurst;
@@ -62,26 +63,27 @@ pub use upkeep::MAX_SWEPT;
 use crate::conn::ConnId;
 use crate::conn::Conns;
 use crate::conn::Direction;
+use crate::conn::State;
 use crate::conn::list::Sheet;
 use crate::fragments::Fragments;
-use crate::frame::BURST;
 use crate::frame::Burst;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::isn::Numbers;
 use crate::laddr::Book;
 use crate::laddr::Leases;
+use crate::neigh::Links;
 use crate::neigh::Neighbours;
 use crate::neigh::PortId;
 use crate::parse::Kind;
 use crate::parse::Parsed;
 use crate::parse::parse;
-use crate::parse::plain::Plain;
 use crate::parse::plain::TAGGED;
 use crate::parse::plain::UNTAGGED;
 use crate::sched::Position;
 use crate::service::Dest;
 use crate::service::Forward;
+use crate::snapshot::PortInfo;
 use crate::snapshot::Snapshot;
 use crate::stats::DestBlocks;
 use crate::stats::DestStats;
@@ -94,7 +96,6 @@ use crate::templates::Templates;
 use crate::tick::Stamp;
 use crate::tick::Tick;
 use crate::tuple::Addr;
-use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
@@ -182,26 +183,7 @@ pub struct Pipeline<F> {
     shared: Arc<Shared>,
     core: Core<F>,
     /// Kept from burst to burst, so that it is not made anew.
-    looks: [Look; BURST],
-}
-
-/// What the first steps find out about a frame.
-#[derive(Clone, Copy)]
-struct Look {
-    /// What nearly all frames are.
-    plain: Option<Plain>,
-    /// What the others are.
-    parsed: Parsed,
-    hash: u64,
-    /// The conn it is probably of.
-    guess: Option<(ConnId, Direction)>,
-}
-
-impl Look {
-    #[inline(always)]
-    fn family(&self) -> Family {
-        if self.plain.is_some() { Family::V4 } else { self.parsed.family }
-    }
+    looks: plain::Looks,
 }
 
 /// What a worker alone holds.
@@ -222,8 +204,6 @@ struct Core<F> {
     introductions: proxy::Introductions,
     /// While a conn is exchanged for another one: the worker that sent it here.
     sender: Option<usize>,
-    /// Counts opens under full-NAT, so that pools' addresses take turns.
-    turn: usize,
     ids: Ids,
     upkeep: upkeep::Upkeep,
     watch: dead::Watch,
@@ -245,6 +225,37 @@ struct Turn<'a, F, P> {
     port: PortId,
     pool: &'a mut P,
     out: &'a mut Outbox<F>,
+}
+
+/// What of it stays the same, read once for a burst.
+#[derive(Clone, Copy)]
+struct Base<'a> {
+    snap: &'a Snapshot,
+    dests: &'a [Dest],
+    links: Links<'a>,
+    /// Of the hops that conns keep.
+    epoch: u32,
+    counters: &'a [DestStats],
+    stamp: Stamp,
+    /// When a conn ends that is in ESTABLISHED, unless another packet comes.
+    established: Stamp,
+}
+
+impl<'a, F, P> Turn<'a, F, P> {
+    fn base(&self) -> Base<'a> {
+        let Self { snap, neighbours, dests: counters, stamp, .. } = *self;
+        // Of one length, so that one question about a number is enough.
+        let dests = snap.dests.len().min(counters.len());
+        Base {
+            snap,
+            dests: &snap.dests[..dests],
+            links: neighbours.links(),
+            epoch: neighbours.epoch(),
+            counters: &counters[..dests],
+            stamp,
+            established: stamp.after(snap.timeouts.of(State::Established)),
+        }
+    }
 }
 
 macro_rules! turn {
@@ -292,15 +303,24 @@ impl<F: Frame> Pipeline<F> {
             limit: Limit::new(),
             introductions: proxy::Introductions::new(),
             sender: None,
-            turn: 0,
             ids: Ids::new(setup.worker, setup.workers, hasher.addr(Addr::UNSPECIFIED)),
             upkeep: upkeep::Upkeep::default(),
             watch: dead::Watch::default(),
             defence: defence::Defence::default(),
         };
+        shared.neighbours.know(snapshot.ports.iter().map(PortInfo::face));
         core.follow(None, &snapshot, &shared.dests);
-        let looks = [Look { plain: None, parsed: Parsed::NONE, hash: 0, guess: None }; BURST];
-        Ok(Self { snapshot, shared, core, looks })
+        Ok(Self { snapshot, shared, core, looks: plain::Looks::default() })
+    }
+
+    /// Has the memory given now, by the thread that asks, that its conns will take: as many as there is room
+    /// for. Otherwise it is given as it is used, while packets wait.
+    pub fn populate(&mut self) {
+        let tracked = self.snapshot.takers().any(|s| s.methods.has(Forward::FullNat));
+        self.core.conns.populate(tracked);
+        if tracked {
+            self.core.leases.populate(self.core.conns.capacity());
+        }
     }
 
     /// Takes a burst that came in by `port`; leaves it empty.
@@ -360,6 +380,7 @@ impl<F: Frame> Pipeline<F> {
 
     /// Takes a new snapshot and gives the old one, which the caller drops elsewhere.
     pub fn swap(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.shared.neighbours.know(snapshot.ports.iter().map(PortInfo::face));
         self.core.follow(Some(&self.snapshot), &snapshot, &self.shared.dests);
         core::mem::replace(&mut self.snapshot, snapshot)
     }
@@ -403,7 +424,7 @@ impl<F: Frame> Core<F> {
         &mut self,
         t: &mut Turn<'_, F, P>,
         burst: &mut Burst<F>,
-        looks: &mut [Look; BURST],
+        looks: &mut plain::Looks,
     ) {
         for frame in burst.iter() {
             frame.prefetch();
@@ -448,8 +469,18 @@ impl<F: Frame> Core<F> {
     ) {
         let hash = self.hasher.tuple_of(p.family, &p.tuple);
         match self.conns.find_of(p.family, hash, &p.tuple) {
-            None => self.miss(t, frame, p, visited),
-            Some(conn) => self.follow_conn(t, frame, p, conn, visited),
+            None => {
+                self.conns.prefetch_room(hash);
+                self.miss(t, frame, p, visited);
+            }
+            // What comes by itself takes none of the plain lane: tests hold the two against each other.
+            Some((id, way)) => match self.is_odd(t, id, p, way) {
+                true => self.odd(t, frame, p, (id, way), visited),
+                false => {
+                    self.look_back(t, id, way);
+                    self.forward_closely(t, frame, p, id, way);
+                }
+            },
         }
     }
 
@@ -463,7 +494,7 @@ impl<F: Frame> Core<F> {
         (id, way): (ConnId, Direction),
         visited: u16,
     ) {
-        match self.is_odd(t, id, p) {
+        match self.is_odd(t, id, p, way) {
             true => self.odd(t, frame, p, (id, way), visited),
             false => self.forward(t, frame, p, id, way),
         }
@@ -471,14 +502,29 @@ impl<F: Frame> Core<F> {
 
     /// Whether the conn is perhaps not simply to be followed: its time is up, its port is lent, it
     /// lives elsewhere, its dest is gone, or a SYN or RST asks for a closer look.
-    fn is_odd<P>(&self, t: &Turn<'_, F, P>, id: ConnId, p: &Parsed) -> bool {
+    fn is_odd<P>(&self, t: &Turn<'_, F, P>, id: ConnId, p: &Parsed, way: Direction) -> bool {
         let conn = self.conns.get(id);
-        let asks = p.flags & (tcp::SYN | tcp::RST) != 0;
-        asks || conn.is_odd() || conn.expires().is_due(t.stamp)
+        conn.is_asked(way, p.flags) || conn.is_odd() || conn.expires().is_due(t.stamp)
     }
 
     /// A packet of a known conn: steps 6 to 8.
+    #[inline(never)]
     fn forward<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        id: ConnId,
+        way: Direction,
+    ) {
+        if let Some(frame) = self.changes(t, frame, p, id, way) {
+            self.forward_closely(t, frame, p, id, way);
+        }
+    }
+
+    /// The same, whatever it takes.
+    #[inline(never)]
+    fn forward_closely<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
@@ -595,9 +641,5 @@ impl<F: Frame> Core<F> {
 /// Options of SYN and SYN-ACK that cannot pass as they are.
 #[cold]
 fn on_syn(segment: &mut [u8], dest: &Dest) -> Delta {
-    let delta = syn::clamp(segment, dest.traits.mss);
-    match dest.forward {
-        Forward::FullNat => delta.and(syn::blank_fast_open(segment)),
-        _ => delta,
-    }
+    syn::adapt(segment, dest.traits.mss, dest.forward == Forward::FullNat)
 }

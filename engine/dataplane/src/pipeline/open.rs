@@ -73,17 +73,20 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         visited: u16,
     ) {
-        if t.snap.is_vip(p.tuple.src) {
+        let src = p.tuple.src;
+        let ours = t.snap.locals.get(&src);
+        if ours.is_some_and(|local| local.vip) {
             return self.martian(t, frame, p, &p.tuple, visited);
         }
+        // What takes the place of a conn that another worker sent here is nowhere else.
         if self.workers > 1
+            && self.sender.is_none()
             && let Some((worker, visited)) = self.elsewhere(t, p, visited)
         {
             let handed = Handed { port: t.port, frame, visited, seeks: None };
             return t.out.hand_over(worker, handed, t.stats);
         }
-        let src = p.tuple.src;
-        if t.snap.is_no_client(src) {
+        if ours.is_some() || t.snap.is_no_stranger(src) {
             return t.stats.drop(DropReason::Martian);
         }
         if let Some(awaited) = self.awaited(t, p) {
@@ -271,37 +274,39 @@ impl<F: Frame> Core<F> {
             dport = vport;
         }
         dport = data.map_or(dport, |data| data.dport);
-        let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
         let forward = dest.forward;
         let mut last = Last::NOTHING;
-        let mut opening = Opening { ends, dest: id, forward, track: None, shifts: false, tries };
+        let mut opening = Opening {
+            ends: Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport },
+            dest: id,
+            forward,
+            track: Track::NEW,
+            shifts: false,
+            tries,
+        };
+        let ends = &mut opening.ends;
         let segment = &frame[p.l4 as usize..p.end as usize];
         let rewritten = matches!(dest.forward, Forward::Nat | Forward::FullNat);
         if rewritten && proto == Proto::Tcp && !segment.is_empty() && syn::is_signed(segment) {
             return Err(DropReason::Signed);
         }
         match dest.forward {
-            Forward::Nat => self.make_way(t, &ends)?,
+            Forward::Nat => self.make_way(t, ends)?,
             Forward::FullNat if !begins(p, segment) => return Err(DropReason::NotSyn),
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
                 let lease = match data {
-                    Some(data) => self.lease_of(t, &data.laddr, &ends),
-                    None => self.lease(t, service, port, &ends, may_lend),
+                    Some(data) => self.lease_of(t, &data.laddr, ends),
+                    None => self.lease(t, service, port, ends, may_lend),
                 };
                 let lease = lease.ok_or(DropReason::NoLease)?;
-                // The index line that this pair's next conn will want.
-                if let Some(lport) = self.leases.next(lease.pair) {
-                    let next = Ends { laddr: lease.laddr, lport, ..ends };
-                    self.conns.prefetch_index(self.conns.hash(&next.reply()));
-                }
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
-                opening.ends = ends;
-                opening.shifts = proto == Proto::Tcp && dest.traits.rewrite;
-                opening.track = Some(match opening.shifts {
-                    true => self.begin(t, segment, &ends, &lease),
+                let shifts = proto == Proto::Tcp && dest.traits.rewrite;
+                opening.track = match shifts {
+                    true => self.begin(t, segment, ends, &lease),
                     false => Track::of(lease.pair),
-                });
+                };
+                opening.shifts = shifts;
             }
             Forward::Dr | Forward::Tunnel => {}
         }
@@ -350,8 +355,8 @@ impl<F: Frame> Core<F> {
             opened = self.conns.open(opening, expires);
         }
         opened.map_err(|_| {
-            if let Some(track) = opening.track {
-                let pair = PairId(track.pair);
+            if opening.forward == Forward::FullNat {
+                let pair = PairId(opening.track.pair);
                 self.leases.give_back(pair, opening.ends.lport, last, t.stamp);
             }
             DropReason::TableFull
@@ -385,7 +390,6 @@ impl<F: Frame> Core<F> {
     ) -> Option<Lease> {
         let laddrs = t.snap.laddrs(service, port, ends.daddr.family());
         let own = if service.is_rule() { self.paired(laddrs, ends.caddr) } else { &[] };
-        self.turn = self.turn.wrapping_add(1);
         self.lease_one(t, own, laddrs, ends, may_lend)
     }
 
@@ -411,15 +415,21 @@ impl<F: Frame> Core<F> {
         may_lend: bool,
     ) -> Option<Lease> {
         let Ends { proto, daddr, dport, .. } = *ends;
-        // A pool address that is also a VIP: answers to a service's port are the service's.
+        let turn = self.leases.turn(proto, daddr, dport);
         let snap = t.snap;
-        let is_idle =
-            |laddr, lport| snap.service(&Ends { laddr, lport, ..*ends }.reply()).is_none();
+        let is_idle = |laddr, lport| !snap.may_be_served(|| Ends { laddr, lport, ..*ends }.reply());
         for _ in 0..MAX_SHARED {
-            let lease = self.leases.lease(proto, own, 0, daddr, dport);
-            let lease = lease.or_else(|| self.leases.lease(proto, laddrs, self.turn, daddr, dport));
-            let Some(lease) = lease else { break };
+            let mut lease = |laddrs: &[Addr], turn| match laddrs {
+                [] => None,
+                _ => self.leases.lease(proto, laddrs, turn, daddr, dport),
+            };
+            let Some(lease) = lease(own, 0).or_else(|| lease(laddrs, turn)) else { break };
             if is_idle(lease.laddr, lease.lport) {
+                // The index line that the next conn to this dest will want.
+                let next = self.leases.ahead(proto, (daddr, dport), (turn, laddrs.len()));
+                if let Some(reply) = next {
+                    self.conns.prefetch_index(self.conns.hash(&reply));
+                }
                 return Some(lease);
             }
             self.leases.give_back(lease.pair, lease.lport, lease.last, t.stamp);
@@ -517,7 +527,7 @@ impl<F: Frame> Core<F> {
         }
         if self.conns.get(id).has_lease() {
             let last = self.last(id);
-            let lport = self.conns.ends(id).lport;
+            let lport = self.conns.get(id).lport();
             self.leases.give_back(PairId(self.conns.track(id).pair), lport, last, t.stamp);
         }
     }
@@ -538,9 +548,10 @@ impl<F: Frame> Core<F> {
             self.positions.resize_with(highest, Default::default);
         }
         for service in new.takers() {
-            let before = old.and_then(|o| o.takers().find(|s| s.id == service.id));
+            let before = old.and_then(|o| o.taker_of(service.id));
             let position = &mut self.positions[service.id.0 as usize];
-            position.follow(before, service, (self.worker, self.workers));
+            let place = |id| new.place_of(id);
+            position.follow(before, (service, &place), (self.worker, self.workers));
         }
     }
 }

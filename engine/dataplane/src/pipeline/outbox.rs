@@ -12,8 +12,11 @@ use crate::verdict::DropReason;
 use arrayvec::ArrayVec;
 
 /// Frames that one call of the pipeline may send by one port. Fragments make it more than a burst;
-/// what exceeds it is `TxFull`.
-pub const TX_BURST: usize = BURST * 8;
+/// what exceeds it is `TxFull`. With their number they take 2 kB.
+pub const TX_BURST: usize = BURST * 8 - 1;
+
+/// Ports there may be: as many as DPDK opens. A power of two.
+pub const PORTS: usize = 32;
 
 /// Frames to be sent by one port.
 pub type TxBurst<F> = ArrayVec<F, TX_BURST>;
@@ -90,8 +93,9 @@ pub(super) const ENDED: usize = BURST * 32;
 /// All ways out of the pipeline. The worker empties it after every call.
 #[derive(Debug)]
 pub struct Outbox<F> {
-    /// To be sent, by port.
-    pub tx: Vec<TxBurst<F>>,
+    /// To be sent, by port. Here and not elsewhere, so that each frame's way to its place is short.
+    tx: [TxBurst<F>; PORTS],
+    ports: usize,
     /// To other workers, by worker.
     pub handover: Vec<ArrayVec<Handed<F>, HANDED>>,
     /// To the control thread, with the port they came in by.
@@ -106,10 +110,11 @@ pub struct Outbox<F> {
 }
 
 impl<F> Outbox<F> {
-    /// An empty one.
+    /// An empty one, of at most `PORTS` ports.
     pub fn new(ports: usize, workers: usize) -> Self {
         Self {
-            tx: (0..ports).map(|_| ArrayVec::new()).collect(),
+            tx: [const { ArrayVec::new_const() }; PORTS],
+            ports,
             handover: (0..workers).map(|_| ArrayVec::new()).collect(),
             control: ArrayVec::new(),
             ended: ArrayVec::new(),
@@ -118,14 +123,26 @@ impl<F> Outbox<F> {
         }
     }
 
+    /// What is to be sent, by port.
+    #[inline]
+    pub fn tx(&mut self) -> &mut [TxBurst<F>] {
+        &mut self.tx[..self.ports]
+    }
+
+    /// Whether a port takes one more.
+    pub(super) fn has_room(&self, port: PortId) -> bool {
+        !self.tx[port.0 as usize % PORTS].is_full()
+    }
+
     /// Whether a port's frames leave no room for many of our own.
     pub(super) fn is_crowded(&self) -> bool {
-        self.tx.iter().any(|frames| frames.len() > TX_BURST / 2)
+        self.tx[..self.ports].iter().any(|frames| frames.len() > TX_BURST / 2)
     }
 
     #[inline(always)]
     pub(super) fn send(&mut self, port: PortId, frame: F, stats: &WorkerStats) {
-        if self.tx[port.0 as usize].try_push(frame).is_err() {
+        debug_assert!((port.0 as usize) < self.ports);
+        if self.tx[port.0 as usize % PORTS].try_push(frame).is_err() {
             stats.drop(DropReason::TxFull);
         }
     }

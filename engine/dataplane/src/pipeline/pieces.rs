@@ -155,7 +155,7 @@ impl<F: Frame> Core<F> {
     fn follow_piece<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
-        frame: F,
+        mut frame: F,
         p: &Parsed,
         (key, piece): (Key, Piece),
         visited: u16,
@@ -164,10 +164,8 @@ impl<F: Frame> Core<F> {
             Ok(first) => first,
             Err(reason) => return t.stats.drop(reason),
         };
-        let tuple = match first {
-            Some(first) => Some(first.tuple),
-            None => self.fragments.known(&key).map(|known| known.tuple),
-        };
+        let known = if first.is_none() { self.fragments.known(&key) } else { None };
+        let tuple = first.map(|first| first.tuple).or(known.map(|known| known.tuple));
         let conn = tuple.and_then(|tuple| self.find_any(t, &tuple));
         let alive = conn.filter(|(id, way)| {
             let conn = self.conns.get(*id);
@@ -182,6 +180,12 @@ impl<F: Frame> Core<F> {
             }
             return;
         }
+        if let Some(known) = known.filter(|_| alive.is_none()) {
+            match self.after_first(t, frame, &known, visited) {
+                Some(back) => frame = back,
+                None => return,
+            }
+        }
         let asked = usize::from(visited - GATHERED) + 1;
         // Where any worker may have the conn, it is the owner's again after all others.
         let strays = t.snap.lookup.any_may_have_it();
@@ -191,37 +195,46 @@ impl<F: Frame> Core<F> {
         match (alive, first) {
             (Some((id, way)), None) => self.later_piece(t, frame, p, key, id, way),
             (None, _) if goes_round && asked < all => {
+                if first.is_some() {
+                    self.fragments.unlearn(&key);
+                }
                 let next = (self.worker + 1) % self.workers;
                 let handed = Handed { port: t.port, frame, visited: visited + 1, seeks: None };
                 t.out.hand_over(next, handed, t.stats);
             }
             (_, Some(first)) => self.leading_piece(t, frame, &first, key, visited | SETTLED),
-            (None, None) => match tuple {
-                Some(tuple) if visited & SETTLED == 0 => self.behind_first(t, frame, p, &tuple),
-                Some(_) => self.route_or_drop(t, frame, p, DropReason::FragmentOrphan),
-                None => t.stats.drop(DropReason::FragmentOrphan),
-            },
+            (None, None) if tuple.is_some() => {
+                self.route_or_drop(t, frame, p, DropReason::FragmentOrphan);
+            }
+            (None, None) => t.stats.drop(DropReason::FragmentOrphan),
         }
     }
 
-    /// A later fragment without a conn, though the first one was here: that one may be with the
-    /// worker that keeps its client's template.
-    fn behind_first<P: Pool<Frame = F>>(
+    /// A later fragment without a conn, though the first one was here: it goes where that one went, to
+    /// the worker that opens its conn or the one that keeps its client's template. Comes back where
+    /// that is nowhere.
+    fn after_first<P>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
-        p: &Parsed,
-        tuple: &Tuple,
-    ) {
-        match self.asked_for(t, tuple) {
-            Some(keeper) => {
+        known: &Known,
+        visited: u16,
+    ) -> Option<F> {
+        let (to, visited, seeks) = match known.next {
+            // As `send_elsewhere` does.
+            Some(_) if usize::from(visited & !SETTLED) > 2 * self.workers => return Some(frame),
+            Some(next) => (next.into(), (visited | SETTLED) + 1, None),
+            // It has been there.
+            None if visited == SETTLED => return Some(frame),
+            None => {
+                let Some(keeper) = self.asked_for(t, &known.tuple) else { return Some(frame) };
                 let asker = Asker { worker: self.worker as u16, sender: None, asked: 0 };
-                let seeks = Some(Seek::Template(asker));
-                let handed = Handed { port: t.port, frame, visited: SETTLED, seeks };
-                t.out.hand_over(keeper, handed, t.stats);
+                (keeper, SETTLED, Some(Seek::Template(asker)))
             }
-            None => self.route_or_drop(t, frame, p, DropReason::FragmentOrphan),
-        }
+        };
+        let handed = Handed { port: t.port, frame, visited, seeks };
+        t.out.hand_over(to, handed, t.stats);
+        None
     }
 
     /// The first fragment takes a flow's way, and may open a conn.
@@ -233,7 +246,7 @@ impl<F: Frame> Core<F> {
         key: Key,
         visited: u16,
     ) {
-        let known = Known { tuple: p.tuple, id: self.ids.next(p.family) };
+        let known = Known { tuple: p.tuple, id: self.ids.next(p.family), next: None };
         self.fragments.learn(key, known, t.stamp);
         let hash = self.conns.hash(&p.tuple);
         let forward = match self.conns.find(hash, &p.tuple) {
@@ -365,9 +378,18 @@ impl<F: Frame> Core<F> {
         tuple: &Tuple,
     ) -> Option<u32> {
         let (key, _) = read(frame, p).ok()?;
-        let known = Known { tuple: *tuple, id: self.ids.next(p.family) };
+        let known = Known { tuple: *tuple, id: self.ids.next(p.family), next: None };
         self.fragments.learn(key, known, t.stamp);
         Some(known.id)
+    }
+
+    /// A first fragment goes on to another worker, which opens its conn: those that follow go there, too.
+    pub(super) fn went_on(&mut self, frame: &[u8], p: &Parsed, to: usize) {
+        if Header::of(frame, p).place.is_some()
+            && let Ok((key, _)) = read(frame, p)
+        {
+            self.fragments.went_on(&key, to as u16);
+        }
     }
 
     /// A packet goes to another worker after all. A first fragment gets its own identification

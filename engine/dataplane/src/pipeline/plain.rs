@@ -1,15 +1,18 @@
 //! The plain lane: a packet of a conn that simply goes on, as nearly all do.
 //!
-//! Everything is asked before anything is changed. Where one answer is not the usual one (the state
-//! changes, the next hop is not known, the packet is too large ...), the frame comes back as it was,
-//! for the other lane, which knows all answers. What this lane does to a packet, `forward` does too.
+//! Everything is asked before a packet is changed. Where one answer is not the usual one (the next hop
+//! is not known, the packet is too large ...), the frame comes back as it was, for the other lane, which
+//! knows all answers. What this lane does to a packet, `forward_closely` does too.
 
+use super::Base;
 use super::Core;
-use super::Look;
 use super::Turn;
-use super::out;
+use super::defence;
+use super::on_syn;
+use crate::conn::Ahead;
 use crate::conn::ConnId;
 use crate::conn::Direction;
+use crate::conn::Found;
 use crate::conn::Rewrite;
 use crate::frame::BURST;
 use crate::frame::Burst;
@@ -33,6 +36,47 @@ use crate::xmit::rewrite;
 use crate::xmit::segment;
 use crate::xmit::tunnel;
 
+/// What the first steps find out about a burst's frames.
+#[repr(C)]
+pub(super) struct Looks {
+    ahead: Ahead<Option<Plain>>,
+    /// Of frames that are not plain.
+    others: [Parsed; BURST],
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { ahead: Ahead::default(), others: [Parsed::NONE; BURST] }
+    }
+}
+
+/// What they found out about one.
+#[derive(Clone, Copy)]
+enum Look<'a> {
+    /// What nearly all frames are.
+    Plain(&'a Plain),
+    /// What the others are.
+    Parsed(&'a Parsed),
+}
+
+/// A frame of a burst, by how many come after it.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    looks: &'a Looks,
+    left: usize,
+}
+
+impl<'a> Ask<'a> {
+    fn get(self) -> (Found, Look<'a>) {
+        let (found, plain) = self.looks.ahead.get(self.left);
+        let look = match plain {
+            Some(plain) => Look::Plain(plain),
+            None => Look::Parsed(&self.looks.others[self.left % BURST]),
+        };
+        (found, look)
+    }
+}
+
 impl<F: Frame> Core<F> {
     /// Steps 1 to 9 of a burst whose link headers have `L3` bytes, and with those of IPv4 and TCP `ALL`.
     #[inline(always)]
@@ -40,47 +84,133 @@ impl<F: Frame> Core<F> {
         &mut self,
         t: &mut Turn<'_, F, P>,
         burst: &mut Burst<F>,
-        looks: &mut [Look; BURST],
+        looks: &mut Looks,
+    ) {
+        // Each by itself, so that either has all of the processor's registers.
+        self.read_all::<L3, ALL, P>(t, burst, looks);
+        match t.snap.lookup.mixes_tags() {
+            false => self.follow_all::<L3, ALL, false, P>(t, burst, looks),
+            true => self.follow_all::<L3, ALL, true, P>(t, burst, looks),
+        }
+    }
+
+    /// Steps 2 and 3.
+    #[inline(never)]
+    fn read_all<const L3: usize, const ALL: usize, P>(
+        &self,
+        t: &Turn<'_, F, P>,
+        burst: &Burst<F>,
+        looks: &mut Looks,
     ) {
         let port = t.snap.port(t.port);
-        for (look, frame) in looks.iter_mut().zip(burst.iter()) {
-            look.hash = match plain::read::<L3, ALL>(frame.data(), port) {
+        let mac = ethernet::Host::of(port.mac);
+        let Looks { ahead, others } = looks;
+        ahead.begin(burst.len());
+        let last = burst.len().wrapping_sub(1);
+        for (n, frame) in burst.iter().enumerate() {
+            let left = last - n;
+            let hash = match plain::read::<L3, ALL>(frame.data(), (port, mac)) {
                 Some(plain) => {
-                    look.plain = Some(plain);
+                    ahead.note(left, Some(plain));
                     self.hasher.narrow(&plain.tuple)
                 }
                 None => {
-                    look.plain = None;
-                    look.parsed = parse(frame.data(), port);
-                    self.hasher.tuple_of(look.parsed.family, &look.parsed.tuple)
+                    ahead.note(left, None);
+                    let p = parse(frame.data(), port);
+                    others[left % BURST] = p;
+                    self.hasher.tuple_of(p.family, &p.tuple)
                 }
             };
-            self.conns.prefetch_index(look.hash);
+            ahead.add(&self.conns, left, hash);
         }
-        let mut again = 0;
-        for (n, look) in looks[..burst.len()].iter_mut().enumerate() {
-            look.guess = self.conns.guess(look.hash, look.family(), &mut again, n);
-        }
-        if again != 0 {
-            self.guess_second(looks, again);
-        }
-        for (frame, look) in burst.drain(..).zip(looks) {
-            let back = match (&look.plain, look.guess) {
-                // Each way its own code, in which the way is no question any more.
-                (Some(plain), Some((id, Direction::Original))) => {
-                    self.goes_on_as::<L3, P>(t, frame, plain, id, Direction::Original)
-                }
-                (Some(plain), Some((id, Direction::Reply))) => {
-                    self.goes_on_as::<L3, P>(t, frame, plain, id, Direction::Reply)
-                }
-                // Echoes, fragments and errors have tuples, too.
-                (None, Some((id, way))) if look.parsed.kind == Kind::Flow => {
-                    self.goes_on_wide(t, frame, &look.parsed, id, way)
-                }
-                _ => Some((frame, false)),
+    }
+
+    /// Steps 4 to 9. Where tags are `MIXED`, some ports have one and others none, and each packet's way out
+    /// is asked.
+    #[inline(never)]
+    fn follow_all<const L3: usize, const ALL: usize, const MIXED: bool, P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        burst: &mut Burst<F>,
+        looks: &mut Looks,
+    ) {
+        let b = t.base();
+        let mut frames = burst.drain(..);
+        for left in (0..frames.len().min(BURST)).rev() {
+            let Some(frame) = frames.next() else { break };
+            looks.ahead.go_to(&self.conns, left);
+            let ask = Ask { looks, left };
+            let (found, Some(plain)) = looks.ahead.get(left) else {
+                self.unusual::<L3, P>(t, frame, ask);
+                continue;
             };
-            let Some((frame, known)) = back else { continue };
-            self.other_lane::<L3, P>(t, frame, look, known);
+            let (seen, tcp, udp) = ((found, plain, ask), Proto::Tcp, Proto::Udp);
+            // Each protocol and way its own code, in which they are no question any more.
+            match (plain.tuple.proto, found.way()) {
+                (Proto::Tcp, way @ Direction::Original) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (tcp, way));
+                }
+                (Proto::Tcp, way @ Direction::Reply) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (tcp, way));
+                }
+                (_, way @ Direction::Original) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (udp, way));
+                }
+                (_, way @ Direction::Reply) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (udp, way));
+                }
+            }
+        }
+    }
+
+    /// Steps 4 to 9 for what is as nearly all packets are; any other takes the way that is right for it.
+    #[inline(always)]
+    fn usual<const L3: usize, const ALL: usize, const MIXED: bool, P: Pool<Frame = F>>(
+        &mut self,
+        (t, b): (&mut Turn<'_, F, P>, Base<'_>),
+        frame: F,
+        (found, look, ask): (Found, &Plain, Ask<'_>),
+        (proto, way): (Proto, Direction),
+    ) {
+        let plain = look.of(proto);
+        // Known, and said once for all that follows.
+        let Some(_) = frame.data().first_chunk::<ALL>() else {
+            return self.unusual::<L3, P>(t, frame, ask);
+        };
+        let is_usual = match self.conns.line_of(found.conn()) {
+            Some(conn) => conn.goes_on_as(way, &plain.tuple, b.stamp),
+            None => false,
+        };
+        if !is_usual || plain.tuple.proto == Proto::Tcp && !plain.only_acknowledges() {
+            return self.unusual::<L3, P>(t, frame, ask);
+        }
+        let p = plain.parsed::<L3>(frame.data());
+        let (id, p) = (found.conn(), (&p, Some(plain.payload)));
+        if let Some(frame) = self.goes_on::<ALL, MIXED, P>((t, b), frame, p, id, way) {
+            self.other_lane::<L3, P>(t, frame, ask, true);
+        }
+    }
+
+    /// A packet of no conn, of one in another state, or one that is not plain.
+    #[inline(never)]
+    fn unusual<const L3: usize, P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        ask: Ask<'_>,
+    ) {
+        let (found, look) = ask.get();
+        let p = match look {
+            Look::Plain(plain) => &plain.parsed::<L3>(frame.data()),
+            Look::Parsed(p) => p,
+        };
+        let back = match found.get() {
+            // Echoes, fragments and errors have tuples, too.
+            Some((id, way)) if p.kind == Kind::Flow => self.goes_on_wide(t, frame, p, id, way),
+            _ => Some((frame, false)),
+        };
+        if let Some((frame, known)) = back {
+            self.other_lane::<L3, P>(t, frame, ask, known);
         }
     }
 
@@ -91,48 +221,25 @@ impl<F: Frame> Core<F> {
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
-        look: &mut Look,
+        ask: Ask<'_>,
         known: bool,
     ) {
-        if let Some(plain) = &look.plain {
-            look.parsed = plain.or_parse::<L3>(frame.data(), t.snap.port(t.port));
-        }
-        match look.guess {
-            Some(conn) if known && look.parsed.kind == Kind::Flow => {
+        let (found, look) = ask.get();
+        let p = match look {
+            Look::Plain(plain) => &plain.or_parse::<L3>(frame.data(), t.snap.port(t.port)),
+            Look::Parsed(p) => p,
+        };
+        match found.get() {
+            Some(conn) if known && p.kind == Kind::Flow => {
                 t.stats.lone.add(1);
-                self.follow_conn(t, frame, &look.parsed, conn, 0);
+                self.follow_conn(t, frame, p, conn, 0);
             }
-            _ => self.lone(t, frame, &look.parsed, 0),
+            _ => self.lone(t, frame, p, 0),
         }
     }
 
-    /// Few conns are found by their second index line, which has been asked for: those of these bits.
-    #[inline(never)]
-    fn guess_second(&self, looks: &mut [Look; BURST], mut which: u32) {
-        while which != 0 {
-            let look = &mut looks[which.trailing_zeros() as usize];
-            look.guess = self.conns.guess_second(look.hash, look.family());
-            which &= which - 1;
-        }
-    }
-
-    /// Gives back what does not simply go on, and whether the conn is that of its tuple.
-    #[inline(always)]
-    fn goes_on_as<const L3: usize, P: Pool<Frame = F>>(
-        &mut self,
-        t: &mut Turn<'_, F, P>,
-        frame: F,
-        plain: &Plain,
-        id: ConnId,
-        way: Direction,
-    ) -> Option<(F, bool)> {
-        if !self.conns.get(id).goes_on_as(way, &plain.tuple, t.stamp) {
-            return Some((frame, false));
-        }
-        self.goes_on(t, frame, &plain.parsed::<L3>(), id, way).map(|frame| (frame, true))
-    }
-
-    /// The same for any packet of a flow: IPv6, and IPv4 with options.
+    /// Steps 4 to 9 for any packet of a flow that may go on: gives back what does not, and whether the conn
+    /// is that of its tuple.
     #[inline(never)]
     fn goes_on_wide<P: Pool<Frame = F>>(
         &mut self,
@@ -146,64 +253,128 @@ impl<F: Frame> Core<F> {
         if !line.is_tuple(way, p.family, &p.tuple) || !line.conn.goes_on(t.stamp) {
             return Some((frame, false));
         }
+        if line.conn.is_awaited() {
+            return Some((frame, true));
+        }
+        if line.conn.is_asked(way, p.flags) {
+            // The dest's first answer simply goes on, but for a RST, which may have another dest tried, and
+            // for one that no host may send (`or_parse`).
+            let is_told = p.flags & tcp::RST == 0 && !p.tuple.src.is_martian_source();
+            if way == Direction::Original || !is_told {
+                return Some((frame, true));
+            }
+            let segment = &frame.data()[p.l4 as usize..p.end as usize];
+            line.conn.set_answered(segment::extent(segment).0);
+        }
+        let is_lone = line.conn.is_tcp() && !line.conn.stays(p.flags);
         let back = match way {
-            Direction::Original => self.goes_on(t, frame, p, id, Direction::Original),
-            Direction::Reply => self.goes_on(t, frame, p, id, Direction::Reply),
+            Direction::Original => self.changes(t, frame, p, id, Direction::Original),
+            Direction::Reply => self.changes(t, frame, p, id, Direction::Reply),
         };
+        if back.is_none() && is_lone {
+            t.stats.lone.add(1);
+        }
         back.map(|frame| (frame, true))
     }
 
-    /// Steps 4 to 9 for a packet of a conn that goes on; gives any other back.
+    /// Steps 6 to 8 for a packet that perhaps changes its conn's state, and goes its way as nearly all do;
+    /// gives any other back.
     #[inline(always)]
-    fn goes_on<P: Pool<Frame = F>>(
+    pub(super) fn changes<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
-        mut frame: F,
+        frame: F,
         p: &Parsed,
         id: ConnId,
         way: Direction,
     ) -> Option<F> {
+        self.look_back(t, id, way);
+        let b = t.base();
+        self.goes_on::<0, true, P>((t, b), frame, (p, None), id, way)
+    }
+
+    /// The same for a packet that changes nothing where its conn is a usual one: then its frame is known to
+    /// have `USUAL` bytes (otherwise 0), and the segment's `payload` is known.
+    #[inline(always)]
+    fn goes_on<const USUAL: usize, const MIXED: bool, P: Pool<Frame = F>>(
+        &mut self,
+        (t, b): (&mut Turn<'_, F, P>, Base<'_>),
+        mut frame: F,
+        (p, payload): (&Parsed, Option<u16>),
+        id: ConnId,
+        way: Direction,
+    ) -> Option<F> {
+        let snap = b.snap;
         let mut line = self.conns.line(id);
         let conn = &mut *line.conn;
         let dest_id = conn.dest();
-        let dest = t.snap.dest(dest_id);
+        let dest = &b.dests[dest_id.0 as usize];
         let is_tcp = p.tuple.proto == Proto::Tcp;
-        let asks = p.flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0;
-        if asks || if is_tcp { conn.would_change(way, p.flags) } else { dest.traits.replies > 0 } {
+        let is_other = match is_tcp {
+            true => USUAL == 0 && conn.needs_more(),
+            false if USUAL > 0 => dest.traits.replies > 0,
+            false => conn.needs_more() || p.tuple.proto != Proto::Udp || dest.traits.replies > 0,
+        };
+        if is_other {
             return Some(frame);
         }
         let hop = match way {
             Direction::Original => dest.hop,
-            Direction::Reply => match conn.reply_hop(t.neighbours.epoch()) {
+            Direction::Reply => match conn.reply_hop(b.epoch) {
                 Some(hop) => hop,
                 None => return Some(frame),
             },
         };
-        let link = t.neighbours.link(hop);
-        let port = t.snap.port(link.port());
-        let mtu = if way == Direction::Original { dest.mtu } else { port.mtu };
-        if !link.is_reachable()
-            || p.ttl <= 1
-            || p.ip_len() > mtu as usize
-            || port.l2_len() != p.l3 as usize
-        {
+        let Some(link) = b.links.get(hop) else {
+            return Some(frame);
+        };
+        let mtu = if way == Direction::Original { dest.mtu } else { link.mtu() };
+        let is_as_long = !MIXED || snap.port(link.port()).l2_len() == p.l3 as usize;
+        if !link.is_ready() || !is_as_long || p.ttl <= 1 || p.ip_len() > mtu as usize {
+            return Some(frame);
+        }
+        let data = frame.data_mut();
+        // Known, and said once for all that follows.
+        if data.len() < USUAL {
             return Some(frame);
         }
 
         // From here on it goes.
-        t.dests[dest_id.0 as usize].count(way, p.ip_len() as u64);
-        let forward = conn.forward();
-        let data = frame.data_mut();
-        if is_tcp {
-            let extent = segment::extent_between(&data[p.l4 as usize..], p.end - p.l4);
-            conn.stay(way, extent, t.stamp.after(t.snap.timeouts.of(conn.state())));
+        let stays = is_tcp && (USUAL > 0 || conn.stays(p.flags));
+        let extent = if stays {
+            let segment = &data[p.l4 as usize..];
+            let payload = payload.unwrap_or_else(|| segment::payload(segment, p.end - p.l4));
+            segment::extent_between(segment, payload)
+        } else if is_tcp {
+            segment::extent(&data[p.l4 as usize..p.end as usize])
         } else {
-            conn.step_udp(way, t.stamp, dest.traits.udp_timeout);
+            (0, 0)
+        };
+        if stays {
+            conn.stay(way, extent, b.established);
+            if USUAL == 0 {
+                conn.set_own_timeout(t.stamp, dest.traits.tcp_timeouts);
+            }
+        } else if is_tcp {
+            let secure = self.defence.is_secure && !defence::is_of_rule(dest);
+            let changed = conn.step(way, p.flags, extent, secure, t.stamp, &snap.timeouts);
+            conn.set_own_timeout(t.stamp, dest.traits.tcp_timeouts);
+            if changed {
+                self.state_changed(t, id);
+            }
+            line = self.conns.line(id);
+        } else {
+            conn.step_udp(way, b.stamp, dest.traits.udp_timeout);
         }
-        match forward {
+        b.counters[dest_id.0 as usize].count(way, p.ip_len() as u64);
+        let data = match line.conn.forward() {
             Forward::Nat | Forward::FullNat => {
-                let (l3, mut l4) = conn.deltas_of(way);
-                if conn.shifts() {
+                let (l3, mut l4) = line.conn.deltas_of(way);
+                if USUAL == 0 && p.flags & tcp::SYN != 0 {
+                    let segment = &mut data[p.l4 as usize..p.end as usize];
+                    l4 = l4.and(on_syn(segment, dest));
+                }
+                if line.conn.shifts() {
                     let segment = &mut data[p.l4 as usize..p.end as usize];
                     let track = line.track();
                     l4 = l4.and(match way {
@@ -215,8 +386,12 @@ impl<F: Frame> Core<F> {
                     Family::V4 => rewrite::narrow(data, p, line.conn.becomes(way), (l3, l4)),
                     Family::V6 => rewrite::apply(data, p, &Rewrite { l4, ..line.rewrite(way) }),
                 }
+                data
             }
-            Forward::Dr => rewrite::decrement_ttl(data, p),
+            Forward::Dr => {
+                rewrite::decrement_ttl(data, p);
+                data
+            }
             Forward::Tunnel if dest.traits.encap != Encap::Plain => {
                 self.send_wrapped(t, frame, id);
                 return None;
@@ -224,19 +399,29 @@ impl<F: Frame> Core<F> {
             Forward::Tunnel => {
                 let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
                 let ip_id = self.ids.next(Family::V4) as u16;
-                if !tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) {
+                let Some(data) = tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) else {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
+                };
+                // As the packet within: it is of its family.
+                let ether_type = match p.family {
+                    Family::V4 => ethernet::IPV4,
+                    Family::V6 => ethernet::IPV6,
+                };
+                put16(data, p.l3 as usize - 2, ether_type);
+                if p.l3 as usize != ethernet::LEN {
+                    put16(data, ethernet::LEN - 2, ethernet::VLAN);
                 }
-                out::send(t, frame, p.l3 as usize, link.port(), link.mac());
-                return None;
+                data
             }
-        }
+        };
         // The EtherType stays; a tag may be another one.
-        if let Some(vlan) = port.vlan {
+        if p.l3 as usize != ethernet::LEN
+            && let Some(vlan) = snap.port(link.port()).vlan
+        {
             put16(data, ethernet::LEN, vlan);
         }
-        link.write(head_mut(data), port.mac);
+        link.write(head_mut(data));
         t.out.send(link.port(), frame, t.stats);
         None
     }

@@ -7,7 +7,6 @@ use super::cross::Next;
 use super::open::FTP_DATA;
 use super::open::Opened;
 use super::out;
-use super::way::Way;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::frame::Frame;
@@ -341,7 +340,8 @@ impl<F: Frame> Core<F> {
         Ok(())
     }
 
-    /// The way to the client is not known (any more): look it up and go on, or wait for it.
+    /// The way to the client has no next hop that conns keep, or none that is known: look it up and go
+    /// on, or wait for it.
     #[cold]
     pub(super) fn reply_unrouted<P: Pool<Frame = F>>(
         &mut self,
@@ -354,17 +354,6 @@ impl<F: Frame> Core<F> {
         let Some(to) = self.way_back(t, id) else {
             return self.refuse(t, frame, p, DropReason::NoRoute, Answer::NetUnreachable);
         };
-        if let Way::Via(port, next) = to
-            && let Some(hop) = t.neighbours.find(port, next)
-        {
-            let epoch = t.neighbours.epoch();
-            self.conns.get_mut(id).set_reply_hop(hop, epoch);
-        }
-        let conn = self.conns.get(id);
-        if conn.is_controlled() && conn.is_stateless() {
-            // A datagram has come back, the first of which always takes this way.
-            t.controls.assure(self.worker, self.conns.link(id));
-        }
         let mtu = t.snap.port(to.port()).mtu;
         if self.conns.get(id).is_crossed() {
             return self.cross(t, frame, p, (id, way), (Next::Back(to), mtu));

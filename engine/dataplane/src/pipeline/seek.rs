@@ -130,6 +130,7 @@ impl<F: Frame> Core<F> {
             None => self.pass_on(t, frame, p, search),
             Some(worker) => {
                 self.unnumber(&mut frame, p);
+                self.went_on(frame.data(), p, worker);
                 let seeks = Some(Seek::Port(search));
                 let handed = Handed { port: t.port, frame, visited: 1, seeks };
                 t.out.hand_over(worker, handed, t.stats);
@@ -261,6 +262,10 @@ impl<F: Frame> Core<F> {
             self.count(t);
         }
         self.unnumber(&mut frame, p);
+        if search.again {
+            // Where no entry says so.
+            self.went_on(frame.data(), p, next);
+        }
         let seeks = Some(Seek::Port(search));
         let handed = Handed { port: t.port, frame, visited: 1, seeks };
         t.out.hand_over(next, handed, t.stats);

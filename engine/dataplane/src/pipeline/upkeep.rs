@@ -7,6 +7,7 @@ use super::outbox::ENDED;
 use crate::conn::ConnId;
 use crate::frame::Frame;
 use crate::frame::Pool;
+use crate::laddr::PairId;
 use crate::neigh::HopState;
 use crate::tick::Tick;
 use crate::verdict::DropReason;
@@ -16,6 +17,9 @@ use arrayvec::ArrayVec;
 pub const MAX_CLOSED: usize = 512;
 /// And at a time.
 const BATCH: usize = 32;
+/// So many conns before what a question is answered by is read, it is asked for: of more than some
+/// twenty lines under way processors forget some (`conn::ahead`).
+const AHEAD: usize = 4;
 /// Lines looked at per call at most: about 20 us.
 pub const MAX_SWEPT: u64 = 8192;
 /// Lease pairs given up per call at most.
@@ -55,6 +59,8 @@ impl<F: Frame> Core<F> {
         self.held.review(|w| {
             let hop = t.neighbours.find(w.port, w.addr);
             match hop.map_or(HopState::Incomplete, |h| t.neighbours.get(h).1) {
+                // More wait than one call may send.
+                HopState::Reachable(_) if !t.out.has_room(w.port) => Some(w),
                 HopState::Reachable(mac) => {
                     out::send_fitting(t, w.frame, w.l3, w.port, mac);
                     None
@@ -102,12 +108,29 @@ impl<F: Frame> Core<F> {
     ) -> usize {
         let mut due = ArrayVec::<ConnId, BATCH>::new();
         let swept = self.conns.sweep(t.stamp, quota, &mut due);
-        for id in &due {
-            self.conns.prefetch_neighbours(*id);
-        }
-        for id in due {
+        // A window moves over them: what each step reads was asked for by the one before.
+        for n in 0..due.len() + 3 * AHEAD {
+            let after = |steps: usize| due.get(n.wrapping_sub(steps * AHEAD)).copied();
+            if let Some(id) = after(0) {
+                self.conns.prefetch_end(id);
+            }
+            if let Some(id) = after(1)
+                && self.conns.get(id).ends_widely()
+            {
+                self.conns.prefetch_rest(id);
+                if self.conns.get(id).has_lease() {
+                    self.leases.prefetch(PairId(self.conns.track(id).pair));
+                }
+            }
+            if let Some(id) = after(2)
+                && self.conns.get(id).has_lease()
+            {
+                self.leases.prefetch_idle(PairId(self.conns.track(id).pair));
+            }
             // A control conn takes the data conn along that it has announced.
-            if self.conns.at(id.0).is_some() {
+            if let Some(id) = after(3)
+                && self.conns.at(id.0).is_some()
+            {
                 self.run_out(t, id);
             }
         }

@@ -40,6 +40,32 @@ impl<F: Frame> Core<F> {
         Some(Way::Via(port, next))
     }
 
+    /// Before a reply is sent: its next hop is known, where conns may keep it.
+    #[inline(always)]
+    pub(super) fn look_back<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId, way: Direction) {
+        let conn = self.conns.get(id);
+        if way == Direction::Reply && conn.reply_hop(t.neighbours.epoch()).is_none() {
+            self.find_way_back(t, id);
+        }
+    }
+
+    /// Looks up the next hop of a conn's replies, where it is not known (any more) and conns may keep it.
+    #[inline(never)]
+    fn find_way_back<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId) {
+        let Some(to) = self.way_back(t, id) else { return };
+        if let Way::Via(port, next) = to
+            && let Some(hop) = t.neighbours.find(port, next)
+        {
+            let epoch = t.neighbours.epoch();
+            self.conns.get_mut(id).set_reply_hop(hop, epoch);
+        }
+        let conn = self.conns.get(id);
+        if conn.is_controlled() && conn.is_stateless() {
+            // A datagram has come back, the first of which always takes this way.
+            t.controls.assure(self.worker, self.conns.link(id));
+        }
+    }
+
     /// Sends a packet to a conn's client.
     pub(super) fn send_back<P: Pool<Frame = F>>(
         &mut self,

@@ -32,12 +32,13 @@ impl Position {
     /// Takes up a change of the dests, from `old` to `new`, once per version. The kernel's rules:
     /// rr stays behind the dest chosen last, or the one before it where that is gone
     /// (`ip_vs_rr_del_dest`); wrr goes to the head and recomputes (`ip_vs_wrr_dest_changed`).
+    /// `place` tells where in the new list a dest is.
     /// `worker` of `workers` begins a new service elsewhere in the list, so that several workers
     /// do not all send their first conns to the same dest.
     pub fn follow(
         &mut self,
         old: Option<&Service>,
-        service: &Service,
+        (service, place): (&Service, &impl Fn(DestId) -> Option<usize>),
         (worker, workers): (usize, usize),
     ) {
         if self.version == Some(service.version) {
@@ -56,7 +57,6 @@ impl Position {
             }
             (None, _) | (_, Sched::Wrr) => None,
             (Some(old), _) => {
-                let place = |id| new.iter().position(|c| c.id == id);
                 let before = self.last.and_then(|l| old.dests.get(..=l)).unwrap_or(&[]);
                 before.iter().rev().find_map(|c| place(c.id))
             }
@@ -184,9 +184,14 @@ mod tests {
         }
     }
 
+    fn follow(p: &mut Position, old: Option<&Service>, new: &Service, share: (usize, usize)) {
+        let place = |id| new.dests.iter().position(|c| c.id == id);
+        p.follow(old, (new, &place), share);
+    }
+
     fn begin(sched: Sched, dests: &[Candidate]) -> Position {
         let mut p = Position::default();
-        p.follow(None, &service(1, sched, dests), (0, 1));
+        follow(&mut p, None, &service(1, sched, dests), (0, 1));
         p
     }
 
@@ -208,7 +213,7 @@ mod tests {
         // Dest 1, the last one chosen, goes: its predecessor 0 stands in, so 2 is next.
         let fewer: Vec<_> = dests.iter().copied().filter(|c| c.id.0 != 1).collect();
         let old = service(1, Sched::Rr, &dests);
-        p.follow(Some(&old), &service(2, Sched::Rr, &fewer), (0, 1));
+        follow(&mut p, Some(&old), &service(2, Sched::Rr, &fewer), (0, 1));
         assert_eq!(picks(&mut p, &fewer, 3, false), [2, 3, 0].map(Some));
     }
 
@@ -219,7 +224,7 @@ mod tests {
             let mut p = begin(sched.clone(), &dests);
             picks(&mut p, &dests, 1, wrr);
             let same = service(1, sched, &dests);
-            p.follow(Some(&same), &same, (0, 1));
+            follow(&mut p, Some(&same), &same, (0, 1));
             assert_eq!(picks(&mut p, &dests, 1, wrr), [Some(1)]);
         }
     }
@@ -230,7 +235,7 @@ mod tests {
         let mut p = begin(Sched::Wrr, &dests);
         assert_eq!(picks(&mut p, &dests, 6, true), [0, 1, 2, 0, 0, 1].map(Some));
         let old = service(1, Sched::Wrr, &dests);
-        p.follow(Some(&old), &service(2, Sched::Wrr, &dests), (0, 1));
+        follow(&mut p, Some(&old), &service(2, Sched::Wrr, &dests), (0, 1));
         // cw stays at 1, the pointer is at the head.
         assert_eq!(picks(&mut p, &dests, 3, true), [0, 1, 2].map(Some));
     }
@@ -240,7 +245,7 @@ mod tests {
         let dests = list(&[1, 1, 1, 1]);
         let first = |worker| {
             let mut p = Position::default();
-            p.follow(None, &service(1, Sched::Rr, &dests), (worker, 2));
+            follow(&mut p, None, &service(1, Sched::Rr, &dests), (worker, 2));
             picks(&mut p, &dests, 1, false)[0]
         };
         assert_eq!((first(0), first(1)), (Some(0), Some(2)));

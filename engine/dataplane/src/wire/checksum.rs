@@ -6,6 +6,8 @@
 //! when it opened; undoing the rewrite is the delta's complement.
 
 use crate::tuple::Addr;
+use crate::wire::raw32;
+use crate::wire::raw64;
 
 /// Adds bytes, as big-endian 16-bit words, to a running sum. An odd last byte is padded with zero.
 /// The sum of 64 kB and a few headers stays below 2^32.
@@ -22,10 +24,11 @@ pub fn sum(bytes: &[u8], acc: u32) -> u32 {
 /// order, of any width that is a multiple of 16 bits, is a multiple of ffff then (RFC 1071 section 2).
 #[inline(always)]
 pub fn is_right(header: &[u8; 20]) -> bool {
-    let (words, _) = header.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|w| u32::from_ne_bytes(*w) as u64).sum();
+    // 2^64 is 1 more than such a multiple, so what is carried out comes in again as 1.
+    let (sum, carry) = raw64(header, 12).overflowing_add(raw64(header, 4));
+    let (sum, again) = sum.overflowing_add(raw32(header, 0) as u64 + carry as u64);
     // It is not 0: the version is not.
-    sum.is_multiple_of(0xffff)
+    sum.wrapping_add(again as u64).is_multiple_of(0xffff)
 }
 
 /// The sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).

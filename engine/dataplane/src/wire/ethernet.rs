@@ -4,6 +4,7 @@ use super::get16;
 use super::head;
 use super::head_mut;
 use super::put16;
+use super::raw64;
 use crate::neigh::Mac;
 
 /// Header without tag.
@@ -29,13 +30,23 @@ pub fn destination(b: &[u8]) -> Mac {
     [b[0], b[1], b[2], b[3], b[4], b[5]]
 }
 
-/// Whether a host is the destination, in two comparisons.
-#[inline(always)]
-pub fn is_for(b: &[u8], host: Mac) -> bool {
-    let b: &[u8; LEN] = head(b);
-    let of =
-        |m: &[u8]| (u32::from_ne_bytes([m[0], m[1], m[2], m[3]]), u16::from_ne_bytes([m[4], m[5]]));
-    of(b) == of(&host)
+/// A host, as frames' destinations are compared with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Host(u64);
+
+impl Host {
+    /// Of that address.
+    pub fn of([a, b, c, d, e, f]: Mac) -> Self {
+        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    /// Whether a frame is for it.
+    #[inline(always)]
+    pub fn gets(self, b: &[u8]) -> bool {
+        let b: &[u8; LEN] = head(b);
+        // Of eight bytes the last two are of the source.
+        (u64::from_le(raw64(b, 0)) ^ self.0) << 16 == 0
+    }
 }
 
 /// Source.

@@ -48,29 +48,46 @@ fn too_short() -> ! {
 /// Two bytes at `at`, network order.
 #[inline(always)]
 pub fn get16(b: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([b[at], b[at + 1]])
+    u16::from_be_bytes(raw(b, at))
+}
+
+/// Bytes at `at`, at once: one by one, the compiler may put what it knows of some in their place, and shift
+/// the others together.
+#[inline(always)]
+fn raw<const LEN: usize>(b: &[u8], at: usize) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    bytes.copy_from_slice(&b[at..at + LEN]);
+    bytes
+}
+
+/// Two bytes at `at` as they stand in memory.
+#[inline(always)]
+pub fn raw16(b: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes(raw(b, at))
 }
 
 /// Four bytes at `at`, network order.
 #[inline(always)]
 pub fn get32(b: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
+    u32::from_be_bytes(raw(b, at))
 }
 
-/// Eight bytes at `at`, network order.
+/// Four bytes at `at` as they stand in memory.
 #[inline(always)]
-pub fn get64(b: &[u8], at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&b[at..at + 8]);
-    u64::from_be_bytes(bytes)
+pub fn raw32(b: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(raw(b, at))
+}
+
+/// Eight bytes likewise.
+#[inline(always)]
+pub fn raw64(b: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(raw(b, at))
 }
 
 /// Sixteen bytes at `at`, network order.
 #[inline(always)]
 pub fn get128(b: &[u8], at: usize) -> u128 {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&b[at..at + 16]);
-    u128::from_be_bytes(bytes)
+    u128::from_be_bytes(raw(b, at))
 }
 
 /// Writes two bytes at `at`, network order.
@@ -85,10 +102,16 @@ pub fn put32(b: &mut [u8], at: usize, v: u32) {
     b[at..at + 4].copy_from_slice(&v.to_be_bytes());
 }
 
-/// Writes eight bytes at `at`, network order.
+/// Writes four bytes at `at` as they stand in memory.
 #[inline(always)]
-pub fn put64(b: &mut [u8], at: usize, v: u64) {
-    b[at..at + 8].copy_from_slice(&v.to_be_bytes());
+pub fn put_raw32(b: &mut [u8], at: usize, v: u32) {
+    b[at..at + 4].copy_from_slice(&v.to_ne_bytes());
+}
+
+/// Writes eight bytes likewise.
+#[inline(always)]
+pub fn put_raw64(b: &mut [u8], at: usize, v: u64) {
+    b[at..at + 8].copy_from_slice(&v.to_ne_bytes());
 }
 
 /// Writes sixteen bytes at `at`, network order.

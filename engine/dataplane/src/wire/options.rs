@@ -32,21 +32,22 @@ pub const USUAL_TIMESTAMPS: u32 = 0x0101_080a;
 /// Places of the options in a TCP header, each as (kind, place, length), kind and length bytes
 /// included. Ends at the first malformed one.
 pub fn walk(segment: &[u8]) -> impl Iterator<Item = (u8, usize, usize)> + '_ {
-    let end = tcp::header_len(segment).min(segment.len());
+    let header = &segment[..tcp::header_len(segment).min(segment.len())];
     let mut at = tcp::LEN;
     core::iter::from_fn(move || {
-        while at < end && segment[at] == NOP {
-            at += 1;
+        loop {
+            let kind = *header.get(at)?;
+            if kind == NOP {
+                at += 1;
+                continue;
+            }
+            let len = usize::from(*header.get(at + 1)?);
+            if kind == END || len < 2 || at + len > header.len() {
+                return None;
+            }
+            at += len;
+            return Some((kind, at - len, len));
         }
-        if at + 2 > end || segment[at] == END {
-            return None;
-        }
-        let (kind, len) = (segment[at], segment[at + 1] as usize);
-        if len < 2 || at + len > end {
-            return None;
-        }
-        at += len;
-        Some((kind, at - len, len))
     })
 }
 

@@ -11,9 +11,10 @@ use crate::wire::head_mut;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
+use crate::wire::put_raw32;
+use crate::wire::put_raw64;
 use crate::wire::put16;
 use crate::wire::put32;
-use crate::wire::put64;
 use crate::wire::put128;
 use crate::wire::tcp;
 use crate::wire::udp;
@@ -34,19 +35,19 @@ fn ttl_less(checksum: u16) -> u16 {
 #[inline(always)]
 pub fn narrow(frame: &mut [u8], p: &Parsed, (addrs, ports): (u64, u32), (l3, l4): (Delta, Delta)) {
     let ip: &mut [u8; ipv4::LEN] = head_mut(&mut frame[p.l3 as usize..]);
-    put64(ip, ipv4::SRC, addrs);
-    ip[ipv4::TTL] = p.ttl - 1;
+    put_raw64(ip, ipv4::SRC, addrs);
+    ip[ipv4::TTL] -= 1;
     let checksum = l3.and(TTL_LESS).apply(get16(ip, ipv4::CHECKSUM));
     put16(ip, ipv4::CHECKSUM, checksum);
     let segment = &mut frame[p.l4 as usize..];
     if p.tuple.proto == Proto::Tcp {
         let segment: &mut [u8; tcp::LEN] = head_mut(segment);
-        put32(segment, 0, ports);
+        put_raw32(segment, 0, ports);
         let checksum = l4.apply(get16(segment, tcp::CHECKSUM));
         put16(segment, tcp::CHECKSUM, checksum);
     } else {
         let datagram: &mut [u8; udp::LEN] = head_mut(segment);
-        put32(datagram, 0, ports);
+        put_raw32(datagram, 0, ports);
         udp_checksum(datagram, l4);
     }
 }
@@ -134,12 +135,12 @@ pub fn decrement_ttl(frame: &mut [u8], p: &Parsed) {
     match p.family {
         Family::V4 => {
             let ip: &mut [u8; ipv4::LEN] = head_mut(ip);
-            ip[ipv4::TTL] = p.ttl - 1;
+            ip[ipv4::TTL] -= 1;
             let [a, b] = [ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]];
             let checksum = ttl_less(u16::from_ne_bytes([a, b])).to_ne_bytes();
             ip[ipv4::CHECKSUM..ipv4::CHECKSUM + 2].copy_from_slice(&checksum);
         }
-        Family::V6 => ip[ipv6::HOP_LIMIT] = p.ttl - 1,
+        Family::V6 => ip[ipv6::HOP_LIMIT] -= 1,
     }
 }
 

@@ -19,16 +19,22 @@ pub fn extent(segment: &[u8]) -> (u32, u32) {
     let flags = segment[tcp::FLAGS];
     // SYN and FIN take one number each.
     let controls = (flags & tcp::FIN) as u32 + (flags >> 1 & 1) as u32;
-    let (end, ack) = extent_between(segment, segment.len() as u16);
+    let (end, ack) = extent_between(segment, payload(segment, segment.len() as u16));
     (end.wrapping_add(controls), ack)
 }
 
-/// The same of one of `len` bytes that neither begins nor ends a conn.
+/// Bytes of data in a segment of `len` bytes.
 #[inline(always)]
-pub fn extent_between(segment: &[u8], len: u16) -> (u32, u32) {
+pub fn payload(segment: &[u8], len: u16) -> u16 {
     let h: &[u8; tcp::LEN] = head(segment);
-    let payload = (len as u32).wrapping_sub(tcp::header_len(h) as u32);
-    (get32(h, tcp::SEQ).wrapping_add(payload), get32(h, tcp::ACK))
+    len.wrapping_sub(tcp::header_len(h) as u16)
+}
+
+/// `extent` of a segment with so many bytes of data that neither begins nor ends a conn.
+#[inline(always)]
+pub fn extent_between(segment: &[u8], payload: u16) -> (u32, u32) {
+    let h: &[u8; tcp::LEN] = head(segment);
+    (get32(h, tcp::SEQ).wrapping_add(payload as u32), get32(h, tcp::ACK))
 }
 
 /// A segment from the client: its sequence number and TSval move by the conn's shifts. Gives what

@@ -13,29 +13,26 @@ pub fn is_signed(segment: &[u8]) -> bool {
 
 /// Lowers the maximum segment size to `mss` where the option says more. A segment without the
 /// option stands for 536 or 1,220 bytes (RFC 9293 section 3.7.1), which every path carries.
-pub fn clamp(segment: &mut [u8], mss: u16) -> Delta {
-    let option = options::walk(segment).find(|(kind, _, len)| (*kind, *len) == (options::MSS, 4));
-    match option {
-        Some((_, at, _)) if get16(segment, at + 2) > mss => {
-            patch(segment, at + 2, &mss.to_be_bytes())
-        }
-        _ => Delta::NONE,
-    }
-}
-
-/// Turns a fast open cookie (RFC 7413) into no-operations: it was made for another address, and
-/// data in a SYN would reach a dest that may yet be exchanged for another. So does the option that
-/// was for the experiment (RFC 6994), which old clients send.
-pub fn blank_fast_open(segment: &mut [u8]) -> Delta {
+///
+/// Where it `blanks`, turns a fast open cookie (RFC 7413) into no-operations: it was made for another
+/// address, and data in a SYN would reach a dest that may yet be exchanged for another. So does the
+/// option that was for the experiment (RFC 6994), which old clients send.
+pub fn adapt(segment: &mut [u8], mss: u16, blanks: bool) -> Delta {
     let mut delta = Delta::NONE;
-    let is_it = |s: &[u8], (kind, at, len): (u8, usize, usize)| match kind {
-        options::FAST_OPEN => true,
-        options::EXPERIMENT => len >= 4 && get16(s, at + 2) == options::FAST_OPEN_EXPERIMENT,
+    let must_change = |s: &[u8], (kind, at, len): (u8, usize, usize)| match kind {
+        options::MSS => len == 4 && get16(s, at + 2) > mss,
+        options::FAST_OPEN => blanks,
+        options::EXPERIMENT => {
+            blanks && len >= 4 && get16(s, at + 2) == options::FAST_OPEN_EXPERIMENT
+        }
         _ => false,
     };
-    let find = |s: &[u8]| options::walk(s).find(|option| is_it(s, *option));
-    while let Some((_, at, len)) = find(segment) {
-        delta = delta.and(patch(segment, at, &[options::NOP; 40][..len]));
+    let find = |s: &[u8]| options::walk(s).find(|option| must_change(s, *option));
+    while let Some((kind, at, len)) = find(segment) {
+        delta = delta.and(match kind {
+            options::MSS => patch(segment, at + 2, &mss.to_be_bytes()),
+            _ => patch(segment, at, &[options::NOP; 40][..len]),
+        });
     }
     delta
 }
@@ -64,27 +61,27 @@ mod tests {
     #[test]
     fn a_larger_mss_is_lowered_wherever_it_stands() {
         let mut s = segment(&[2, 4, 0x05, 0xb4]);
-        assert!(right(&mut s, |s| clamp(s, 1360)));
+        assert!(right(&mut s, |s| adapt(s, 1360, false)));
         assert_eq!(get16(&s, 22), 1360);
         let mut s = segment(&[1, 2, 4, 0x05, 0xb4, 1, 1, 1]);
-        assert!(right(&mut s, |s| clamp(s, 1360)));
+        assert!(right(&mut s, |s| adapt(s, 1360, false)));
         assert_eq!(get16(&s, 23), 1360);
     }
 
     #[test]
     fn a_smaller_mss_stays() {
         let mut s = segment(&[2, 4, 0x02, 0x18]);
-        assert_eq!(clamp(&mut s, 1360), Delta::NONE);
+        assert_eq!(adapt(&mut s, 1360, false), Delta::NONE);
     }
 
     #[test]
     fn fast_open_becomes_no_operations() {
         let mut s = segment(&[34, 4, 9, 9, 2, 4, 5, 0xb4]);
-        assert!(right(&mut s, blank_fast_open));
+        assert!(right(&mut s, |s| adapt(s, u16::MAX, true)));
         assert_eq!(&s[20..], &[1, 1, 1, 1, 2, 4, 5, 0xb4]);
         // That of the experiment too, and no other that was one.
         let mut s = segment(&[254, 4, 0xf9, 0x89, 254, 4, 7, 7, 1, 34, 2, 254, 2, 0, 0, 0]);
-        assert!(right(&mut s, blank_fast_open));
+        assert!(right(&mut s, |s| adapt(s, u16::MAX, true)));
         assert_eq!(&s[20..], &[1, 1, 1, 1, 254, 4, 7, 7, 1, 1, 1, 254, 2, 0, 0, 0]);
     }
 

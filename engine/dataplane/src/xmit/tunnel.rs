@@ -58,34 +58,40 @@ const fn between(encap: Encap) -> usize {
 }
 
 /// Puts a packet into a packet from `src` to `dst`, which are of its own family (`Encap::Plain`). The outer
-/// header then lies where the inner one was. `id` serves packets without DF: where `may_cut`, all of them.
-/// False, and unchanged, where the headroom does not suffice.
+/// header then lies where the inner one was; before it is room for a link header. `id` serves packets without
+/// DF: where `may_cut`, all of them. Gives the frame's bytes; none, and the frame is unchanged, where the
+/// headroom does not suffice.
 #[inline(always)]
-pub fn encapsulate<F: Frame>(
-    frame: &mut F,
+pub fn encapsulate<'a, F: Frame>(
+    frame: &'a mut F,
     p: &Parsed,
     (src, dst): (Addr, Addr),
     id: u16,
     may_cut: bool,
-) -> bool {
+) -> Option<&'a mut [u8]> {
     let (l3, family) = (p.l3 as usize, p.family);
-    // Ethernet padding must not become payload of the outer packet.
-    if !frame.set_len(p.end as usize) || !frame.prepend(overhead(family, Encap::Plain)) {
-        return false;
-    }
     let header = overhead(family, Encap::Plain);
+    // Ethernet padding must not become payload of the outer packet.
+    if !frame.set_len(p.end as usize) || !frame.prepend(header) {
+        return None;
+    }
+    let data = frame.data_mut();
+    // Said once for all that follows; it is so.
+    if data.len() < l3 + header + header {
+        return None;
+    }
     let inner = Parsed { l3: p.l3 + header as u16, ..*p };
-    rewrite::decrement_ttl(frame.data_mut(), &inner);
-    let ip = &mut frame.data_mut()[l3..];
+    rewrite::decrement_ttl(data, &inner);
+    let ip = &mut data[l3..];
     let mut within = Within::read(&ip[header..], family);
     if may_cut {
         within.df = 0;
     }
     put_ip(ip, family, &within, (within.number, p.ip_len()), id, (src, dst));
-    true
+    Some(data)
 }
 
-/// The same for a packet of any family in a tunnel of any kind, to a dest. `flow` is a hash of the packet's
+/// The same, whether it could, for a packet of any family in a tunnel of any kind, to a dest. `flow` is a hash of the packet's
 /// conn: what routers on the way tell conns by, where the kind has a place for it.
 pub fn wrap<F: Frame>(frame: &mut F, p: &Parsed, dest: &Dest, id: u16, flow: u64) -> bool {
     let (l3, family, encap) = (p.l3 as usize, dest.addr.family(), dest.traits.encap);

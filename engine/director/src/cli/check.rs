@@ -32,8 +32,7 @@ pub(super) fn check(file: &Path) -> Result<(), String> {
         eprintln!("{}: warning: {small}", file.display());
     }
     servable(&config).map_err(|e| format!("{}: error: {e}", file.display()))?;
-    super::say(&format!("{}: ok: {}", file.display(), summary(&config)));
-    Ok(())
+    super::say(&format!("{}: ok: {}", file.display(), summary(&config)))
 }
 
 /// What to say where the frames that follow from ports and workers do not fit DPDK's memory; a

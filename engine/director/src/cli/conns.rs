@@ -57,7 +57,7 @@ pub(super) fn conns(args: &Args) -> Result<(), String> {
                 if head.is_empty() { rows } else { format!("{head}\n{rows}") }
             }
             Piece::End { more } => {
-                tell_end(begun || args.json, more);
+                tell_end(begun || args.json, more)?;
                 continue;
             }
             Piece::Error(_) => continue,
@@ -75,12 +75,13 @@ fn ask(path: &Path, request: &Request, pieces: &Sender<Piece>) -> Result<(), Str
 }
 
 /// What is left to say is not for programs that read the list.
-fn tell_end(shown: bool, more: u64) {
+fn tell_end(shown: bool, more: u64) -> Result<(), String> {
     match (shown, more) {
-        (false, 0) => say("no such conn"),
+        (false, 0) => return say("no such conn"),
         (_, 0) => {}
         (_, more) => eprintln!("and {more} more (--limit 0: all; or say more in the filter)"),
     }
+    Ok(())
 }
 
 fn json(conn: &ConnStatus) -> String {

@@ -5,8 +5,10 @@ mod conns;
 mod generate;
 mod logging;
 mod machine;
+pub(crate) mod progress;
 pub(crate) mod render;
 mod run;
+pub(crate) mod stop;
 
 use crate::control::socket;
 use crate::control::socket::Request;
@@ -14,6 +16,7 @@ use crate::control::status::Status;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use generate::Done;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -93,7 +96,11 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::check(&file),
         Command::Replay(args) => return crate::replay::replay(&args, say),
         Command::Status { json, at } => status(&at, json),
-        Command::Generate(args) => generate::generate(&args),
+        Command::Generate(args) => match generate::generate(&args) {
+            Ok(Done::Stopped) => return ExitCode::from(stop::STOPPED),
+            Ok(Done::All) => Ok(()),
+            Err(why) => Err(why),
+        },
         Command::Conns(args) => conns::conns(&args),
         Command::Reload { at } => tell(&at, &Request::Reload),
         Command::Announce { vip, at } => tell(&at, &Request::Announce { vip }),
@@ -111,24 +118,27 @@ fn status(at: &At, json: bool) -> Result<(), String> {
     let answer = socket::ask(&at.socket, &Request::Status)?;
     if json {
         let text = serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())?;
-        say(&text);
-        return Ok(());
+        return say(&text);
     }
     let status: Status = serde_json::from_value(answer)
         .map_err(|e| format!("the running director is another version, use --json: {e}"))?;
-    say(render::status(&status).trim_end());
-    Ok(())
+    say(render::status(&status).trim_end())
 }
 
 fn tell(at: &At, request: &Request) -> Result<(), String> {
     let answer = socket::ask(&at.socket, request)?;
-    say(answer.get("result").and_then(|r| r.as_str()).unwrap_or("done"));
-    Ok(())
+    say(answer.get("result").and_then(|r| r.as_str()).unwrap_or("done"))
 }
 
 /// To standard output; a reader that left early (`| head`) is no error.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+fn say(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: cannot be written: {e}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! From the configuration's words to the data plane's.
 
 use super::ids::ServiceKey;
-use super::snapshot::MAX_PORTS;
 use super::snapshot::PortFacts;
 use hashbrown::HashMap;
 use pointsman_config::Config;
@@ -274,7 +273,7 @@ pub(crate) fn proxy_in(service: &pointsman_config::Service) -> Vec<Prefix> {
 }
 
 pub(crate) fn mask(ports: usize) -> u64 {
-    if ports >= MAX_PORTS { u64::MAX } else { (1 << ports) - 1 }
+    if ports >= u64::BITS as usize { u64::MAX } else { (1 << ports) - 1 }
 }
 
 pub(crate) fn ports(config: &Config, facts: &[PortFacts]) -> Vec<PortInfo> {
@@ -447,5 +446,16 @@ pub(super) fn traits(service: &pointsman_config::Service, dest: &Dest, next: &Sn
         ),
         sctp_timeout: service.sctp_timeout.map_or(0, |secs| secs * 1000),
         ..Traits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask;
+
+    #[test]
+    fn a_mask_names_each_port_and_no_other() {
+        let masks = [0, 1, 32, 63, 64].map(mask);
+        assert_eq!(masks, [0, 1, u32::MAX.into(), u64::MAX >> 1, u64::MAX]);
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct DestKey {
     pub(crate) forward: Forward,
     /// Its service goes by client (`Service::goes_by_client`): its conns belong to other workers.
     pub(crate) by_client: bool,
+    /// Its service's ends speak FTP: data conns are found by what was so when they were announced.
+    pub(crate) ftp: bool,
 }
 
 impl DestKey {

@@ -44,6 +44,7 @@ use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Shared;
 use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::ServiceId;
+use pointsman_dataplane::snapshot::PortInfo;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
@@ -200,6 +201,8 @@ impl<D: Driver> Control<D> {
             parts,
         };
         let config = control.parts.config.clone();
+        let faces = convert::ports(&config, &control.facts);
+        control.parts.shared.neighbours.know(faces.iter().map(PortInfo::face));
         let (first, _) = control.build(&config, now).map_err(|e| e.to_string())?;
         control.note_services(&first);
         control.current = Arc::new(first);

@@ -57,7 +57,7 @@ impl Builder {
         let id = id.ok_or_else(|| BuildError::Services(self.services.len()))?;
         let mut listed = Vec::with_capacity(snat.dests.len().max(1));
         for built in dests(snat, inputs, next)? {
-            listed.push(self.plan_dest((key, false), built, inputs, plan, fresh)?);
+            listed.push(self.plan_dest((key, false, false), built, inputs, plan, fresh)?);
         }
         let before = previous.snats.iter().map(|rule| &rule.service).find(|s| s.id == id);
         let mut dests = kernel_order(listed, before);

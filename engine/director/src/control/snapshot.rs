@@ -22,7 +22,6 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::Limits;
 use pointsman_dataplane::service::Methods;
-use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
@@ -37,8 +36,8 @@ use std::net::SocketAddr;
 
 pub use super::convert::link_local;
 
-/// Ports that the bitmaps of `Local::ports` can name.
-pub const MAX_PORTS: usize = 64;
+/// Ports that workers can send by.
+pub const MAX_PORTS: usize = pointsman_dataplane::pipeline::PORTS;
 
 /// What only the opened port knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -249,10 +248,11 @@ impl Builder {
             let source = source(next, service.pool, forward, dest.address.ip().into());
             let mut built = build_dest(next, inputs, forward, source, dest.address, weight)?;
             built.traits = convert::traits(service, &built, next);
+            built.traits.ftp = terms.ftp.then_some(id);
             built.traits.limits = Limits { upper: dest.upper, lower: dest.lower };
             built.traits.encap = convert::encap(dest, key.addr);
             built.mtu -= convert::overhead(&built, &key);
-            listed.push(self.plan_dest((key, by_client), built, inputs, plan, fresh)?);
+            listed.push(self.plan_dest((key, by_client, terms.ftp), built, inputs, plan, fresh)?);
         }
         let is_it = |s: &&Service| s.id == id && (key_of(s) == key || key.is_resized(&key_of(s)));
         let before = previous.services.iter().find(is_it);
@@ -299,14 +299,14 @@ impl Builder {
     /// Gives a dest its number.
     pub(super) fn plan_dest(
         &mut self,
-        (service, by_client): (ServiceKey, bool),
+        (service, by_client, ftp): (ServiceKey, bool, bool),
         built: Dest,
         inputs: &Inputs<'_>,
         plan: &mut Vec<Option<Dest>>,
         fresh: &mut Vec<DestId>,
     ) -> Result<Candidate, BuildError> {
         let Dest { addr, port, forward, weight, .. } = built;
-        let key = DestKey { service, addr, port, forward, by_client };
+        let key = DestKey { service, addr, port, forward, by_client, ftp };
         let full = BuildError::Dests(self.dests.len());
         let (id, new) = self.dests.dest(key, inputs.settled).ok_or(full)?;
         if new {
@@ -333,9 +333,10 @@ impl Builder {
         next: &Snapshot,
         plan: &mut [Option<Dest>],
     ) {
-        let numbered = plan.iter().enumerate().filter(|(_, d)| d.is_some());
-        let listed = numbered.filter_map(|(id, _)| Some(self.dests.key(id as u32)?.at()));
-        let listed: HashSet<_> = listed.collect();
+        let at = |id: usize| Some(self.dests.key(id as u32)?.at());
+        let numbered = plan.iter().enumerate().filter_map(|(id, d)| Some((id, d.as_ref()?.weight)));
+        let listed = numbered.filter_map(|(id, weight)| Some((at(id)?, weight)));
+        let listed: HashMap<_, _> = listed.collect();
         for (id, before) in previous.dests.iter().enumerate() {
             let gone = plan[id].is_some() || before.is_nobody();
             // A worker that has not taken the last snapshot yet may be opening a conn to it.
@@ -354,13 +355,19 @@ impl Builder {
                 build_dest(next, inputs, before.forward, source, address, 0).ok()
             });
             let rebuilt = rebuilt.map(|dest| Dest { mtu: dest.mtu - less, ..dest });
-            let rebuilt = rebuilt.unwrap_or_else(|| before.clone());
-            let mut traits = self.traits_of_removed(config, DestId(id as u32), before.traits);
+            let rebuilt = rebuilt.unwrap_or_else(|| {
+                // Not what routers have told of the way, which `paths` knows for its time.
+                let mtu = next.ports.get(before.out.0 as usize).map(|port| port.mtu - less);
+                let learnt = before.forward == Forward::Tunnel;
+                let mtu = mtu.filter(|_| learnt).unwrap_or(before.mtu);
+                Dest { mtu, ..before.clone() }
+            });
             // It stands where it stood, only by another number: that disturbs none of its conns.
-            if self.dests.key(id as u32).is_some_and(|key| listed.contains(&key.at())) {
-                traits.on_dead = OnDead::Keep;
-            }
-            plan[id] = Some(Dest { removed: true, traits, ..rebuilt });
+            let stands = at(id).and_then(|at| listed.get(&at).copied());
+            let traits = self.traits_of_removed(config, DestId(id as u32), before.traits);
+            let traits = Traits { superseded: stands.is_some(), ..traits };
+            let weight = stands.unwrap_or(0);
+            plan[id] = Some(Dest { removed: true, weight, traits, ..rebuilt });
         }
     }
 

@@ -138,7 +138,9 @@ impl MemPool {
         let frames = frames.max(1);
         let free = Arc::new(ArrayQueue::new(frames));
         for _ in 0..frames {
-            let bytes = vec![UNSET; HEADROOM + room].into_boxed_slice();
+            // Zeros cost no memory before they are used.
+            let bytes = vec![if cfg!(debug_assertions) { UNSET } else { 0 }; HEADROOM + room];
+            let bytes = bytes.into_boxed_slice();
             let buffer = Buffer { head: HEADROOM, len: 0, tag: 0, home: None, bytes };
             let _ = free.push(Box::new(buffer));
         }
@@ -181,11 +183,12 @@ pub struct MemRx(Arc<Wire>);
 
 impl Rx<MemFrame> for MemRx {
     fn recv(&mut self, burst: &mut Burst<MemFrame>) -> usize {
+        let before = burst.len();
         while !burst.is_full() {
             let Some(frame) = self.0.queue.pop() else { break };
-            self.0.count(&frame);
             burst.push(frame);
         }
+        self.0.count(&burst[before..]);
         burst.len()
     }
 }
@@ -196,12 +199,9 @@ pub struct MemTx(Arc<Wire>);
 impl Tx<MemFrame> for MemTx {
     fn send(&mut self, burst: &mut TxBurst<MemFrame>) -> usize {
         let room = self.0.queue.capacity() - self.0.queue.len();
-        let mut sent = 0;
-        for frame in burst.drain(..room.min(burst.len())) {
-            self.0.count(&frame);
-            sent += usize::from(self.0.queue.push(frame).is_ok());
-        }
-        sent
+        let fitting = room.min(burst.len());
+        self.0.count(&burst[..fitting]);
+        burst.drain(..fitting).map(|frame| usize::from(self.0.queue.push(frame).is_ok())).sum()
     }
 }
 
@@ -221,9 +221,12 @@ impl Wire {
         })
     }
 
-    fn count(&self, frame: &MemFrame) {
-        self.packets.fetch_add(1, Relaxed);
-        self.bytes.fetch_add(frame.data().len() as u64, Relaxed);
+    fn count(&self, frames: &[MemFrame]) {
+        if !frames.is_empty() {
+            self.packets.fetch_add(frames.len() as u64, Relaxed);
+            let bytes = frames.iter().map(|f| f.data().len() as u64).sum();
+            self.bytes.fetch_add(bytes, Relaxed);
+        }
     }
 }
 

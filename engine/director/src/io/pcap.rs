@@ -2,7 +2,7 @@
 //!
 //! Both formats come in either byte order; the crate `pcap-parser` takes the file apart, what a
 //! block means (interfaces, clocks, which packet was cut) is decided here. Only Ethernet is taken;
-//! what other interfaces of a pcapng have is counted by link type.
+//! what else there is, in a whole pcap or of interfaces of a pcapng, is counted by link type.
 
 mod blocks;
 mod writer;
@@ -97,7 +97,7 @@ impl CaptureReader {
     /// Opens a file.
     ///
     /// # Errors
-    /// When it cannot be read, is no capture, or is a classic one of another link type.
+    /// When it cannot be read, or is no capture.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
         let mut file = File::open(path).map_err(CaptureError::Read)?;
         // Read once by hand: the parser keeps no cause of a failed read, such as a directory.
@@ -120,8 +120,9 @@ impl CaptureReader {
         })?;
         let (format, foreign) = (Format::default(), BTreeMap::new());
         let mut reader = Self { blocks, capacity: BUFFER, format, foreign };
-        // A classic pcap says its link type here and now; pcapng's first block holds no frame.
+        // No format has a frame in its first block; a classic pcap says its link type there, for all.
         reader.block(&mut Vec::new())?;
+        reader.foreign.extend(reader.format.foreign().map(|link_type| (link_type, 0)));
         Ok(reader)
     }
 

@@ -5,6 +5,7 @@ use super::policy::Large;
 use super::policy::Snapped;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Fewer than `run` takes: each has memory for the frames that it may hold, whether it does or not.
 const MAX_WORKERS: u8 = 16;
@@ -16,7 +17,9 @@ Without --config, and where no frame of the capture meets a service of it, each
 TCP and UDP conversation of the capture becomes a client of a service: --map.
 Next hops, their MACs and those of the ports are made up, time is the capture's.
 Exits 0 when all checks held, 1 when one did not or a capture is cut off, 2 when
-the input is refused.")]
+the input is refused, nothing of it can be fed, or a file cannot be written.
+SIGINT and SIGTERM end the feed: what came before is reported, the exit code is
+130. A second one ends it at once.")]
 pub struct Args {
     /// What comes in: pcap or pcapng, Ethernet; one after another
     #[arg(value_name = "CAPTURE", required_unless_present = "input")]
@@ -35,7 +38,7 @@ pub struct Args {
     #[arg(long, verbatim_doc_comment, value_name = "VIP:PORT[/PROTO]")]
     pub(super) map: Vec<Vip>,
     /// How the made-up service forwards [default: fullnat]
-    #[arg(long, value_name = "METHOD", conflicts_with = "config")]
+    #[arg(long, ignore_case = true, value_name = "METHOD", conflicts_with = "config")]
     pub(super) forward: Option<Forward>,
     /// Dests of the made-up service
     #[arg(long, value_name = "N", default_value_t = 4, conflicts_with = "config",
@@ -50,16 +53,17 @@ pub struct Args {
     pub(super) table: u32,
     /// Make up the handshake of conversations that began before the capture
     /// (the default)
-    #[arg(long, verbatim_doc_comment, overrides_with = "no_pickup")]
+    #[arg(long, verbatim_doc_comment, overrides_with = "no_pickup",
+        conflicts_with_all = ["as_is", "port"])]
     pub(super) pickup: bool,
     /// Skip these
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["as_is", "port"])]
     pub(super) no_pickup: bool,
     /// Frames cut off by the capture's snap length
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "pad")]
+    #[arg(long, value_enum, ignore_case = true, value_name = "WHAT", default_value = "pad")]
     pub(super) snapped: Snapped,
     /// Frames above the ports' mtu (1,518 bytes and more)
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "cut")]
+    #[arg(long, value_enum, ignore_case = true, value_name = "WHAT", default_value = "cut")]
     pub(super) large: Large,
     /// The port all frames come in by, whatever their source; with --as-is
     #[arg(short, long, value_name = "NAME", conflicts_with = "map")]
@@ -73,7 +77,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) rounds: u64,
     /// Multiply each conversation by so many clients; with --map
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "as_is",
+    #[arg(long, value_name = "N", default_value_t = 1,
+        conflicts_with_all = ["as_is", "port"],
         value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(super) conns: u32,
     /// How fast: "flat" out, as "captured", a factor ("2x", "0.5x"), or frames
@@ -127,6 +132,29 @@ pub(super) enum Rate {
     Times(f64),
     /// So many a second.
     PerSecond(f64),
+}
+
+impl Rate {
+    /// When the frame of capture time `at` is due, the `n`-th from 1; none: as soon as can be.
+    pub(super) fn due(self, at: u64, n: u64) -> Option<Duration> {
+        match self {
+            Self::Flat => None,
+            Self::Times(factor) => Some(Duration::from_nanos((at as f64 / factor) as u64)),
+            Self::PerSecond(rate) => {
+                Some(Duration::from_secs_f64(n.saturating_sub(1) as f64 / rate))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flat => f.write_str("flat"),
+            Self::Times(factor) => write!(f, "{factor}x"),
+            Self::PerSecond(rate) => write!(f, "{rate} frames/s"),
+        }
+    }
 }
 
 impl FromStr for Rate {

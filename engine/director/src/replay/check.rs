@@ -20,16 +20,18 @@ pub(super) enum Wrong {
     Checksum,
     Header,
     Ends,
+    Order,
 }
 
 impl Wrong {
     /// All, in the order of their numbers, with what each means.
-    pub(super) const ALL: [(Self, &'static str); 5] = [
+    pub(super) const ALL: [(Self, &'static str); 6] = [
         (Self::Bytes, "bytes are not those of the capture"),
         (Self::Numbers, "sequence or acknowledgement numbers are not those of the capture"),
         (Self::Checksum, "a good checksum became bad, or a bad one good"),
         (Self::Header, "the IPv4 header checksum is wrong"),
         (Self::Ends, "addresses or ports are not the conversation's"),
+        (Self::Order, "left after a later packet of its conversation"),
     ];
 }
 

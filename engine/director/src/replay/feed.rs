@@ -1,13 +1,20 @@
-//! By which port a captured frame comes in, and with which Ethernet header.
+//! Frames fed as they were captured: by which port one comes in, and with which Ethernet header.
 
+use super::packet;
 use super::packet::untagged;
+use super::run::Run;
 use super::skip::Skip;
+use super::stage;
+use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::parse::Kind;
+use pointsman_dataplane::parse::parse;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::wire::ethernet;
 use pointsman_dataplane::wire::ipv4;
 use pointsman_dataplane::wire::ipv6;
+use std::io;
 
 /// What is known of a captured frame before it is one of the director's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +63,42 @@ impl Place {
         src.copy_from_slice(&captured[6..12]);
         ethernet::write(frame, dst, src, port.vlan, self.ether_type);
         frame[port.l2_len()..].copy_from_slice(&captured[self.payload..]);
+    }
+}
+
+impl Run {
+    /// Feeds a frame as it was captured.
+    pub(super) fn as_is(&mut self, frame: &[u8]) -> io::Result<Result<(), Skip>> {
+        let place = match place(frame, self.stage.snapshot(), self.forced) {
+            Ok(place) => place,
+            Err(skip) => return Ok(Err(skip)),
+        };
+        let len = place.len(frame, self.stage.snapshot());
+        if len > stage::LONGEST {
+            return Ok(Err(Skip::TooLong));
+        }
+        // An answer comes after what it answers, by the same worker or by another.
+        let other_port = self.last_port != Some(place.port);
+        self.ends |= other_port || self.stage.workers() > 1;
+        let long = len > self.stage.longest();
+        if long {
+            self.settle()?;
+        }
+        let Some(mut made) = self.stage.frame(len) else { return Ok(Err(Skip::TooLong)) };
+        place.write(frame, self.stage.snapshot(), made.data_mut());
+        let port = self.stage.snapshot().port(place.port);
+        let (parsed, l2) = (parse(made.data(), port), port.l2_len());
+        if parsed.kind == Kind::Control {
+            return Ok(Err(Skip::Neighbour));
+        }
+        if let Some(source) = place.source {
+            self.stage.reach(source);
+        }
+        let ip = made.data()[l2..].to_vec();
+        let packet = packet::read(&ip).ok();
+        let fed = self.fed(parsed.tuple, None, ip, packet);
+        self.inject(place.port, made, fed)?;
+        if long { self.settle().map(Ok) } else { Ok(Ok(())) }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::io::pcap::CaptureError;
 use crate::io::pcap::CaptureReader;
 use crate::io::pcap::link_name;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
@@ -36,6 +37,24 @@ pub(super) struct Input {
     pub(super) foreign: BTreeMap<u32, u64>,
     /// Captures that were not read to their end.
     pub(super) cut: Vec<String>,
+    /// Those that hold nothing but what is not Ethernet, and why.
+    pub(super) left_out: Vec<LeftOut>,
+    pub(super) stopped: bool,
+}
+
+/// What a look into the captures shows.
+pub(super) struct Survey {
+    /// The first stamp.
+    pub(super) first: u64,
+    /// As in `Input`.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// A capture without a frame that can be fed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LeftOut {
+    pub(super) capture: String,
+    pub(super) why: String,
 }
 
 /// A frame of the capture.
@@ -67,32 +86,35 @@ impl Input {
             went_back: 0,
             foreign: BTreeMap::new(),
             cut: Vec::new(),
+            left_out: Vec::new(),
+            stopped: false,
         }
     }
 
     /// Looks into the captures before anything else is done: `look` gets each frame until it says
-    /// that this is enough. Gives the first stamp.
+    /// that this is enough.
     ///
     /// # Errors
-    /// In words: a capture that cannot be replayed at all.
+    /// In words: a capture that cannot be replayed at all; no Ethernet in any of them.
     pub(super) fn survey(
         paths: &[PathBuf],
         mut look: impl FnMut(&[u8]) -> bool,
-    ) -> Result<u64, String> {
-        let (mut first, mut enough, mut frames) = (None, false, 0_u64);
-        let mut foreign = BTreeMap::new();
+    ) -> Result<Survey, String> {
+        let (mut first, mut enough, mut is_any) = (None, false, false);
+        let mut left_out = Vec::new();
         for path in paths {
             let refused = |e: &CaptureError| format!("{}: {e}", path.display());
-            if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) {
+            let is_pipe = |m: std::fs::Metadata| m.file_type().is_fifo();
+            if std::fs::metadata(path).map_or(path.as_os_str() == "-", is_pipe) {
                 let why = "a pipe, and captures are looked into before: write it to a file first";
                 return Err(format!("{}: {why}", path.display()));
             }
             let mut reader = CaptureReader::open(path).map_err(|e| refused(&e))?;
-            let mut data = Vec::new();
+            let (mut data, mut is_empty) = (Vec::new(), true);
             loop {
                 match reader.next(&mut data) {
                     Ok(Some(record)) => {
-                        frames += 1;
+                        is_empty = false;
                         first = first.or(record.stamp);
                         enough = enough || look(&data);
                         if enough {
@@ -105,15 +127,19 @@ impl Input {
                     Err(e) => return Err(refused(&e)),
                 }
             }
-            reader.foreign().iter().for_each(|(l, n)| *foreign.entry(*l).or_insert(0) += n);
-        }
-        match foreign.keys().next() {
-            Some(link) if frames == 0 => {
-                let all: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
-                Err(format!("{}: {}", all.join(", "), CaptureError::LinkType(*link)))
+            match reader.foreign().keys().next() {
+                Some(link) if is_empty => left_out.push(LeftOut {
+                    capture: path.display().to_string(),
+                    why: CaptureError::LinkType(*link).to_string(),
+                }),
+                _ => is_any = true,
             }
-            _ => Ok(first.unwrap_or(0)),
         }
+        if is_any {
+            return Ok(Survey { first: first.unwrap_or(0), left_out });
+        }
+        let lines = left_out.iter().map(|l| format!("{}: {}", l.capture, l.why));
+        Err(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// Puts the next frame into `data`; none at the end.
@@ -138,6 +164,12 @@ impl Input {
                 Err(e) => return Err(format!("{}: {e}", self.paths[self.next - 1].display())),
             }
         }
+    }
+
+    /// Nothing more is read.
+    pub(super) fn stop(&mut self) {
+        self.close(None);
+        self.stopped = true;
     }
 
     /// How much of it has been read, from 0 to 1.

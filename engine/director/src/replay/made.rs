@@ -2,6 +2,8 @@
 
 use super::args::Forward;
 use pointsman_config::Config;
+use pointsman_config::Errors;
+use pointsman_config::Severity;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -49,18 +51,28 @@ impl std::str::FromStr for Vip {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (at, tcp) = match text.rsplit_once('/') {
-            Some((at, "tcp")) => (at, Some(true)),
-            Some((at, "udp")) => (at, Some(false)),
+            Some((at, proto)) if proto.eq_ignore_ascii_case("tcp") => (at, Some(true)),
+            Some((at, proto)) if proto.eq_ignore_ascii_case("udp") => (at, Some(false)),
             Some((_, other)) => return Err(format!("protocol \"{other}\": give tcp or udp")),
             None => (text, None),
         };
-        let at = at.parse().map_err(|_| {
+        let at: SocketAddr = at.parse().map_err(|_| {
             format!(
                 "\"{at}\" is no address and port\n  \
                  give one such as 192.0.2.1:80 or [2001:db8::1]:80"
             )
         })?;
+        if at.port() == 0 {
+            return Err("\"0\" is not a port number\n  give 1 to 65535".into());
+        }
         Ok(Self { at, tcp })
+    }
+}
+
+impl std::fmt::Display for Vip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let proto = self.tcp.map_or("", |tcp| if tcp { "/tcp" } else { "/udp" });
+        write!(f, "{}{proto}", self.at)
     }
 }
 
@@ -104,10 +116,48 @@ pub(super) fn text(wanted: &Wanted<'_>) -> String {
 /// # Errors
 /// In words, what the options ask for that cannot be.
 pub(super) fn config(wanted: &Wanted<'_>) -> Result<Config, String> {
-    let parsed = pointsman_config::parse("made up from the options", &text(wanted));
-    // The same is wrong with each service that is made: one of them is enough.
-    let first = |e: String| e.lines().take(3).collect::<Vec<_>>().join("\n");
-    Ok(parsed.map_err(|e| first(e.to_string()))?.0)
+    for (n, vip) in wanted.vips.iter().enumerate() {
+        let is_same =
+            |v: &&Vip| v.at == vip.at && (v.tcp == vip.tcp || v.tcp.xor(vip.tcp).is_some());
+        if let Some(same) = wanted.vips[..n].iter().find(is_same) {
+            return Err(format!("--map {vip}: --map {same} has it already: leave one out"));
+        }
+    }
+    let parsed = pointsman_config::parse("the options", &text(wanted));
+    Ok(parsed.map_err(|e| said(wanted, &e))?.0)
+}
+
+/// What is wrong with the text, which nobody sees, as what is wrong with an option. The same is wrong
+/// with each service that is made: the first error is enough.
+fn said(wanted: &Wanted<'_>, errors: &Errors) -> String {
+    let mut found = errors.diagnostics().iter().filter(|d| d.severity == Severity::Error);
+    let Some(d) = found.next() else { return errors.to_string() };
+    let names = |vip: &&Vip| {
+        let ip = vip.at.ip().to_string();
+        d.message.split([' ', ',']).any(|word| word == ip)
+    };
+    let vip = wanted.vips.iter().find(names);
+    let option = match vip {
+        Some(vip) => format!("--map {vip}"),
+        None if d.line_text.starts_with("scheduler") => format!("--scheduler {}", wanted.scheduler),
+        None => "the options".into(),
+    };
+    let help = match vip {
+        Some(vip) if is_made_up(vip.at.ip()) => Some(
+            "198.18.0.0/15 and 2001:db8:ffff::/48 have the made-up hosts: give another address",
+        ),
+        _ => d.help.as_deref(),
+    };
+    let help = help.map_or(String::new(), |help| format!("\n  {help}"));
+    format!("{option}: {}{help}", d.message)
+}
+
+/// Whether an address is of the networks of `FIXED`.
+fn is_made_up(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => addr.octets()[0] == 198 && addr.octets()[1] & 0xfe == 18,
+        IpAddr::V6(addr) => addr.segments()[..3] == [0x2001, 0xdb8, 0xffff],
+    }
 }
 
 fn service(out: &mut String, wanted: &Wanted<'_>, vip: SocketAddr, tcp: bool) {
@@ -159,12 +209,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_said_of_the_option() {
+        let of = |maps: &[&str], scheduler: &str| {
+            let vips: Vec<Vip> = maps.iter().map(|m| m.parse().unwrap()).collect();
+            let (forward, dests, conns) = (Forward::Fullnat, 4, 5000);
+            config(&Wanted { vips: &vips, forward, scheduler, dests, conns }).err()
+        };
+        let cases: [(&[&str], &str, &str); 7] = [
+            (&[], "wlcc", "--scheduler wlcc: unknown scheduler \"wlcc\"\n  expected one of rr, "),
+            (&["224.0.0.1:80"], "rr", "--map 224.0.0.1:80: 224.0.0.1 is a multicast address\n  "),
+            (&["[fe80::1]:80/udp"], "rr", "--map [fe80::1]:80/udp: fe80::1 is link-local\n  "),
+            (
+                &["192.0.2.1:80", "198.19.255.3:80"],
+                "rr",
+                "--map 198.19.255.3:80: 198.19.255.3 is a VIP\n  198.18.0.0/15 and ",
+            ),
+            (&["198.19.1.0:80"], "rr", "--map 198.19.1.0:80: dest 198.19.1.0 is a VIP\n  198.18."),
+            (
+                &["192.0.2.1:80", "192.0.2.1:80/tcp"],
+                "rr",
+                "--map 192.0.2.1:80/tcp: --map 192.0.2.1:80 has it already: leave one out",
+            ),
+            (&["192.0.2.1:80", "192.0.2.1:80"], "rr", "--map 192.0.2.1:80: --map 192.0.2.1:80 has"),
+        ];
+        for (maps, scheduler, why) in cases {
+            let said = of(maps, scheduler).unwrap();
+            assert!(said.starts_with(why), "{said}");
+            assert!(!said.contains(" | ") && said.lines().count() <= 2, "{said}");
+        }
+        assert_eq!(of(&["192.0.2.1:80/udp", "192.0.2.1:80/tcp", "192.0.2.1:81"], "rr"), None);
+        assert_eq!("192.0.2.1:0".parse::<Vip>().err().unwrap().lines().count(), 2);
+    }
+
+    #[test]
     fn one_protocol_may_be_named() {
         let vip: Vip = "[2001:db8::5]:53/udp".parse().unwrap();
         let wanted =
             Wanted { vips: &[vip], forward: Forward::Nat, scheduler: "rr", dests: 1, conns: 5000 };
         let config = config(&wanted).unwrap();
         assert_eq!(config.services.len(), 2);
-        assert!("1.2.3.4:5/sctp".parse::<Vip>().is_err() && "1.2.3.4".parse::<Vip>().is_err());
+        assert!(
+            "1.2.3.4:5/UDP".parse::<Vip>().is_ok()
+                && "1.2.3.4:5/sctp".parse::<Vip>().is_err()
+                && "1.2.3.4".parse::<Vip>().is_err()
+        );
     }
 }

@@ -4,11 +4,13 @@ use super::clients::Clients;
 use super::forge;
 use super::packet::Packet;
 use super::packet::Piece;
+use super::run::SHORTEST_LIFE;
 use super::skip::Skip;
 use super::talk::CLOSED;
 use super::talk::Key;
 use super::talk::Talk;
 use super::talk::Way;
+use super::talks::Talks;
 use super::tally::Tally;
 use hashbrown::HashMap;
 use pointsman_dataplane::neigh::PortId;
@@ -43,6 +45,8 @@ pub(super) struct Target {
     pub(super) forward: Option<Forward>,
     /// Dests by full-NAT are told of their clients, so that they get more than the capture's bytes.
     pub(super) introduces: bool,
+    /// Each datagram is a conn of its own.
+    pub(super) one_packet: bool,
 }
 
 /// What becomes of a packet.
@@ -66,9 +70,7 @@ pub(super) struct Map {
     pub(super) targets: Vec<Target>,
     snapshot: Arc<Snapshot>,
     pickup: bool,
-    pub(super) talks: Vec<Talk>,
-    free: Vec<usize>,
-    by_key: HashMap<Key, usize>,
+    pub(super) talks: Talks,
     fragments: HashMap<Datagram, (usize, Way, Key)>,
     clients: Clients,
     /// Where the next sweep is due.
@@ -83,9 +85,7 @@ impl Map {
             clients: Clients::new(Arc::clone(&snapshot)),
             snapshot,
             pickup,
-            talks: Vec::new(),
-            free: Vec::new(),
-            by_key: HashMap::new(),
+            talks: Talks::default(),
             fragments: HashMap::new(),
             sweep_at: 4096,
             tally: Tally::default(),
@@ -103,14 +103,15 @@ impl Map {
             let mut told = s.dests.iter().map(|d| snapshot.dest(d.id).traits.client_address);
             let introduces = told.any(|c| c != ClientAddress::Off);
             let (proto, addr, port, forward) = (s.proto, s.addr, s.port, s.methods.only());
-            Target { proto, addr, port, forward, introduces }
+            let one_packet = s.terms.one_packet;
+            Target { proto, addr, port, forward, introduces, one_packet }
         };
         services.map(target).collect()
     }
 
     /// The conversation of a packet, where there is one.
     pub(super) fn known(&self, copy: u32, p: &Packet) -> Option<&Talk> {
-        self.by_key.get(&Key::new(copy, p)).map(|index| &self.talks[*index])
+        self.talks.find(&Key::new(copy, p)).map(|index| &self.talks[index])
     }
 
     /// What the director sees of a conversation's client.
@@ -131,13 +132,13 @@ impl Map {
         let datagram = |id| (copy, p.src.0, p.dst.0, id);
         if let Piece::Later(id) = p.piece {
             let known = self.fragments.get(&datagram(id));
-            let known = known.filter(|(index, _, key)| self.by_key.get(key) == Some(index));
+            let known = known.filter(|(index, _, key)| self.talks.find(key) == Some(*index));
             return known.map(|(index, way, _)| (*index, *way)).ok_or(Skip::NoFirst);
         }
         let number = |at| if p.proto == Proto::Tcp { get32(ip, p.l4 + at) } else { 0 };
         let numbers = (number(tcp::SEQ), number(tcp::ACK));
         let key = Key::new(copy, p);
-        let found = match self.by_key.get(&key).copied() {
+        let found = match self.talks.find(&key) {
             Some(index) if self.talks[index].ends_with(p, numbers, now) => {
                 self.retire(index, now);
                 None
@@ -163,11 +164,26 @@ impl Map {
         Ok((index, way))
     }
 
+    /// Whether a client's packet may change what its dest answers through: by a conn that it opens,
+    /// by numbers that are seen for the first time.
+    pub(super) fn may_map(&self, index: usize, ip: &[u8], p: &Packet, now: u64) -> bool {
+        let talk = &self.talks[index];
+        let target = &self.targets[talk.service];
+        let Some(mapping) = talk.mapping else { return true };
+        let stamped = || options::timestamps(&ip[p.l4..p.end]).is_some();
+        let tcp = p.proto == Proto::Tcp && !matches!(p.piece, Piece::Later(_));
+        now >= talk.passed + SHORTEST_LIFE
+            || target.introduces
+            || target.one_packet
+            || p.flags & tcp::SYN != 0
+            || tcp && mapping.ts.is_none() && stamped()
+    }
+
     fn open(&mut self, key: Key, p: &Packet, now: u64) -> Result<usize, Skip> {
         let v4 = p.is_v4();
         let fits = |t: &Target| t.proto == key.proto && t.addr.is_v4() == v4;
         let service = self.targets.iter().position(fits).ok_or(Skip::NoService)?;
-        if self.by_key.len() >= self.sweep_at {
+        if self.talks.len() >= self.sweep_at {
             self.sweep(now);
         }
         let client = Talk::client_of(p);
@@ -179,18 +195,7 @@ impl Map {
             talk.picked_up = self.pickup;
             talk.refused = !self.pickup;
         }
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.talks[index] = talk;
-                index
-            }
-            None => {
-                self.talks.push(talk);
-                self.talks.len() - 1
-            }
-        };
-        self.by_key.insert(key, index);
-        Ok(index)
+        Ok(self.talks.open(talk))
     }
 
     /// The handshake that a conversation lacks whose beginning is missing: a SYN, and where they
@@ -234,8 +239,8 @@ impl Map {
         self.tally.ttl_raised += u64::from(forge::raise_ttl(ip, p));
         if way == Way::Client {
             forge::set_ends(ip, p, talk.end, vip);
-            let route = self.snapshot.routes.find(Addr::UNSPECIFIED, talk.end.0);
-            let (port, _) = route.ok_or(Skip::NoRoute)?;
+            let route = || self.snapshot.routes.find(Addr::UNSPECIFIED, talk.end.0);
+            let port = talk.port.or_else(|| Some(route()?.0)).ok_or(Skip::NoRoute)?;
             return Ok((Task::Feed(port), None));
         }
         if talk.forward.is_some_and(|forward| !forward.sees_replies()) {
@@ -271,23 +276,18 @@ impl Map {
     fn sweep(&mut self, now: u64) {
         let is_gone = |t: &Talk| t.last + if t.is_over() { CLOSED } else { SILENCE } < now;
         self.retire_all(now, is_gone);
-        self.sweep_at = (self.by_key.len() * 2).max(4096);
+        self.sweep_at = (self.talks.len() * 2).max(4096);
     }
 
     fn retire_all(&mut self, now: u64, which: impl Fn(&Talk) -> bool) {
-        let mut gone: Vec<_> =
-            self.by_key.values().copied().filter(|i| which(&self.talks[*i])).collect();
-        // The same capture gives the same output: a hash table has no order.
-        gone.sort_unstable();
-        gone.into_iter().for_each(|index| self.retire(index, now));
+        self.talks.select(which).into_iter().for_each(|index| self.retire(index, now));
     }
 
     fn retire(&mut self, index: usize, now: u64) {
         let talk = &self.talks[index];
-        self.by_key.remove(&talk.key);
         self.tally.add(talk, &self.targets[talk.service]);
         self.clients.release(talk.key.proto, talk.end, now);
-        self.free.push(index);
+        self.talks.close(index);
     }
 }
 

@@ -1,41 +1,37 @@
 //! Captured frames into the director in batches, and what leaves held against them.
 //!
-//! A batch ends when it is a burst, when it spans `WINDOW` of the capture's time, or when the next
-//! frame depends on it: an answer must come after what it answers, and a dest answers through a
-//! mapping that is known only once the question has left.
+//! A batch is checked once all of it has left. It ends when it is full, when it spans `SPAN` of the
+//! capture's time, or when the next frame depends on what leaves: a dest answers through a mapping
+//! that is known only once the question has left. Within it a stretch ends where the next frame must
+//! come after one of it, as an answer after what it answers, or when it spans `WINDOW`.
 
 use super::check::Wrong;
-use super::feed;
-use super::hops;
 use super::map::Map;
-use super::map::Task;
-use super::packet;
+use super::meter::Cost;
 use super::packet::Packet;
-use super::packet::Piece;
 use super::series::Series;
 use super::sink::Sink;
 use super::skip::Skip;
 use super::stage;
 use super::stage::Stage;
-use super::talk::Talk;
+use super::stretch::BATCH;
+use super::stretch::Place;
 use super::talk::Way;
-use pointsman_dataplane::frame::BURST;
+use super::twin::Twin;
+use crate::io::mem::MemFrame;
+use hashbrown::HashMap;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::neigh::PortId;
-use pointsman_dataplane::parse::Kind;
-use pointsman_dataplane::parse::parse;
 use pointsman_dataplane::tuple::Tuple;
-use pointsman_dataplane::verdict::DropReason;
-use pointsman_dataplane::wire::ethernet;
 use std::io;
 use std::time::Duration;
 
-/// The capture's time that one batch may span.
+/// The capture's time that one stretch may span, in nanoseconds: its frames come all at once.
 const WINDOW: u64 = 10_000_000;
-/// A longer frame has a batch of its own: it may leave in many fragments.
-const LONG: usize = 4096;
+/// The same of a batch: less than the shortest life.
+const SPAN: u64 = 500_000_000;
 /// No conn times out sooner, in nanoseconds.
-const SHORTEST_LIFE: u64 = 1_000_000_000;
+pub(super) const SHORTEST_LIFE: u64 = 1_000_000_000;
 /// Wrong frames that are described.
 pub(super) const DESCRIBED: usize = 10;
 
@@ -53,6 +49,9 @@ pub(super) struct Fed {
     pub(super) packet: Option<Packet>,
     /// What the client must get of a dest's packet.
     pub(super) expected: Option<Vec<u8>>,
+    pub(super) place: Place,
+    /// Of the whole frame.
+    pub(super) len: usize,
     /// It was made up, so it counts for nothing.
     pub(super) made_up: bool,
     pub(super) forwarded: bool,
@@ -61,6 +60,8 @@ pub(super) struct Fed {
 /// A replay under way.
 pub(super) struct Run {
     pub(super) stage: Stage,
+    /// Where what packets cost is measured; none: on the stage itself.
+    pub(super) twin: Option<Twin>,
     pub(super) map: Option<Map>,
     pub(super) sink: Sink,
     pub(super) series: Series,
@@ -79,24 +80,33 @@ pub(super) struct Run {
     /// Packets compared.
     pub(super) compared: u64,
     /// The frame at hand.
-    number: u64,
+    pub(super) number: u64,
     /// Capture time since its beginning.
-    at: u64,
+    pub(super) at: u64,
     pub(super) batch: Vec<Fed>,
-    batch_number: u64,
+    /// Numbers of the stretch at hand and of the batch's first one.
+    pub(super) stretch: u64,
+    pub(super) first_stretch: u64,
+    stretch_at: u64,
+    /// The next frame begins another one.
+    pub(super) ends: bool,
     /// The port of its last frame.
-    last_port: Option<PortId>,
+    pub(super) last_port: Option<PortId>,
     /// Capture time at which the batch began.
     pub(super) batch_at: u64,
     /// Tag of the batch's first frame.
     pub(super) base: u64,
-    pub(super) dropped: [u64; DropReason::COUNT],
+    /// Of frames that left, the highest tag of a conversation's way by a port.
+    pub(super) order: HashMap<(Whose, usize), u64>,
+    /// Capture time of the batch's rounds, by stretch.
+    pub(super) rounds: HashMap<(u32, u32), u64>,
 }
 
 impl Run {
     pub(super) fn new(stage: Stage, map: Option<Map>, sink: Sink, ports: usize) -> Self {
         Self {
             stage,
+            twin: None,
             map,
             sink,
             series: Series::new(),
@@ -112,18 +122,22 @@ impl Run {
             compared: 0,
             number: 0,
             at: 0,
-            batch: Vec::with_capacity(BURST),
-            batch_number: 1,
+            batch: Vec::with_capacity(BATCH),
+            stretch: 1,
+            first_stretch: 1,
+            stretch_at: 0,
+            ends: true,
             last_port: None,
             batch_at: 0,
             base: 1,
-            dropped: [0; DropReason::COUNT],
+            order: HashMap::new(),
+            rounds: HashMap::new(),
         }
     }
 
     /// The next frame of the capture is number `number`, so many nanoseconds after the first.
     pub(super) fn at(&mut self, number: u64, at: u64) -> io::Result<()> {
-        if at > self.batch_at + WINDOW {
+        if at > self.batch_at + SPAN {
             self.settle()?;
         }
         (self.number, self.at) = (number, at);
@@ -156,14 +170,30 @@ impl Run {
 
     /// Everything that is under way comes to its end.
     pub(super) fn settle(&mut self) -> io::Result<()> {
-        if !self.batch.is_empty() {
-            self.stage.run();
+        loop {
+            let through = self.stage.run();
+            self.take_left()?;
+            if through {
+                break;
+            }
         }
-        self.take_left()?;
         self.account();
         self.batch.clear();
-        self.batch_number += 1;
+        self.order.clear();
+        self.rounds.clear();
+        self.stretch += 1;
+        (self.first_stretch, self.ends) = (self.stretch, true);
+        if let Some(twin) = self.twin.as_mut().filter(|t| t.is_full()) {
+            twin.run();
+        }
         Ok(())
+    }
+
+    /// What packets cost.
+    pub(super) fn cost(&mut self) -> Cost {
+        let Some(twin) = &mut self.twin else { return self.stage.meter.cost() };
+        twin.run();
+        twin.cost()
     }
 
     /// The capture is over, or begins again.
@@ -178,144 +208,8 @@ impl Run {
         Ok(())
     }
 
-    fn as_is(&mut self, frame: &[u8]) -> io::Result<Result<(), Skip>> {
-        let place = match feed::place(frame, self.stage.snapshot(), self.forced) {
-            Ok(place) => place,
-            Err(skip) => return Ok(Err(skip)),
-        };
-        let len = place.len(frame, self.stage.snapshot());
-        if len > stage::LONGEST {
-            return Ok(Err(Skip::TooLong));
-        }
-        // An answer comes after what it answers, by the same worker or by another.
-        let other_port = self.last_port != Some(place.port);
-        if other_port || self.stage.workers() > 1 || len > LONG {
-            self.settle()?;
-        }
-        let Some(mut made) = self.stage.frame(len) else { return Ok(Err(Skip::TooLong)) };
-        place.write(frame, self.stage.snapshot(), made.data_mut());
-        let port = self.stage.snapshot().port(place.port);
-        let (parsed, l2) = (parse(made.data(), port), port.l2_len());
-        if parsed.kind == Kind::Control {
-            return Ok(Err(Skip::Neighbour));
-        }
-        if let Some(source) = place.source {
-            self.stage.reach(source);
-        }
-        let ip = made.data()[l2..].to_vec();
-        let packet = packet::read(&ip).ok();
-        let fed = self.fed(parsed.tuple, None, ip, packet);
-        self.inject(place.port, made, fed)?;
-        if len > LONG { self.settle().map(Ok) } else { Ok(Ok(())) }
-    }
-
-    fn mapped(&mut self, copy: u32, frame: &[u8]) -> io::Result<Result<(), Skip>> {
-        let read = packet::ip_of(frame).and_then(|l3| Ok((l3, packet::read(&frame[l3..])?)));
-        let (l3, p) = match read {
-            Ok((l3, _)) if packet::is_truncated(&frame[l3..]) => return Ok(Err(Skip::Truncated)),
-            Ok(read) => read,
-            Err(skip) => return Ok(Err(skip)),
-        };
-        let Some(map) = &mut self.map else { return Ok(Ok(())) };
-        // A SYN may end the conversation that stands, which must have nothing under way then.
-        let under_way = |talk: &Talk| talk.batch.0 == self.batch_number;
-        if p.is_syn() && map.known(copy, &p).is_some_and(under_way) || p.end > LONG {
-            self.settle()?;
-        }
-        let Some(map) = &mut self.map else { return Ok(Ok(())) };
-        let ip = &frame[l3..l3 + p.end];
-        let (index, way) = match map.place(copy, ip, &p, self.at) {
-            Ok(placed) => placed,
-            Err(skip) => return Ok(Err(skip)),
-        };
-        let talk = &mut map.talks[index];
-        if p.piece == Piece::Whole && std::mem::take(&mut talk.picked_up) {
-            for (way, ip) in map.handshake(index, ip, &p) {
-                self.handshake(index, way, ip)?;
-            }
-        }
-        let done = self.talk((index, way), ip.to_vec(), p, false)?;
-        if p.end > LONG { self.settle().map(|()| done) } else { Ok(done) }
-    }
-
-    /// Feeds a made-up packet. A server's that cannot be made, for its conn was refused, is not.
-    fn handshake(&mut self, index: usize, way: Way, ip: Vec<u8>) -> io::Result<()> {
-        let Ok(p) = packet::read(&ip) else { return Ok(()) };
-        let _ = self.talk((index, way), ip, p, true)?;
-        Ok(())
-    }
-
-    fn talk(
-        &mut self,
-        (index, way): (usize, Way),
-        mut ip: Vec<u8>,
-        mut p: Packet,
-        made_up: bool,
-    ) -> io::Result<Result<(), Skip>> {
-        let other = match way {
-            Way::Client => Way::Dest,
-            Way::Dest => Way::Client,
-        };
-        if self.map.as_ref().is_some_and(|m| m.talks[index].batch == (self.batch_number, other)) {
-            self.settle()?;
-        }
-        if way == Way::Dest && self.has_expired(index) {
-            return Ok(Err(Skip::Expired));
-        }
-        let Some(map) = &mut self.map else { return Ok(Ok(())) };
-        let (task, expected) = match map.forge((index, way), &mut ip, &mut p) {
-            Ok(forged) => forged,
-            Err(_) if made_up => return Ok(Ok(())),
-            Err(skip) => return Ok(Err(skip)),
-        };
-        let Task::Feed(port) = task else {
-            self.direct += u64::from(!made_up);
-            return Ok(Ok(()));
-        };
-        let info = self.stage.snapshot().port(port);
-        let (l2, mac, vlan) = (info.l2_len(), info.mac, info.vlan);
-        let Some(mut frame) = self.stage.frame(l2 + ip.len()) else {
-            return Ok(Err(Skip::TooLong));
-        };
-        let ether_type = if p.is_v4() { ethernet::IPV4 } else { ethernet::IPV6 };
-        ethernet::write(frame.data_mut(), mac, hops::mac_of(p.src.0), vlan, ether_type);
-        frame.data_mut()[l2..].copy_from_slice(&ip);
-        let talk = &mut map.talks[index];
-        talk.batch = (self.batch_number, way);
-        if made_up {
-            map.tally.made_up += 1;
-        } else {
-            talk.fed += 1;
-        }
-        if way == Way::Client {
-            self.stage.reach(p.src.0);
-        }
-        let tuple = queue_tuple(&p);
-        let mut fed = self.fed(tuple, Some((index, way)), ip, Some(p));
-        (fed.expected, fed.made_up) = (expected, made_up);
-        self.inject(port, frame, fed).map(Ok)
-    }
-
-    /// Whether a conversation's conn has timed out: its dest would answer
-    /// through a mapping that is somebody else's by now.
-    fn has_expired(&mut self, index: usize) -> bool {
-        let Some(map) = &mut self.map else { return false };
-        let talk = &map.talks[index];
-        let Some(mapping) = talk.mapping else { return false };
-        if self.at < talk.passed + SHORTEST_LIFE
-            || talk.forward.is_some_and(|forward| !forward.sees_replies())
-        {
-            return false;
-        }
-        let ends = self.stage.conn(&map.tuple(index));
-        let gone = ends.is_none_or(|e| (e.laddr, e.lport) != mapping.local);
-        let talk = &mut map.talks[index];
-        talk.unmapped += u64::from(gone);
-        talk.expired += u64::from(gone);
-        gone
-    }
-
-    fn fed(
+    /// A frame of the batch, yet without its place.
+    pub(super) fn fed(
         &self,
         tuple: Tuple,
         talk: Option<(usize, Way)>,
@@ -323,32 +217,55 @@ impl Run {
         packet: Option<Packet>,
     ) -> Fed {
         let (number, stamp) = (self.number, self.sink.first_stamp + self.at);
-        let (expected, made_up, forwarded) = (None, false, false);
-        Fed { number, stamp, tuple, talk, ip, packet, expected, made_up, forwarded }
+        let (expected, place, len) = (None, Place::default(), 0);
+        let (made_up, forwarded) = (false, false);
+        Fed { number, stamp, tuple, talk, ip, packet, expected, place, len, made_up, forwarded }
     }
 
-    fn inject(
+    /// Puts a frame into the batch, which is carried to its end when it is full.
+    pub(super) fn inject(
         &mut self,
         port: PortId,
-        mut frame: crate::io::mem::MemFrame,
-        fed: Fed,
+        mut frame: MemFrame,
+        mut fed: Fed,
     ) -> io::Result<()> {
         if self.batch.is_empty() {
             self.batch_at = self.at;
-            self.stage.advance(stage::BEGIN + Duration::from_nanos(self.at));
+        }
+        if self.ends || self.at > self.stretch_at + WINDOW {
+            self.stretch += 1;
+            (self.stretch_at, self.ends) = (self.at, false);
+            let at = stage::BEGIN + Duration::from_nanos(self.at);
+            self.stage.begin_stretch(at);
+            if let Some(twin) = &mut self.twin {
+                twin.begin_stretch(at);
+            }
+        }
+        if let (Some((talk, way)), Some(map)) = (fed.talk, &mut self.map) {
+            map.talks[talk].stretch = (self.stretch, way);
         }
         frame.set_tag(self.base + self.batch.len() as u64);
         self.fed[port.0 as usize] += 1;
-        self.fed_bytes += frame.data().len() as u64;
+        fed.len = frame.data().len();
+        self.fed_bytes += fed.len as u64;
         self.last_port = Some(port);
-        self.stage.inject(port, &fed.tuple, frame);
+        let queue = self.stage.queue(&fed.tuple);
+        if let Some(twin) = &mut self.twin {
+            twin.note(port, queue, frame.data());
+        }
+        fed.place = self.stage.inject(port, queue, frame);
+        let round = (fed.place.stretch, fed.place.round);
+        if self.batch.last().is_none_or(|f| (f.place.stretch, f.place.round) != round) {
+            self.rounds.entry(round).or_insert(self.at);
+        }
         self.batch.push(fed);
-        if self.batch.len() == BURST { self.settle() } else { Ok(()) }
+        if self.batch.len() == BATCH { self.settle() } else { Ok(()) }
     }
 }
 
-/// What a NIC spreads by: of fragments only addresses, as only the first one has ports.
-fn queue_tuple(p: &Packet) -> Tuple {
-    let (sport, dport) = if p.piece == Piece::Whole { (p.src.1, p.dst.1) } else { (0, 0) };
-    Tuple { src: p.src.0, dst: p.dst.0, sport, dport, proto: p.proto }
+/// Whose frames must leave in the order in which they came: a way of a conversation, or a tuple.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Whose {
+    Talk(usize, Way),
+    Tuple(Tuple),
 }

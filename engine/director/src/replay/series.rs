@@ -23,17 +23,15 @@ pub(super) struct Series {
     /// Nanoseconds.
     pub(super) width: u64,
     pub(super) intervals: Vec<Interval>,
-    #[serde(skip)]
-    opened: u64,
 }
 
 impl Series {
     pub(super) fn new() -> Self {
-        Self { width: WIDTH, intervals: Vec::new(), opened: 0 }
+        Self { width: WIDTH, intervals: Vec::new() }
     }
 
-    /// `opened` counts from the beginning, the rest from the last call.
-    pub(super) fn add(&mut self, at: u64, frames: u64, bytes: u64, dropped: u64, opened: u64) {
+    /// So much more happened at `at`, in nanoseconds since the beginning.
+    pub(super) fn add(&mut self, at: u64, more: Interval) {
         while at / self.width >= MOST as u64 {
             let pairs = self.intervals.chunks(2);
             let join = |pair: &[Interval]| pair.iter().fold(Interval::default(), Interval::and);
@@ -44,9 +42,7 @@ impl Series {
         if self.intervals.len() <= index {
             self.intervals.resize(index + 1, Interval::default());
         }
-        let more = Interval { frames, bytes, dropped, opened: opened - self.opened };
         self.intervals[index] = self.intervals[index].and(&more);
-        self.opened = opened;
     }
 }
 
@@ -69,11 +65,11 @@ mod tests {
     fn intervals_are_joined_and_nothing_is_lost() {
         let mut series = Series::new();
         for n in 0..10_000 {
-            series.add(n * WIDTH, 1, 10, 0, n);
+            series.add(n * WIDTH, Interval { frames: 1, bytes: 10, dropped: 0, opened: 1 });
         }
         assert!(series.intervals.len() <= MOST && series.width == WIDTH * 32);
         assert_eq!(series.intervals.iter().map(|i| i.frames).sum::<u64>(), 10_000);
-        assert_eq!(series.intervals.iter().map(|i| i.opened).sum::<u64>(), 9_999);
+        assert_eq!(series.intervals.iter().map(|i| i.opened).sum::<u64>(), 10_000);
         assert_eq!(series.intervals[0].frames, 32);
     }
 }

@@ -11,6 +11,8 @@ use super::policy::is_right;
 use super::run::DESCRIBED;
 use super::run::Fed;
 use super::run::Run;
+use super::run::Whose;
+use super::series::Interval;
 use super::stage;
 use super::stage::Left;
 use super::talk::Mapping;
@@ -44,13 +46,31 @@ impl Run {
     /// Takes in what has left.
     pub(super) fn take_left(&mut self) -> io::Result<()> {
         let mut left = std::mem::take(&mut self.stage.left);
-        // In the order of what came, whatever worker had it; what has no like comes last.
-        left.sort_by_key(|l| l.frame.tag().wrapping_sub(1));
+        left.iter().for_each(|l| self.check_order(l));
+        left.sort_by_key(|l| l.order);
         for l in left.drain(..) {
             self.one_left(&l)?;
         }
         self.stage.left = left;
         Ok(())
+    }
+
+    /// Packets of a conversation that go the same way leave as they came. A fragment may have had to
+    /// wait for its datagram's first one.
+    fn check_order(&mut self, left: &Left) {
+        let tag = left.frame.tag();
+        let index = tag.checked_sub(self.base).and_then(|i| usize::try_from(i).ok());
+        let Some(fed) = index.and_then(|i| self.batch.get(i)) else { return };
+        if fed.packet.is_none_or(|p| p.piece != Piece::Whole) {
+            return;
+        }
+        let whose = fed.talk.map_or(Whose::Tuple(fed.tuple), |(talk, way)| Whose::Talk(talk, way));
+        let last = self.order.entry((whose, left.port)).or_insert(tag);
+        let (number, made_up, late) = (fed.number, fed.made_up, *last > tag);
+        *last = tag.max(*last);
+        if late {
+            self.wrong(Wrong::Order, number, made_up);
+        }
     }
 
     fn one_left(&mut self, left: &Left) -> io::Result<()> {
@@ -98,13 +118,19 @@ impl Run {
         }
         fed.forwarded = true;
         self.compared += 1;
+        let (number, made_up) = (fed.number, fed.made_up);
         if let Err(wrong) = right {
-            self.wrong[wrong as usize] += 1;
-            if self.described.len() < DESCRIBED {
-                let (_, what) = Wrong::ALL[wrong as usize];
-                let made = if fed.made_up { " (made up)" } else { "" };
-                self.described.push(format!("frame {}{made}: {what}", fed.number));
-            }
+            self.wrong(wrong, number, made_up);
+        }
+    }
+
+    /// Something is wrong with a frame that left.
+    fn wrong(&mut self, wrong: Wrong, number: u64, made_up: bool) {
+        self.wrong[wrong as usize] += 1;
+        if self.described.len() < DESCRIBED {
+            let (_, what) = Wrong::ALL[wrong as usize];
+            let made = if made_up { " (made up)" } else { "" };
+            self.described.push(format!("frame {number}{made}: {what}"));
         }
     }
 
@@ -174,25 +200,25 @@ impl Run {
         }
     }
 
-    /// Books the batch: who lost frames, and why.
+    /// Books the batch: what happened when, who lost frames, and why.
     pub(super) fn account(&mut self) {
-        let before = self.dropped;
-        self.stage.dropped(&mut self.dropped);
-        let rose = before.iter().zip(&self.dropped).map(|(b, a)| a - b);
-        let (mut reasons, mut dropped) = (0, 0);
-        for (reason, n) in rose.enumerate() {
-            reasons |= u64::from(n > 0) << reason;
-            dropped += n;
+        for fed in &self.batch {
+            let (at, bytes) = (fed.stamp - self.sink.first_stamp, fed.len as u64);
+            self.series.add(at, Interval { frames: 1, bytes, ..Interval::default() });
         }
-        if let Some(map) = &mut self.map
-            && reasons > 0
-        {
-            let lost = self.batch.iter().filter(|f| !f.forwarded);
-            lost.filter_map(|f| f.talk).for_each(|(talk, _)| map.talks[talk].reasons |= reasons);
+        for told in &self.stage.told {
+            let at = self.rounds.get(&(told.stretch, told.round)).unwrap_or(&self.at);
+            let (opened, dropped) = (told.opened, told.dropped);
+            self.series.add(*at, Interval { opened, dropped, ..Interval::default() });
         }
-        let bytes = self.batch.iter().map(|f| f.ip.len() as u64).sum();
-        let opened = self.stage.opened();
-        self.series.add(self.batch_at, self.batch.len() as u64, bytes, dropped, opened);
+        if let Some(map) = &mut self.map {
+            for fed in self.batch.iter().filter(|f| !f.forwarded) {
+                if let Some((talk, _)) = fed.talk {
+                    map.talks[talk].reasons |= self.stage.reasons(fed.place);
+                }
+            }
+        }
+        self.stage.forget();
         self.base += self.batch.len() as u64;
     }
 }
@@ -293,4 +319,47 @@ fn compare_to_dest(
         forge::advance(&mut ip, &p, mapping.seq, mapping.ts.unwrap_or(0));
     }
     check::compare((&ip, &p), (left, l), good, loose)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::Forward as Method;
+    use super::super::made;
+    use super::super::map::Map;
+    use super::super::sink::Sink;
+    use super::super::stage::Stage;
+    use super::*;
+    use etherparse::PacketBuilder;
+
+    #[test]
+    fn packets_that_overtake_others_of_their_conversation_are_found() {
+        let (forward, scheduler) = (Method::Nat, "rr");
+        let wanted = made::Wanted { vips: &[], forward, scheduler, dests: 1, conns: 1024 };
+        let config = made::config(&wanted).unwrap_or_else(|e| panic!("{e}"));
+        let stage = Stage::new(&config, 1, false).unwrap_or_else(|e| panic!("{e}"));
+        let targets = Map::targets(stage.snapshot(), |_, _, _| true);
+        let map = Map::new(targets, stage.snapshot().clone(), true);
+        let mut run = Run::new(stage, Some(map), Sink::new(2), 2);
+        let datagram = |port: u16, data: &[u8]| {
+            let b = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([9, 0, 0, 1], [9, 0, 0, 2], 64);
+            let mut out = Vec::new();
+            b.udp(port, 53).write(&mut out, data).unwrap();
+            out
+        };
+        // Two conversations, two packets of each.
+        let mut replay = |swap: [usize; 2]| {
+            for frame in [(1000, b"a"), (2000, b"b"), (1000, b"c"), (2000, b"d")] {
+                run.at(1, 0).unwrap();
+                run.frame(&datagram(frame.0, frame.1)).unwrap();
+            }
+            assert!(run.stage.run() && run.stage.left.len() == 4);
+            run.stage.left.swap(swap[0], swap[1]);
+            run.settle().unwrap();
+            run.wrong[Wrong::Order as usize]
+        };
+        assert_eq!(replay([0, 0]), 0);
+        assert_eq!(replay([0, 1]), 0, "another conversation's may");
+        assert_eq!(replay([1, 3]), 1);
+        assert_eq!(run.wrong.iter().sum::<u64>(), 1, "{:?}", run.described);
+    }
 }

@@ -16,6 +16,12 @@ macro_rules! skips {
             pub(super) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
+
+            /// Whether such a frame may be of a conversation, and is missed there.
+            pub(super) const fn is_missed(self) -> bool {
+                use Skip::*;
+                matches!(self, Snapped | TooLong | Large | Malformed | Truncated | NoFirst | Crossed)
+            }
         }
     };
 }

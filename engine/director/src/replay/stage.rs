@@ -1,59 +1,46 @@
 //! A director in memory, on one thread: workers and ports, made-up next hops, time by hand.
 //!
-//! Frames go through in batches, as they would come from queues; each batch is carried to its end,
-//! through every hand-over, before the next comes.
+//! Frames wait in stretches (`stretch`), which are run one after another.
 
-use super::hops;
 use super::hops::Hops;
 use super::meter::Meter;
-use crate::control::snapshot::Builder;
-use crate::control::snapshot::Inputs;
-use crate::control::snapshot::PortFacts;
-use crate::io::mem;
+use super::stretch::Drops;
+use super::stretch::Progress;
+use super::stretch::Stretch;
+use super::stretch::Told;
+use super::stretch::reasons;
 use crate::io::mem::Mem;
 use crate::io::mem::MemFrame;
 use crate::io::mem::MemPool;
 use crate::io::mem::MemWire;
-use crate::worker::Queues;
 use crate::worker::Worker;
 use crate::worker::links::Links;
-use pointsman_config::Config;
 use pointsman_dataplane::conn::ConnId;
 use pointsman_dataplane::conn::Conns;
 use pointsman_dataplane::conn::Ends;
 use pointsman_dataplane::frame::Frame;
 use pointsman_dataplane::frame::Pool;
-use pointsman_dataplane::isn::Numbers;
-use pointsman_dataplane::neigh::Mac;
 use pointsman_dataplane::neigh::PortId;
-use pointsman_dataplane::pipeline::HELD_IN_ALL;
-use pointsman_dataplane::pipeline::Pipeline;
-use pointsman_dataplane::pipeline::Setup;
 use pointsman_dataplane::pipeline::Shared;
-use pointsman_dataplane::pipeline::TX_BURST;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
-use pointsman_dataplane::toeplitz::COMMON_KEY;
 use pointsman_dataplane::toeplitz::Toeplitz;
 use pointsman_dataplane::tuple::Addr;
 use pointsman_dataplane::tuple::Tuple;
 use pointsman_dataplane::verdict::DropReason;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The moment of the capture's first frame.
 pub(super) const BEGIN: Tick = Tick::from_secs(1);
 
-/// Keys of hashes. Fixed, so that the same capture gives the same output; nobody waits for a
-/// replay, so nobody gains by choosing colliding tuples.
-const KEYS: [u64; 4] =
-    [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0x2545_f491_4f6c_dd1d];
 /// The longest frame the data plane takes (`parse`).
 pub(super) const LONGEST: usize = u16::MAX as usize;
-/// Frames for the batch under way, its fragments and its answers.
-const UNDER_WAY: usize = TX_BURST * 2;
+/// A frame may grow in its buffer by what a dest is told of its client.
+pub(super) const GROWTH: usize = 256;
 /// Between two housekeepings of a worker that has nothing else to do.
 const NAP: Duration = Duration::from_millis(1);
 /// Housekeepings a gap between two frames is worth at most.
@@ -63,18 +50,39 @@ const LONGEST_NAP: Duration = Duration::from_secs(86_400);
 
 /// Workers, what joins them, and the time.
 pub(super) struct Stage {
-    workers: Vec<Worker<Mem>>,
+    pub(super) workers: Vec<Worker<Mem>>,
     /// By port.
-    wires: Vec<MemWire>,
-    pool: MemPool,
-    links: Arc<Links<MemFrame>>,
-    shared: Arc<Shared>,
-    snapshot: Arc<Snapshot>,
-    hops: Hops,
-    scaling: Toeplitz,
-    now: Tick,
-    /// What left and was not yet taken.
+    pub(super) wires: Vec<MemWire>,
+    /// Frames that a port's mtu lets through, and longer ones, of which one is under way at most.
+    pub(super) pool: MemPool,
+    pub(super) long: MemPool,
+    pub(super) room: usize,
+    pub(super) links: Arc<Links<MemFrame>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) hops: Hops,
+    pub(super) scaling: Toeplitz,
+    pub(super) now: Tick,
+    /// Frames that wait, with their port and queue, and the stretches they make.
+    pub(super) waiting: VecDeque<(PortId, usize, MemFrame)>,
+    pub(super) stretches: VecDeque<Stretch>,
+    /// Frames of the last of these, by port and queue.
+    pub(super) queued: Vec<u32>,
+    /// Which stretch goes through, from 0, and how far that is: rounds of turns, and the worker that
+    /// is next in it.
+    pub(super) stretch: u32,
+    pub(super) under_way: Option<Progress>,
+    /// The highest tag that left so far.
+    pub(super) highest: u64,
+    /// What left and was not yet taken, in the order in which it left.
     pub(super) left: Vec<Left>,
+    /// What came of the batch's rounds, and where frames were dropped in them.
+    pub(super) told: Vec<Told>,
+    pub(super) drops: Vec<Drops>,
+    /// Drops by reason that were told, by worker.
+    pub(super) known: Vec<[u64; DropReason::COUNT]>,
+    /// Conns opened and frames dropped that were told.
+    pub(super) told_so_far: (u64, u64),
     pub(super) meter: Meter,
 }
 
@@ -82,62 +90,23 @@ pub(super) struct Stage {
 pub(super) struct Left {
     pub(super) port: usize,
     pub(super) at: Tick,
+    /// In the order of what came, whatever worker had it; what the director made comes behind that.
+    pub(super) order: (u64, bool),
     pub(super) frame: MemFrame,
 }
 
 impl Stage {
-    /// A director of `config` with that many workers.
-    ///
-    /// # Errors
-    /// In words: the configuration cannot be served, or there is no memory for its conns.
-    pub(super) fn new(config: &Config, workers: usize) -> Result<Self, String> {
-        let mut config = config.clone();
-        config.director.neighbours = hops::ROOM;
-        let shared = crate::serve::shared(&config, workers, KEYS[0]);
-        let mut hops = Hops::new(Arc::clone(&shared.neighbours));
-        let snapshot = Arc::new(snapshot(&config, &shared, &mut hops)?);
-        let links = Links::new(workers);
-        let pool = MemPool::new(HELD_IN_ALL * workers + UNDER_WAY, LONGEST);
-        let mut wires = Vec::new();
-        let mut queues: Vec<Vec<Queues<Mem>>> = (0..workers).map(|_| Vec::new()).collect();
-        for port in 0..config.ports.len() {
-            let (_, rx, tx, wire) = mem::port(port_mac(port), workers, TX_BURST);
-            wires.push(wire);
-            for (queues, (rx, tx)) in queues.iter_mut().zip(rx.into_iter().zip(tx)) {
-                queues.push(Queues { rx, tx });
-            }
-        }
-        let conns = (config.director.conns as usize).div_ceil(workers);
-        let worker = |(worker, queues): (usize, Vec<Queues<Mem>>)| {
-            let numbers = Numbers::new([1, 2], 0);
-            let setup = Setup { worker, workers, conns, secret: KEYS, port_order: None, numbers };
-            let pipeline = Pipeline::new(setup, Arc::clone(&shared), Arc::clone(&snapshot));
-            let pipeline = pipeline
-                .map_err(|e| format!("no memory for {conns} conns (director.conns): {e}"))?;
-            Ok(Worker::new(worker, queues, pipeline, pool.clone(), Arc::clone(&links)))
-        };
-        let workers: Result<_, String> = queues.into_iter().enumerate().map(worker).collect();
-        let workers = workers?;
-        Ok(Self {
-            workers,
-            wires,
-            pool,
-            links,
-            shared,
-            snapshot,
-            hops,
-            scaling: Toeplitz::new(COMMON_KEY),
-            now: BEGIN,
-            left: Vec::new(),
-            meter: Meter::new(),
-        })
-    }
-
-    /// A frame to be filled; none where it is too long: the pool has more frames than can be under
+    /// A frame to be filled; none where it is too long: the pools have more frames than can be under
     /// way.
     pub(super) fn frame(&mut self, len: usize) -> Option<MemFrame> {
-        let mut frame = self.pool.alloc()?;
+        let pool = if len <= self.longest() { &mut self.pool } else { &mut self.long };
+        let mut frame = pool.alloc()?;
         frame.set_len(len).then_some(frame)
+    }
+
+    /// The longest frame of which many may wait.
+    pub(super) fn longest(&self) -> usize {
+        self.room - GROWTH / 2
     }
 
     /// Whoever sent a packet is there to be answered, so that no answer has to wait.
@@ -147,29 +116,12 @@ impl Stage {
         }
     }
 
-    /// Lays a frame into a port's queue: that of its tuple, as a NIC with receive-side scaling
-    /// does it, so that a flow keeps its queue.
-    pub(super) fn inject(&mut self, port: PortId, tuple: &Tuple, frame: MemFrame) {
-        let queue = self.scaling.queue(tuple, self.workers.len());
-        // A batch fits. A frame lost here would show in the law: fewer received than fed.
-        drop(self.wires[port.0 as usize].inject(queue, frame));
-    }
-
-    /// Carries what was injected to its end; what leaves is in `left`.
-    pub(super) fn run(&mut self) {
-        let opened = self.opened();
-        self.meter.begin_batch();
-        self.turns(true);
-        let opened = self.opened() - opened;
-        self.meter.end_batch(opened);
-    }
-
     /// Lets time pass until `to`, as idle workers do: conns expire, held frames go.
     pub(super) fn advance(&mut self, to: Tick) {
         let nap = (to.since(self.now) / NAPS).clamp(NAP, LONGEST_NAP);
         while to.since(self.now) > nap && self.has_work() {
             self.now = self.now + nap;
-            self.turns(false);
+            self.idle();
         }
         self.now = self.now.max(to);
     }
@@ -177,7 +129,8 @@ impl Stage {
     /// Lets what waits for a next hop go.
     pub(super) fn end(&mut self) {
         self.now = self.now + NAP;
-        self.turns(false);
+        self.idle();
+        self.tell(0);
     }
 
     /// The conn of a tuple, both tuples of it, wherever it lives.
@@ -216,13 +169,6 @@ impl Stage {
         self.stats().iter().map(|s| s.opened.get()).sum()
     }
 
-    /// Frames dropped so far, by reason.
-    pub(super) fn dropped(&self, into: &mut [u64; DropReason::COUNT]) {
-        for (reason, sum) in into.iter_mut().enumerate() {
-            *sum = self.stats().iter().map(|s| s.dropped[reason].get()).sum();
-        }
-    }
-
     pub(super) fn stats(&self) -> &[WorkerStats] {
         &self.shared.stats
     }
@@ -246,47 +192,42 @@ impl Stage {
     }
 
     /// Turns of all workers until nothing is on its way between them.
-    fn turns(&mut self, measured: bool) {
+    fn idle(&mut self) {
         loop {
-            for (index, worker) in self.workers.iter_mut().enumerate() {
-                if measured {
-                    self.meter.turn(|meter| worker.turn_with(self.now, meter));
-                } else {
-                    worker.turn(self.now);
-                }
-                for (port, wire) in self.wires.iter().enumerate() {
-                    while let Some(frame) = wire.take(index) {
-                        self.left.push(Left { port, at: self.now, frame });
-                    }
-                }
+            for index in 0..self.workers.len() {
+                self.workers[index].turn(self.now);
+                self.take(index);
             }
-            while let Some((port, addr)) = self.links.resolve.pop() {
-                self.hops.reach(port, addr);
-            }
-            if self.links.handover.iter().all(|ring| ring.is_empty()) {
-                return;
+            if self.is_quiet() {
+                break;
             }
         }
+        // What is dropped while nothing is fed is of no frame of the next batch.
+        for (stats, known) in self.shared.stats.iter().zip(&mut self.known) {
+            reasons(stats, known);
+        }
     }
-}
 
-fn snapshot(config: &Config, shared: &Shared, hops: &mut Hops) -> Result<Snapshot, String> {
-    // A flow keeps its queue here.
-    let fact = |port| PortFacts { mac: port_mac(port), fixed_queue: true };
-    let ports: Vec<_> = (0..config.ports.len()).map(fact).collect();
-    let mut inputs = Inputs {
-        ports: &ports,
-        hop: &mut |port, addr| hops.reach(port, addr),
-        has_conns: &|_| false,
-        settled: true,
-        has_leases: &|_| false,
-    };
-    let mut builder = Builder::new(shared.dests.capacity());
-    let built = builder.build(config, &Snapshot::default(), &mut inputs);
-    Ok(built.map_err(|e| e.to_string())?.0)
-}
+    /// Takes what a worker sent.
+    pub(super) fn take(&mut self, worker: usize) {
+        let first = self.left.len();
+        for (port, wire) in self.wires.iter().enumerate() {
+            while let Some(frame) = wire.take(worker) {
+                let order = (frame.tag(), false);
+                self.highest = self.highest.max(frame.tag());
+                self.left.push(Left { port, at: self.now, order, frame });
+            }
+        }
+        for made in self.left[first..].iter_mut().filter(|l| l.order.0 == 0) {
+            made.order = (self.highest, true);
+        }
+    }
 
-/// Locally administered: 02:00:00:00:00 and the port's number.
-fn port_mac(port: usize) -> Mac {
-    [0x02, 0, 0, 0, 0, port as u8]
+    /// Answers for next hops; whether nothing is on its way between workers.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        while let Some((port, addr)) = self.links.resolve.pop() {
+            self.hops.reach(port, addr);
+        }
+        self.links.handover.iter().all(|ring| ring.is_empty())
+    }
 }

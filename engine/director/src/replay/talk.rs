@@ -2,12 +2,13 @@
 
 use super::packet::End;
 use super::packet::Packet;
+use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::wire::tcp;
 
 /// Which way a packet of a conversation goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Way {
     Client,
     Dest,
@@ -63,8 +64,12 @@ pub(super) struct Talk {
     /// Capture time of its last packet, and of the last one that left.
     pub(super) last: u64,
     pub(super) passed: u64,
-    /// The batch with its last packet, and whose that was.
-    pub(super) batch: (u64, Way),
+    /// The stretch with its last packet, and whose that was.
+    pub(super) stretch: (u64, Way),
+    /// The last one with a packet of its client that may have changed its mapping.
+    pub(super) maps: u64,
+    /// The port toward its client, who is there to be answered, from its first packet on.
+    pub(super) port: Option<PortId>,
     /// Packets fed, and of these those that left.
     pub(super) fed: u64,
     pub(super) left: u64,
@@ -101,13 +106,25 @@ impl Talk {
             refused: false,
             last: now,
             passed: now,
-            batch: (0, Way::Client),
+            stretch: (0, Way::Client),
+            maps: 0,
+            port: None,
             fed: 0,
             left: 0,
             unmapped: 0,
             expired: 0,
             reasons: 0,
         }
+    }
+
+    /// Asks for all of it: it spans several lines, and each would be waited for by itself.
+    pub(super) fn prefetch(&self) {
+        hw::prefetch(&self.client);
+        hw::prefetch(&self.end);
+        hw::prefetch(&self.mapping);
+        hw::prefetch(&self.last);
+        hw::prefetch(&self.reasons);
+        hw::prefetch(&self.seen);
     }
 
     /// Which end of a conversation that begins with `p` is the client: the first sender, unless
@@ -125,7 +142,7 @@ impl Talk {
     pub(super) fn ends_with(&self, p: &Packet, (seq, ack): (u32, u32), now: u64) -> bool {
         if p.is_syn() {
             return match self.way(p) {
-                Way::Client => !self.seen[SYN] || seq != self.isn,
+                Way::Client => !self.seen[SYN] || seq != self.isn || self.is_over(),
                 Way::Dest => self.is_over(),
             };
         }

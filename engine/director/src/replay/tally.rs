@@ -1,14 +1,14 @@
 //! What became of the conversations, added up as each is over.
 
 use super::map::Target;
+use super::packet::End;
 use super::skip::Skip;
 use super::talk::Talk;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::verdict::DropReason;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// Conversations that are listed, of each kind.
-pub(super) const LISTED: usize = 1000;
 /// Of a conversation with a handshake at least this share of frames must leave.
 pub(super) const MUST_LEAVE: f64 = 0.99;
 
@@ -43,14 +43,26 @@ pub(super) struct Tally {
 }
 
 /// A conversation that lost frames.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Lost {
-    /// Protocol, client and VIP, as the director saw them.
-    pub(super) conversation: String,
-    /// Frames of it, those that left, and names of the drops.
+    proto: Proto,
+    client: End,
+    vip: End,
+    /// Frames of it, those that left.
     pub(super) frames: u64,
     pub(super) left: u64,
-    pub(super) reasons: Vec<&'static str>,
+    /// As a conversation has them.
+    reasons: u64,
+    expired: bool,
+}
+
+/// What it says to programs.
+#[derive(Serialize)]
+struct Row {
+    conversation: String,
+    frames: u64,
+    left: u64,
+    reasons: Vec<&'static str>,
 }
 
 impl Tally {
@@ -73,9 +85,7 @@ impl Tally {
             Some(_) => return,
         };
         *count += 1;
-        if listed.len() < LISTED {
-            listed.push(Lost::new(talk, target, frames));
-        }
+        listed.push(Lost::new(talk, target, frames));
     }
 
     /// Share of frames that left, of conversations with a handshake.
@@ -89,16 +99,42 @@ impl Tally {
 
 impl Lost {
     fn new(talk: &Talk, target: &Target, frames: u64) -> Self {
-        let (proto, end, vip) = (talk.key.proto, talk.end, (target.addr, target.port));
-        let conversation = format!("{proto} {} -> {}", show(end), show(vip));
-        let mut reasons = names(talk.reasons);
-        reasons.extend((talk.expired > 0).then_some(Skip::Expired.name()));
-        Self { conversation, frames, left: talk.left, reasons }
+        let (proto, client, vip) = (talk.key.proto, talk.end, (target.addr, target.port));
+        let (left, reasons, expired) = (talk.left, talk.reasons, talk.expired > 0);
+        Self { proto, client, vip, frames, left, reasons, expired }
+    }
+
+    /// Protocol, client and VIP, as the director saw them.
+    pub(super) fn conversation(&self) -> String {
+        format!("{} {} -> {}", self.proto, show(self.client), show(self.vip))
+    }
+
+    /// Names of the drops.
+    pub(super) fn reasons(&self) -> Vec<&'static str> {
+        let mut reasons = names(self.reasons);
+        reasons.extend(self.expired.then_some(Skip::Expired.name()));
+        reasons
+    }
+
+    /// For what conversations lost frames, and how many of them did.
+    pub(super) fn by_reason(listed: &[Self]) -> Vec<String> {
+        let mut count = BTreeMap::new();
+        for reason in listed.iter().flat_map(Self::reasons) {
+            *count.entry(reason).or_insert(0_u64) += 1;
+        }
+        count.iter().map(|(reason, n)| format!("{reason} {n}")).collect()
+    }
+}
+
+impl Serialize for Lost {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let (conversation, reasons) = (self.conversation(), self.reasons());
+        Row { conversation, frames: self.frames, left: self.left, reasons }.serialize(to)
     }
 }
 
 /// `192.0.2.1:80`, `[2001:db8::1]:80`.
-pub(super) fn show(end: super::packet::End) -> String {
+pub(super) fn show(end: End) -> String {
     std::net::SocketAddr::new(end.0.into(), end.1).to_string()
 }
 

@@ -25,6 +25,7 @@ use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::pipeline::Outbox;
 use pointsman_dataplane::pipeline::Pipeline;
+use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::verdict::DropReason;
 use std::sync::Arc;
@@ -45,13 +46,13 @@ pub struct Queues<D: Driver> {
 
 /// Looks on while a turn's bursts go through the pipeline. `()` sees nothing and costs nothing.
 pub trait Probe {
-    /// A burst of so many frames goes in.
+    /// A burst of so many frames goes in; 0: of frames that another worker received.
     #[inline(always)]
-    fn begin(&mut self, _frames: usize) {}
+    fn begin(&mut self, _frames: usize, _stats: &WorkerStats) {}
 
     /// It has gone through.
     #[inline(always)]
-    fn end(&mut self) {}
+    fn end(&mut self, _stats: &WorkerStats) {}
 }
 
 impl Probe for () {}
@@ -132,12 +133,12 @@ impl<D: Driver> Worker<D> {
             }
             found = true;
             let (burst, pool, out) = (&mut self.burst, &mut self.pool, &mut self.out);
-            probe.begin(burst.len());
+            probe.begin(burst.len(), self.pipeline.stats());
             self.pipeline.process(PortId(port as u8), burst, now, pool, out);
-            probe.end();
+            probe.end(self.pipeline.stats());
             self.flush();
         }
-        found |= self.take_over(now);
+        found |= self.take_over(now, probe);
         let due = now.since(self.last_housekeeping) >= HOUSEKEEPING_TIME;
         if due || self.turns.is_multiple_of(HOUSEKEEPING) {
             found |= self.housekeeping(now);
@@ -161,17 +162,21 @@ impl<D: Driver> Worker<D> {
         self.last_turn = now;
     }
 
-    fn take_over(&mut self, now: Tick) -> bool {
+    fn take_over(&mut self, now: Tick, probe: &mut impl Probe) -> bool {
+        let mut next = self.links.handover[self.index].pop();
+        if next.is_none() {
+            return false;
+        }
         let mut taken = 0;
-        while taken < BURST {
-            let Some(handed) = self.links.handover[self.index].pop() else { break };
+        probe.begin(0, self.pipeline.stats());
+        while let Some(handed) = next {
             taken += 1;
             self.pipeline.take_over(handed, now, &mut self.pool, &mut self.out);
+            next = if taken < BURST { self.links.handover[self.index].pop() } else { None };
         }
-        if taken > 0 {
-            self.flush();
-        }
-        taken > 0
+        probe.end(self.pipeline.stats());
+        self.flush();
+        true
     }
 
     #[cold]
@@ -216,7 +221,7 @@ impl<D: Driver> Worker<D> {
     /// worker waits for nobody.
     fn flush(&mut self) {
         let stats = self.pipeline.stats();
-        for (frames, queues) in self.out.tx.iter_mut().zip(&mut self.queues) {
+        for (frames, queues) in self.out.tx().iter_mut().zip(&mut self.queues) {
             if frames.is_empty() {
                 continue;
             }

@@ -2,6 +2,7 @@ use super::*;
 use pointsman_dataplane::acl::Access;
 use pointsman_dataplane::service::ClientAddress;
 use pointsman_dataplane::service::Closed;
+use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Proto;
 use pointsman_dataplane::tuple::Tuple;
@@ -345,18 +346,78 @@ fn what_stands_where_it_stood_keeps_its_conns_whatever_on_dead_says() {
     let at = |w: &World, n: u8| w.id(&format!("10.2.0.{n}"));
     let [first, second, third] = [2, 3, 4].map(|n| at(&world, n));
     world.busy.extend([first, second, third]);
-    let on_dead = |w: &World| {
-        [first, second, third].map(|id| {
-            let dest = w.current.dest(id);
-            (dest.removed, dest.traits.on_dead)
-        })
-    };
+    let gone = |w: &World| [first, second, third].map(|id| w.current.dest(id).is_gone());
+    let on_dead = |w: &World| [first, second, third].map(|id| w.current.dest(id).traits.on_dead);
     // One changes, which with its method changes whose conns all others' are.
     world.load(&mixed(drops, &["", "", "forward = 'nat'"]));
-    assert_eq!(on_dead(&world), [(true, OnDead::Keep); 3]);
+    assert!([first, second, third].iter().all(|id| world.current.dest(*id).removed));
+    assert_eq!(gone(&world), [false; 3]);
     world.load(&mixed(drops, &["", "forward = 'nat'"]));
-    let kept = [(true, OnDead::Keep), (true, OnDead::Keep), (true, OnDead::Drop)];
-    assert_eq!(on_dead(&world), kept, "the third is listed no more by whatever method");
+    assert_eq!(
+        gone(&world),
+        [false, false, true],
+        "the third is listed no more by whatever method"
+    );
+    // What it says goes for them, once they are gone, and where they are dead.
+    world.load(&mixed("on_dead = 'reselect'", &["", "forward = 'nat'"]));
+    assert_eq!(on_dead(&world), [OnDead::Reselect; 3]);
+}
+
+/// They are what conns of any removed service are, which go by what that said last.
+#[test]
+fn what_stood_where_it_stood_goes_with_its_service() {
+    let mut world = World::new(16);
+    let drops = "on_dead = 'drop'";
+    let other = service(81, "nat", &[(9, 1)]);
+    world.load(&(mixed(drops, &["", ""]) + &other));
+    let [first, second] = [2, 3].map(|n| world.id(&format!("10.2.0.{n}")));
+    world.busy.extend([first, second]);
+    world.load(&(mixed(drops, &["", "forward = 'tunnel'"]) + &other));
+    assert!(world.current.dest(second).removed && !world.current.dest(second).is_gone());
+    world.load(&config(&[other]));
+    for id in [first, second] {
+        let dest = world.current.dest(id);
+        assert_eq!((dest.is_gone(), dest.traits.on_dead), (true, OnDead::Drop));
+        assert!(dest.traits.orphaned && world.current.lookup.strict().contains(&id));
+    }
+    // And it may come back, by either method.
+    world.load(&mixed(drops, &["", "forward = 'tunnel'"]));
+    assert!(!world.current.dest(first).removed && !world.current.dest(second).is_gone());
+}
+
+/// The kernel edits weight and method of one and the same dest.
+#[test]
+fn what_stands_by_another_number_has_the_weight_of_what_stands_there() {
+    let mut world = World::new(16);
+    world.load(&mixed("", &["weight = 3", "weight = 3"]));
+    let old = world.id("10.2.0.3");
+    world.busy.insert(old);
+    let weight = |w: &World| w.current.dest(old).weight;
+    for expected in [3, 0, 5] {
+        let changed = format!("weight = {expected}\nforward = 'tunnel'");
+        world.load(&mixed("", &["weight = 3", &changed]));
+        assert!(world.current.dest(old).removed);
+        assert_eq!(weight(&world), expected);
+    }
+    world.load(&mixed("", &["weight = 3"]));
+    assert_eq!((weight(&world), world.current.dest(old).is_gone()), (0, true));
+}
+
+/// What a router has told of the way to a tunnel's end lowers a snapshot's MTUs, for a time (`paths`): the next one begins
+/// with what the port carries.
+#[test]
+fn a_removed_tunnels_mtu_is_its_ports_once_what_was_learnt_is_forgotten() {
+    let mut world = World::new(16);
+    world.load(&config(&[service(80, "tunnel", &[(2, 1), (3, 1)])]));
+    let gone = world.id("10.2.0.2");
+    world.busy.insert(gone);
+    let whole = world.current.dest(gone).mtu;
+    let others = [service(80, "tunnel", &[(3, 1)]), service(81, "nat", &[(9, 1)])];
+    for without in [config(&others), config(&others[..1]), config(&others[1..])] {
+        world.load(&without);
+        assert_eq!((world.current.dest(gone).removed, world.current.dest(gone).mtu), (true, whole));
+        world.current.dests[gone.0 as usize].mtu = whole - 100;
+    }
 }
 
 #[test]
@@ -930,4 +991,32 @@ fn a_service_that_gets_a_helper_has_new_dests() {
     assert!(world.current.services[0].terms.ftp);
     assert_ne!(world.current.services[0].dests[0].id, before);
     assert!(world.current.dest(before).removed);
+}
+
+/// What its server sends of a data conn is known by its address alone.
+#[test]
+fn a_removed_dest_of_a_helped_service_has_data_conns_still() {
+    let mut world = World::new(16);
+    let helped = |forward: &str, dests: &[(u8, u16)]| {
+        service(21, forward, dests).replace("scheduler", "helper='ftp'\nscheduler")
+    };
+    let both = [(2, 1), (3, 1)];
+    let server: Addr = "10.2.0.2".parse::<IpAddr>().unwrap().into();
+    let (proto, dst) = (Proto::Tcp, Addr::v4(0xc000_0201));
+    let sent = Tuple { proto, src: server, sport: 20, dst, dport: 40_000 };
+    let forward = |w: &World| w.current.ftp_dest(&sent).map(|dest| dest.forward);
+    world.load(&config(&[helped("nat", &both)]));
+    assert_eq!(forward(&world), Some(Forward::Nat));
+    world.busy.insert(world.id("10.2.0.2"));
+    for without in [config(&[helped("nat", &both[1..])]), config(&[helped("fullnat", &both)])] {
+        world.load(&without);
+        assert_eq!(forward(&world), Some(Forward::Nat), "whatever it is by now");
+    }
+    for _ in 0..2 {
+        world.load(&config(&[service(80, "nat", &[(9, 1)])]));
+        assert_eq!(forward(&world), Some(Forward::Nat));
+    }
+    world.busy.clear();
+    world.load(&config(&[service(80, "nat", &[(9, 1)])]));
+    assert_eq!(forward(&world), None);
 }

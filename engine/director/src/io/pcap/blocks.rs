@@ -14,7 +14,7 @@ const OBSOLETE_PACKET: u32 = 2;
 /// What a block turned out to be.
 pub(super) enum Step {
     Frame(Record),
-    /// Of an interface that is not Ethernet.
+    /// That is not Ethernet.
     Foreign(u32),
     Nothing,
     End,
@@ -25,6 +25,8 @@ pub(super) enum Step {
 pub(super) struct Format {
     /// Of a classic pcap.
     nanoseconds: bool,
+    /// Of it, where it is not Ethernet.
+    foreign: Option<u32>,
     /// Of the section at hand.
     big_endian: bool,
     interfaces: Vec<Interface>,
@@ -54,10 +56,13 @@ impl Format {
             PcapBlockOwned::LegacyHeader(header) => {
                 self.nanoseconds = header.is_nanosecond_precision();
                 // The upper half holds flags, such as the length of a frame check sequence.
-                ethernet(header.network.0 as u32 & 0xffff)?;
+                self.foreign = Some(header.network.0 as u32 & 0xffff).filter(|l| *l != ETHERNET);
                 Ok(Step::Nothing)
             }
             PcapBlockOwned::Legacy(p) => {
+                if let Some(link_type) = self.foreign {
+                    return Ok(Step::Foreign(link_type));
+                }
                 let unit = if self.nanoseconds { 1 } else { 1000 };
                 let stamp = u64::from(p.ts_sec) * 1_000_000_000 + u64::from(p.ts_usec) * unit;
                 fill(data, p.data);
@@ -65,6 +70,11 @@ impl Format {
             }
             PcapBlockOwned::NG(block) => self.block(&block, data, at),
         }
+    }
+
+    /// The link type that all frames of a classic pcap have, where it is not Ethernet.
+    pub(super) fn foreign(&self) -> Option<u32> {
+        self.foreign
     }
 
     fn block(
@@ -183,8 +193,4 @@ impl Clock {
 fn fill(data: &mut Vec<u8>, from: &[u8]) {
     data.clear();
     data.extend_from_slice(from);
-}
-
-fn ethernet(link_type: u32) -> Result<(), CaptureError> {
-    if link_type == ETHERNET { Ok(()) } else { Err(CaptureError::LinkType(link_type)) }
 }

@@ -206,12 +206,15 @@ fn blocks_larger_than_the_buffer_are_read_and_absurd_ones_refused() {
 }
 
 #[test]
-fn other_link_types_are_refused_by_name_or_counted() {
+fn other_link_types_are_counted_and_have_names() {
     let order = Order { big: true };
-    let sll = read(&order.classic(false, 113)).1.unwrap();
-    assert!(!sll.is_partial());
+    // A classic one is counted like an interface of a pcapng, and named even where it is empty.
+    let mut classic = CaptureReader::new(Cursor::new(order.classic(false, 113))).unwrap();
+    assert_eq!(classic.foreign().iter().collect::<Vec<_>>(), [(&113, &0)]);
+    assert_eq!(classic.next(&mut Vec::new()).unwrap(), None);
+    assert_eq!(classic.foreign().iter().collect::<Vec<_>>(), [(&113, &1)]);
     assert_eq!(
-        sll.to_string(),
+        CaptureError::LinkType(113).to_string(),
         "link type LINUX_SLL (113): only Ethernet can be replayed; capture on one interface, not \
          on \"any\""
     );

@@ -4,6 +4,7 @@ use super::Input;
 use super::Law;
 use super::Policy;
 use super::Run;
+use crate::replay::skip::Skip;
 use crate::replay::tally::MUST_LEAVE;
 use serde::Serialize;
 
@@ -42,6 +43,7 @@ pub(super) fn of(input: &Input, policy: &Policy, run: &Run, law: &Law) -> Vec<Ch
         what: "captures are whole",
         holds: input.cut.is_empty(),
         detail: match input.cut.is_empty() {
+            true if input.stopped => "read until a signal stopped it".into(),
             true => "read to their end".into(),
             false => input.cut.join("; "),
         },
@@ -80,8 +82,20 @@ fn share(run: &Run) -> Option<Check> {
     (t.handshake_frames > 0).then(|| Check {
         what: "99 % of frames of conversations with a handshake leave",
         holds: t.share() >= MUST_LEAVE,
-        detail: format!("{} of {} left", t.handshake_left, t.handshake_frames),
+        detail: format!("{} of {} left{}", t.handshake_left, t.handshake_frames, missed(run)),
     })
+}
+
+/// What may belong to the conversations and was never fed, by name.
+fn missed(run: &Run) -> String {
+    let skips = Skip::ALL.iter().map(|(skip, name, _)| (skip, name, run.skips[*skip as usize]));
+    let missed = skips.filter(|(skip, _, n)| skip.is_missed() && *n > 0);
+    let names: Vec<_> = missed.map(|(_, name, n)| format!("{name} {n}")).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; not fed, so in no share: {}", names.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +116,7 @@ mod tests {
         let (forward, scheduler) = (Forward::Nat, "rr");
         let wanted = made::Wanted { vips: &[], forward, scheduler, dests: 1, conns: 1024 };
         let config = made::config(&wanted).unwrap_or_else(|e| panic!("{e}"));
-        let stage = Stage::new(&config, 1).unwrap_or_else(|e| panic!("{e}"));
+        let stage = Stage::new(&config, 1, false).unwrap_or_else(|e| panic!("{e}"));
         let map = Map::new(Vec::new(), stage.snapshot().clone(), true);
         let law = crate::control::law(stage.stats());
         let run = Run::new(stage, Some(map), Sink::new(2), 2);

@@ -1,6 +1,7 @@
 //! The report as one page that needs nothing else: figures, plots, tables.
 
 use super::Report;
+use super::count;
 use super::svg;
 use super::svg::escape;
 use super::svg::short;
@@ -76,10 +77,40 @@ impl Report {
         put(
             out,
             format_args!(
-                "<p>{} frames, {} bytes, {:.3} s of capture, {}; {} worker(s) on one core; pointsman {}.</p>",
-                i.frames, i.bytes, i.seconds, self.mode, self.workers, self.version
+                "<p>{}, {} bytes, {:.3} s of capture, {}; {} fed; {} on one core; pointsman {}.</p>",
+                count(i.frames, "frame"),
+                i.bytes,
+                i.seconds,
+                self.mode,
+                count(self.ports.iter().map(|p| p.fed).sum(), "frame"),
+                count(self.workers as u64, "worker"),
+                self.version
             ),
         );
+        if !self.options.is_empty() {
+            put(out, format_args!("<p>As asked: {}.</p>", escape(&self.options.join(", "))));
+        }
+        if self.stopped {
+            out.push_str("<p class='bad'>Stopped by a signal: this is of what came before it.</p>");
+        }
+        for l in &i.left_out {
+            put(out, format_args!("<p>Left out: {}: {}.</p>", escape(&l.capture), escape(&l.why)));
+        }
+        let wall = self.wall_seconds;
+        put(out, format_args!("<p>Took {wall:.3} s with reading and checking.</p>"));
+        if let Some(kept) = self.rate_missed() {
+            let text = "of the rate asked for: it was not kept";
+            put(out, format_args!("<p class='bad'>{kept:.2} {text}.</p>"));
+        }
+        if !self.cost.enough {
+            let n = count(self.cost.packets, "packet");
+            let text = "too few to tell what they cost: --loop or --conns make more";
+            put(out, format_args!("<p>{n} of 1,000: {text}.</p>"));
+        }
+        if self.cost.enough && !self.measured_alone {
+            let text = "Costs are measured among the checks, which take caches";
+            put(out, format_args!("<p>{text}: --rate flat has them apart.</p>"));
+        }
         if !services.is_empty() {
             put(out, format_args!("<p>Services: {}</p>", escape(&services.join("; "))));
         }
@@ -88,7 +119,7 @@ impl Report {
     fn figures(&self, out: &mut String) {
         let c = &self.cost;
         let maybe = |ns: Option<f64>| ns.map_or("&ndash;".into(), |ns| format!("{ns:.0} ns"));
-        let figures = [
+        let cost = [
             (format!("{:.2} Mpps", c.mpps), "rate of the whole loop"),
             (format!("{:.2} Gbit/s", self.gbit_per_second), "the same in bits"),
             (format!("{:.0} ns", c.pipeline_ns), "a packet, pipeline alone"),
@@ -97,11 +128,15 @@ impl Report {
             (maybe(c.hit_ns), "a packet of a known conn"),
             (maybe(c.miss_ns), "a packet that opens one"),
             (c.opens_per_second.map_or("&ndash;".into(), short), "conns a second"),
+            (format!("{:.1}", c.packets_per_burst), "packets a burst"),
+        ];
+        let state = [
             (self.conns_opened.to_string(), "conns opened"),
             (self.conns_left.to_string(), "conns left open"),
             (format!("{:.0} B", self.bytes_per_conn[0]), "memory a conn (v4)"),
-            (format!("{:.1}", c.packets_per_burst), "packets a burst"),
         ];
+        // Of few packets figures would say what memory costs at its first touch.
+        let figures = cost.into_iter().filter(|_| c.enough).chain(state);
         out.push_str("<div class='figures'>");
         for (value, name) in figures {
             put(out, format_args!("<div><b>{value}</b><span>{name}</span></div>"));
@@ -110,14 +145,12 @@ impl Report {
     }
 
     fn plots(&self, out: &mut String) {
-        let width = self.over_time.width as f64 / 1e9;
-        let intervals = &self.over_time.intervals;
+        let (intervals, width) = (&self.over_time.intervals, self.over_time.width as f64 / 1e9);
         let over = |of: fn(&Interval) -> u64| {
-            let points = intervals.iter().enumerate();
-            // A point stands for its interval, so in the middle of it.
-            points.map(|(n, i)| ((n as f64 + 0.5) * width, of(i) as f64 / width)).collect()
+            let counts: Vec<_> = intervals.iter().map(of).collect();
+            rates(&counts, width, self.input.seconds)
         };
-        let end = intervals.len().max(1) as f64 * width;
+        let end = if self.input.seconds > 0.0 { self.input.seconds } else { width };
         let label = |s: f64| match end < 1.0 {
             true => format!("{} ms", short(s * 1e3)),
             false => format!("{} s", short(s)),
@@ -131,14 +164,14 @@ impl Report {
         plot("Rate over time", "frames/s", &[("a", "fed", fed), ("b", "dropped", dropped)]);
         plot("Bits over time", "bit/s", &[("a", "fed", over(|i| i.bytes * 8))]);
         plot("Conns opened over time", "conns/s", &[("a", "opened", over(|i| i.opened))]);
-        if !self.cost.latency.is_empty() {
+        if self.cost.enough && !self.cost.latency.is_empty() {
             figure(out, "Latency of a burst, by percentile", &self.latency());
         }
         self.loads(out);
         let drops: Vec<_> = self.law.dropped.iter().filter(|d| *d.1 > 0).collect();
         if !drops.is_empty() {
             let bars = drops.iter().map(|(name, n)| ((*name).clone(), **n as f64, n.to_string()));
-            figure(out, "Drops by name", &svg::bars("Drops", "b", &most(bars.collect())));
+            bar_figure(out, "Drops by name", "b", bars.collect());
         }
         out.push_str("</div>");
     }
@@ -146,13 +179,22 @@ impl Report {
     /// Over the nines of the percentile: 90 %, 99 % ... are as far apart from each other.
     fn latency(&self) -> String {
         let nines = |percent: f64| -(1.0 - percent / 100.0).log10();
-        let within = self.cost.latency.iter().filter(|(p, _)| *p < 100.0);
-        let points: Vec<_> = within.map(|(p, ns)| (nines(*p), *ns as f64 / 1e3)).collect();
+        let points = |turns: &[(f64, u64)]| -> Vec<_> {
+            let within = turns.iter().filter(|(p, _)| *p < 100.0);
+            within.map(|(p, ns)| (nines(*p), *ns as f64 / 1e3)).collect()
+        };
+        let (points, idle) = (points(&self.cost.latency), points(&self.cost.idle));
         let names = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"];
         let marks = points[1..].iter().zip(names).map(|((x, _), name)| (*x, name.to_owned()));
         let end = points.last().map_or(0.0, |p| p.0);
         let x = svg::Axis { end, marks: marks.collect(), name: "share of bursts" };
-        svg::lines("Latency", &x, "\u{b5}s", true, &[("a", "turn", points)])
+        svg::lines(
+            "Latency",
+            &x,
+            "\u{b5}s",
+            true,
+            &[("a", "turn", points), ("b", "idle spin", idle)],
+        )
     }
 
     fn loads(&self, out: &mut String) {
@@ -168,7 +210,7 @@ impl Report {
         };
         for service in self.services.iter().filter(|s| s.conns() > 0) {
             let caption = format!("Load of {}", service.name);
-            figure(out, &caption, &svg::bars(&caption, "a", &most(of(service))));
+            bar_figure(out, &caption, "a", of(service));
         }
     }
 
@@ -224,6 +266,12 @@ impl Report {
             }
         };
         row("read", self.input.frames);
+        row("not Ethernet", self.input.foreign_frames);
+        if let Some(c) = &self.conversations {
+            row("more of them, by --conns", c.copied);
+            row("made up for handshakes", c.made_up);
+            row("from dests straight to clients", c.direct);
+        }
         self.skipped.iter().for_each(|(name, n)| row(&format!("skipped: {name}"), *n));
         self.ports.iter().for_each(|p| row(&format!("fed by {}", p.name), p.fed));
         self.law.made.iter().for_each(|(name, n)| row(&format!("made: {name}"), *n));
@@ -237,30 +285,65 @@ impl Report {
     }
 }
 
-fn lost(out: &mut String, what: &str, count: u64, listed: &[Lost]) {
-    if count == 0 {
+fn lost(out: &mut String, what: &str, n: u64, listed: &[Lost]) {
+    if n == 0 {
         return;
     }
-    put(out, format_args!("<h2>Conversations {what}: {count}</h2><div class='wide'><table>"));
+    put(out, format_args!("<h2>Conversations {what}: {n}</h2>"));
+    put(out, format_args!("<p>{}</p>", escape(&Lost::by_reason(listed).join(", "))));
+    out.push_str("<div class='wide'><table>");
     out.push_str("<tr><th>conversation</th><th class='n'>frames</th><th class='n'>left</th>");
     out.push_str("<th>dropped for</th></tr>");
     for l in listed.iter().take(LISTED) {
-        let (name, reasons) = (escape(&l.conversation), escape(&l.reasons.join(", ")));
+        let (name, reasons) = (escape(&l.conversation()), escape(&l.reasons().join(", ")));
         put(out, format_args!("<tr><td>{name}</td><td class='n'>{}</td>", l.frames));
         put(out, format_args!("<td class='n'>{}</td><td class='t'>{reasons}</td></tr>", l.left));
     }
     out.push_str("</table></div>");
+    if listed.len() > LISTED {
+        put(out, format_args!("<p>{} more: --json has all.</p>", listed.len() - LISTED));
+    }
 }
 
-/// The largest ones, and one bar for the rest.
-fn most(mut bars: Vec<(String, f64, String)>) -> Vec<(String, f64, String)> {
-    bars.sort_by(|a, b| b.1.total_cmp(&a.1));
-    if bars.len() > BARS {
-        let rest = bars.split_off(BARS - 1);
-        let sum: f64 = rest.iter().map(|b| b.1).sum();
-        bars.push((format!("{} more", rest.len()), sum, short(sum)));
+/// Counts of intervals as points of a plot: each in the middle of the time that it covers, the last
+/// one of what the capture has of it. Where that is too little to tell it joins the one before.
+fn rates(counts: &[u64], width: f64, end: f64) -> Vec<(f64, f64)> {
+    let mut points: Vec<_> = (0_u32..)
+        .zip(counts)
+        .map(|(n, count)| (f64::from(n) * width, width, *count as f64))
+        .collect();
+    if let Some((begin, covered, count)) = points.pop() {
+        let rest = (end - begin).clamp(0.0, covered);
+        match points.last_mut() {
+            Some(before) if rest < covered / 2.0 => {
+                (before.1, before.2) = (before.1 + rest, before.2 + count);
+            }
+            None if rest <= 0.0 => points.push((begin, covered, count)),
+            _ => points.push((begin, rest, count)),
+        }
     }
-    bars
+    points.into_iter().map(|(begin, covered, n)| (begin + covered / 2.0, n / covered)).collect()
+}
+
+/// Bars of the largest, and a line that says what the others have.
+fn bar_figure(out: &mut String, caption: &str, class: &str, mut bars: Vec<(String, f64, String)>) {
+    bars.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let rest = bars.split_off(bars.len().min(BARS));
+    let mut inner = svg::bars(caption, class, &bars);
+    if let (Some(most), Some(least)) = (rest.first(), rest.last()) {
+        let sum: f64 = rest.iter().map(|b| b.1).sum();
+        put(
+            &mut inner,
+            format_args!(
+                "<p>{} more: {} in all, {} to {} each</p>",
+                rest.len(),
+                short(sum),
+                short(least.1),
+                short(most.1)
+            ),
+        );
+    }
+    figure(out, caption, &inner);
 }
 
 fn figure(out: &mut String, caption: &str, svg: &str) {
@@ -270,4 +353,40 @@ fn figure(out: &mut String, caption: &str, svg: &str) {
 fn put(out: &mut String, what: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = out.write_fmt(what);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_rate_is_plotted_level_to_both_ends() {
+        // 1,000 a second for 2.6 s, and of the last interval next to nothing.
+        for (counts, end) in [(vec![1000, 1000, 600], 2.6), (vec![1000, 1000, 1], 2.001)] {
+            let points = rates(&counts, 1.0, end);
+            assert!(points.iter().all(|p| (p.1 - 1000.0).abs() < 1e-6), "{points:?}");
+            assert!(points.iter().all(|p| p.0 > 0.0 && p.0 < end), "{points:?}");
+            let area: f64 = counts.iter().sum::<u64>() as f64;
+            assert!((area - 1000.0 * end).abs() < 1e-6);
+        }
+        assert_eq!(rates(&[7], 0.5, 0.0), [(0.25, 14.0)]);
+        assert_eq!(rates(&[], 1.0, 0.0), []);
+    }
+
+    #[test]
+    fn bars_beyond_those_that_fit_are_told_in_words_and_are_no_bar() {
+        let bars = |n: u32| (0..n).map(|i| (i.to_string(), 100.0 - f64::from(i), String::new()));
+        let of = |n| {
+            let mut out = String::new();
+            bar_figure(&mut out, "Load", "a", bars(n).collect());
+            out
+        };
+        assert_eq!(of(24).matches("<rect").count(), 24);
+        assert!(!of(24).contains(" more"));
+        let many = of(41);
+        assert_eq!(many.matches("<rect").count(), 24);
+        assert!(many.contains("<p>17 more: 1156 in all, 60 to 76 each</p>"), "{many}");
+        // The longest bar is the largest one's: as long as there is room.
+        assert!(many.contains("width='178.0'"), "{many}");
+    }
 }

@@ -6,9 +6,13 @@ mod svg;
 mod text;
 
 use super::args::Args;
+use super::args::Rate;
 use super::input::Input;
+use super::input::LeftOut;
 use super::meter::Cost;
+use super::policy::Large;
 use super::policy::Policy;
+use super::policy::Snapped;
 use super::run::Run;
 use super::series::Series;
 use super::skip::Skip;
@@ -34,6 +38,10 @@ pub(super) struct Report {
     mode: &'static str,
     workers: usize,
     rounds: u64,
+    /// What was asked for otherwise than by default.
+    options: Vec<String>,
+    /// A signal ended it before all was fed.
+    stopped: bool,
     input: Given,
     ports: Vec<Port>,
     /// Frames not fed, by name.
@@ -49,9 +57,14 @@ pub(super) struct Report {
     services: Vec<Service>,
     law: Law,
     cost: Cost,
+    /// Whether these are of a director alone, or of one whose caches the checks shared.
+    measured_alone: bool,
     /// Of what was fed, over the time of whole turns.
     gbit_per_second: f64,
+    /// From the first frame to the last, reading and checking in it.
     wall_seconds: f64,
+    /// Share of the rate asked for that was reached; none where frames were fed flat out.
+    rate_kept: Option<f64>,
     over_time: Series,
     checks: Vec<Check>,
 }
@@ -66,6 +79,9 @@ struct Given {
     went_back: u64,
     /// Frames that are not Ethernet, by link type.
     foreign: Vec<String>,
+    foreign_frames: u64,
+    /// Captures with nothing else, and why they are left out.
+    left_out: Vec<LeftOut>,
     padded: u64,
     cut: u64,
     /// Segments more than there were frames, for that.
@@ -97,9 +113,9 @@ struct Conversations {
     /// Frames from dests that do not pass the director.
     direct: u64,
     refused: u64,
-    /// The first of the refused.
+    /// All of the refused.
     listed: Vec<Lost>,
-    /// With a handshake and a conn, and too few of their frames left; the first of them.
+    /// With a handshake and a conn, and too few of their frames left; all of them.
     lossy: u64,
     listed_lossy: Vec<Lost>,
     /// Frames more because each was multiplied.
@@ -141,13 +157,16 @@ impl Report {
         config: &Config,
         input: &Input,
         policy: &Policy,
-        run: &Run,
+        run: &mut Run,
         wall: Duration,
     ) -> Self {
+        let cost = run.cost();
+        let run = &*run;
         let stats = run.stage.stats();
-        let cost = run.stage.meter.cost();
         let seconds = cost.loop_ns * cost.packets as f64 / 1e9;
-        let bits = run.fed_bytes as f64 * 8.0;
+        // Of those packets whose time is told.
+        let share = cost.packets as f64 / run.fed.iter().sum::<u64>().max(1) as f64;
+        let bits = run.fed_bytes as f64 * 8.0 * share;
         let named = config.ports.iter().zip(run.fed.iter().zip(&run.sink.ports));
         let ports =
             named.map(|(p, (fed, sent))| Port { name: p.name.clone(), fed: *fed, sent: *sent });
@@ -160,12 +179,16 @@ impl Report {
             mode: if run.map.is_some() { "mapped" } else { "as-is" },
             workers: stats.len(),
             rounds: args.rounds,
+            options: options(args),
+            stopped: input.stopped,
             input: Given {
                 frames: input.frames,
                 bytes: input.bytes,
                 seconds: input.span() as f64 / 1e9,
                 went_back: input.went_back,
                 foreign: super::input::foreign(&input.foreign),
+                foreign_frames: input.foreign.values().sum(),
+                left_out: input.left_out.clone(),
                 padded: policy.padded,
                 cut: policy.cut,
                 further: policy.further,
@@ -182,9 +205,16 @@ impl Report {
             law,
             gbit_per_second: if seconds > 0.0 { bits / seconds / 1e9 } else { 0.0 },
             cost,
+            measured_alone: run.twin.is_some(),
             wall_seconds: wall.as_secs_f64(),
+            rate_kept: args.rate.due(input.span(), input.frames).map(|due| kept(due, wall)),
             over_time: run.series.clone(),
         }
+    }
+
+    /// Whether there would have been more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Everything that must not be, in words.
@@ -193,10 +223,51 @@ impl Report {
         failed.map(|c| format!("{}: {}", c.what, c.detail)).collect()
     }
 
+    /// Why there is nothing that could be said of the traffic, if so.
+    pub(super) fn nothing_fed(&self) -> Option<String> {
+        let direct = self.conversations.as_ref().map_or(0, |c| c.direct);
+        if direct > 0 || self.ports.iter().any(|p| p.fed > 0) {
+            return None;
+        }
+        let skipped = self.skipped.iter().map(|(name, n)| format!("{name} {n}"));
+        let why: Vec<_> = skipped.chain(self.input.foreign.clone()).collect();
+        let (captures, frames) = (self.captures.join(", "), count(self.input.frames, "frame"));
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+        Some(format!("{captures}: nothing to feed: {frames}{why}"))
+    }
+
+    /// The rate asked for was missed by more than what a busy machine takes now and then.
+    fn rate_missed(&self) -> Option<f64> {
+        self.rate_kept.filter(|kept| *kept < 0.95 && self.wall_seconds * (1.0 - kept) > 0.01)
+    }
+
     pub(super) fn json(&self) -> String {
         // There is nothing in it that JSON could not have.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
+}
+
+/// How much of a rate was kept where frames were due within `due` and took `wall`.
+fn kept(due: Duration, wall: Duration) -> f64 {
+    (due.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0)
+}
+
+/// `1 frame`, `2 frames`.
+fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn options(args: &Args) -> Vec<String> {
+    let given = [
+        (args.rounds > 1, format!("--loop {}", args.rounds)),
+        (args.conns > 1, format!("--conns {}", args.conns)),
+        (args.rate != Rate::Flat, format!("--rate {}", args.rate)),
+        (args.no_pickup && !args.pickup, "--no-pickup".into()),
+        (args.snapped != Snapped::Pad, "--snapped skip".into()),
+        (args.large == Large::Feed, "--large feed".into()),
+        (args.large == Large::Skip, "--large skip".into()),
+    ];
+    given.into_iter().filter(|(is, _)| *is).map(|(_, option)| option).collect()
 }
 
 impl Conversations {

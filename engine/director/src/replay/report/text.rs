@@ -3,6 +3,7 @@
 use super::Conversations;
 use super::Report;
 use super::Service;
+use super::count;
 use crate::cli::render::law;
 use crate::cli::render::line;
 use crate::cli::render::number;
@@ -13,7 +14,7 @@ use crate::replay::skip::Skip;
 use crate::replay::tally::Lost;
 
 const HEADS: [&str; 7] = ["weight", "conns", "share", "in pk", "in by", "out pk", "out by"];
-/// Conversations shown of each list; further ones are in `--json`.
+/// Conversations shown of each list; all are in `--json`.
 const LISTED: usize = 20;
 
 impl Report {
@@ -43,7 +44,11 @@ impl Report {
     fn input(&self, out: &mut String) {
         let c = &self.input;
         wrap(out, "in   ", &self.captures);
-        line(out, &format!("     {} frames, {} bytes, {:.3} s", c.frames, c.bytes, c.seconds));
+        let frames = count(c.frames, "frame");
+        line(out, &format!("     {frames}, {} bytes, {:.3} s", c.bytes, c.seconds));
+        if !self.options.is_empty() {
+            wrap(out, "     as asked: ", &self.options);
+        }
         let notes = [
             (c.went_back, "of them earlier than one before: fed at that one's time"),
             (c.padded, "cut off by the snap length: filled up with zeros, checksums made to fit"),
@@ -52,8 +57,15 @@ impl Report {
         for (n, what) in notes.iter().filter(|(n, _)| *n > 0) {
             line(out, &format!("     {n} {what}"));
         }
+        if self.stopped {
+            line(out, "     stopped by a signal: all that follows is of what came before it");
+        }
         if !c.foreign.is_empty() {
             wrap(out, "     not Ethernet: ", &c.foreign);
+        }
+        for l in &c.left_out {
+            line(out, &format!("     left out: {}", l.capture));
+            l.why.split("; ").for_each(|part| line(out, &format!("       {part}")));
         }
         wrap(out, "     fed ", &self.by_port(|p| p.fed));
         let skipped: u64 = self.skipped.values().sum();
@@ -98,11 +110,16 @@ impl Report {
 
     fn cost(&self, out: &mut String) {
         let c = &self.cost;
-        if c.packets == 0 {
+        if c.packets + c.apart_packets == 0 {
             return;
         }
+        self.time(out);
+        if !c.enough {
+            let n = count(c.packets, "packet");
+            line(out, &format!("cost too few packets to tell: {n} of 1,000 (see --loop, --conns)"));
+            return self.memory(out);
+        }
         let (mpps, gbit, burst) = (c.mpps, self.gbit_per_second, c.packets_per_burst);
-        out.push('\n');
         line(
             out,
             &format!(
@@ -115,12 +132,45 @@ impl Report {
         wrap(out, "     a packet: ", &[alone, whole]);
         let kind = |ns: Option<f64>| ns.map_or("not seen alone".into(), |ns| format!("{ns:.0} ns"));
         let opens = c.opens_per_second.map(|n| format!("{} conns/s", number(n as u64)));
-        let mut kinds = vec![format!("of a known conn {}", kind(c.hit_ns))];
+        let mut kinds = vec![format!("in it: of a known conn {}", kind(c.hit_ns))];
         kinds.push(format!("opening one {}", kind(c.miss_ns)));
         kinds.extend(opens);
         wrap(out, "     ", &kinds);
-        let latency = c.latency.iter().map(|(p, ns)| format!("p{p} {:.1}", *ns as f64 / 1000.0));
-        wrap(out, "     us a burst: ", &latency.collect::<Vec<_>>());
+        for (what, turns) in [("     us a burst: ", &c.latency), ("     us idle: ", &c.idle)] {
+            let told = turns.iter().map(|(p, ns)| format!("p{p} {:.1}", *ns as f64 / 1000.0));
+            wrap(out, what, &told.collect::<Vec<_>>());
+        }
+        if c.apart_packets > 0 {
+            let (n, ms) = (count(c.apart_packets, "packet"), c.apart_ns / 1e6);
+            line(out, &format!("     apart: {n} that waited for memory or the core, {ms:.1} ms"));
+        }
+        if !self.measured_alone {
+            line(
+                out,
+                "     measured among the checks, which take caches: --rate flat has it apart",
+            );
+        }
+        self.memory(out);
+    }
+
+    /// How long it took, and whether that is the rate asked for.
+    fn time(&self, out: &mut String) {
+        let seconds = self.wall_seconds;
+        let rate = self.input.frames as f64 / seconds.max(f64::MIN_POSITIVE);
+        out.push('\n');
+        line(
+            out,
+            &format!(
+                "time {seconds:.3} s, {} frames/s with reading and checking",
+                number(rate as u64)
+            ),
+        );
+        if let Some(kept) = self.rate_missed() {
+            line(out, &format!("     --rate was not kept: {kept:.2} of what was asked for"));
+        }
+    }
+
+    fn memory(&self, out: &mut String) {
         let [v4, v6] = self.bytes_per_conn;
         line(out, &format!("     memory a conn: {v4:.0} bytes (v4), {v6:.0} (v6)"));
     }
@@ -151,17 +201,26 @@ fn conversations(out: &mut String, c: &Conversations) {
     list(out, c.lossy, "that lost frames", &c.listed_lossy);
 }
 
-fn list(out: &mut String, count: u64, what: &str, listed: &[Lost]) {
-    if count > 0 {
-        line(out, &format!("     {count} {what}:"));
+fn list(out: &mut String, n: u64, what: &str, listed: &[Lost]) {
+    if n == 0 {
+        return;
+    }
+    let heads = Lost::by_reason(listed);
+    match heads.is_empty() {
+        true => line(out, &format!("     {n} {what}")),
+        false => wrap(out, &format!("     {n} {what}: "), &heads),
     }
     for l in listed.iter().take(LISTED) {
-        line(out, &format!("     {}", l.conversation));
-        let why = match l.reasons.is_empty() {
+        line(out, &format!("     {}", l.conversation()));
+        let reasons = l.reasons();
+        let why = match reasons.is_empty() {
             true => "nothing of its client that could be fed".into(),
-            false => l.reasons.join(", "),
+            false => reasons.join(", "),
         };
         line(out, &format!("       {} of {} frames left: {why}", l.left, l.frames));
+    }
+    if listed.len() > LISTED {
+        line(out, &format!("     {} more {what}: --json has all", listed.len() - LISTED));
     }
 }
 

@@ -1,6 +1,5 @@
-//! A bar on a terminal while captures are read.
+//! A bar on a terminal while captures are read or written.
 
-use super::input::Input;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::time::Duration;
@@ -10,24 +9,26 @@ const WIDTH: usize = 40;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The bar; nothing where standard error is no terminal.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     shown: Option<Instant>,
 }
 
 impl Progress {
-    pub(super) fn new(total_bytes: u64) -> Self {
-        let is_wanted = std::io::stderr().is_terminal() && total_bytes > 0;
+    /// Of work that there is any of.
+    pub(crate) fn new(is_work: bool) -> Self {
+        let is_wanted = std::io::stderr().is_terminal() && is_work;
         Self { shown: is_wanted.then(Instant::now) }
     }
 
-    pub(super) fn show(&mut self, input: &Input) {
+    /// This share of it is done, from 0 to 1, and so many frames.
+    pub(crate) fn show(&mut self, share: f64, frames: u64) {
         let Some(last) = self.shown else { return };
         if last.elapsed() < INTERVAL {
             return;
         }
         self.shown = Some(Instant::now());
         // A terminal that is gone is no reason to stop.
-        let _ = write!(std::io::stderr(), "\r{}", bar(input.progress(), input.frames));
+        let _ = write!(std::io::stderr(), "\r{}", bar(share, frames));
     }
 }
 

@@ -1,0 +1,217 @@
+//! Asking for what look-ups will read while there is something else to do.
+//!
+//! A look-up reads an index line and then the conn's line, and neither is in a cache where there are many
+//! conns. So both are asked for ahead of time, but never many at once: of more than some twenty lines
+//! under way, Zen forgets those that come on top, and others wait. A window moves over the burst instead:
+//! eight packets before a conn's line is read it is asked for, and its index line eight before that.
+
+use super::Conns;
+use super::index::Found;
+use super::index::Guess;
+use super::index::Place;
+use crate::frame::BURST;
+
+/// So many look-ups before it is read, an index line is asked for.
+const INDEX: usize = 16;
+/// The same of a conn's line.
+const CONN: usize = 8;
+/// The same of what lies in its second index line.
+const SECOND: usize = CONN / 2;
+
+/// One look-up.
+#[derive(Clone, Copy, Debug)]
+struct Ask<T> {
+    what: T,
+    /// Its first index line; once that was read, what was found.
+    at: u32,
+    tag: u16,
+}
+
+impl<T> Ask<T> {
+    #[inline(always)]
+    fn place(&self) -> Place {
+        Place { first: self.at, tag: self.tag }
+    }
+}
+
+/// The look-ups of a burst, each with what its asker knows of it. Each is named by how many come after it,
+/// which whoever walks over a burst has at hand.
+#[derive(Debug)]
+pub struct Ahead<T = ()> {
+    asks: [Ask<T>; BURST],
+    /// Those of which the second index line is awaited, a bit each.
+    again: u32,
+    len: usize,
+    /// So many may be made while others' lines are asked for.
+    leads: usize,
+}
+
+impl<T: Copy + Default> Default for Ahead<T> {
+    fn default() -> Self {
+        Self {
+            asks: [Ask { what: T::default(), at: 0, tag: 0 }; BURST],
+            again: 0,
+            len: 0,
+            leads: 0,
+        }
+    }
+}
+
+impl<T: Copy> Ahead<T> {
+    /// So many look-ups begin, at most `BURST`.
+    #[inline(always)]
+    pub fn begin(&mut self, len: usize) {
+        (self.len, self.leads, self.again) = (len, len.saturating_sub(CONN), 0);
+    }
+
+    /// What is known of the one that `left` come after.
+    #[inline(always)]
+    pub fn note(&mut self, left: usize, what: T) {
+        self.asks[left % BURST].what = what;
+    }
+
+    /// The one that `left` come after is of this hash; all before have been added.
+    #[inline(always)]
+    pub fn add(&mut self, conns: &Conns, left: usize, hash: u64) {
+        let (left, place) = (left % BURST, conns.index.place(hash));
+        let ask = &mut self.asks[left];
+        (ask.at, ask.tag) = (place.first, place.tag);
+        if left + INDEX >= self.len {
+            conns.index.prefetch(place);
+        }
+        // The first conns' lines, while the last hashes are made.
+        if left < CONN {
+            self.guess(conns, (self.leads + left) % BURST);
+        }
+    }
+
+    /// Goes on to the one that `left` come after; all have been added.
+    #[inline(always)]
+    pub fn go_to(&mut self, conns: &Conns, left: usize) {
+        let left = left % BURST;
+        if left >= INDEX {
+            conns.index.prefetch(self.asks[left - INDEX].place());
+        }
+        if left >= CONN {
+            self.guess(conns, left - CONN);
+        }
+        if self.again != 0 {
+            self.guess_again(conns, left);
+        }
+    }
+
+    /// What the one that `left` come after probably found, and what is known of it, where `go_to` went to it.
+    #[inline(always)]
+    pub fn get(&self, left: usize) -> (Found, &T) {
+        let ask = &self.asks[left % BURST];
+        (Found(ask.at), &ask.what)
+    }
+
+    #[inline(always)]
+    fn guess(&mut self, conns: &Conns, left: usize) {
+        let ask = &mut self.asks[left];
+        ask.at = match conns.index.guess(ask.place()) {
+            Guess::Entry(found, marks) => {
+                conns.prefetch(found, marks);
+                found.0
+            }
+            Guess::Second => {
+                self.again |= 1 << left;
+                return;
+            }
+            Guess::Nothing => Found::NOTHING.0,
+        };
+    }
+
+    /// Few lie in their second index line, which has been asked for.
+    #[inline(never)]
+    fn guess_again(&mut self, conns: &Conns, left: usize) {
+        let first = self.again.ilog2() as usize;
+        if first + SECOND < left {
+            return;
+        }
+        let ask = &mut self.asks[first];
+        ask.at = match conns.index.guess_second(ask.place()) {
+            Some((found, marks)) => {
+                conns.prefetch(found, marks);
+                found.0
+            }
+            None => Found::NOTHING.0,
+        };
+        self.again &= !(1 << first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Ends;
+    use crate::conn::Opening;
+    use crate::conn::Track;
+    use crate::service::DestId;
+    use crate::service::Forward;
+    use crate::tick::Stamp;
+    use crate::tuple::Addr;
+    use crate::tuple::Hasher;
+    use crate::tuple::Proto;
+
+    fn ends(n: u32) -> Ends {
+        Ends {
+            proto: Proto::Tcp,
+            caddr: Addr::v4(0x0a01_0000 + n),
+            cport: 1000,
+            vaddr: Addr::v4(0x0a02_0001),
+            vport: 80,
+            laddr: Addr::v4(0x0a03_0001),
+            lport: 2000 + n as u16,
+            daddr: Addr::v4(0x0a04_0001),
+            dport: 8080,
+        }
+    }
+
+    /// Conns in their second index line, and none, among them. A tag may be another conn's.
+    #[test]
+    fn bursts_of_every_length_find_what_a_look_up_finds() {
+        const CONNS: u32 = 4000;
+        let keys =
+            [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0x2545_f491];
+        let mut conns = Conns::new(CONNS as usize, Hasher::new(keys)).unwrap();
+        for n in 0..CONNS {
+            let (dest, forward) = (DestId(0), Forward::FullNat);
+            let opening = Opening {
+                ends: ends(n),
+                dest,
+                forward,
+                track: Track::NEW,
+                shifts: false,
+                tries: 0,
+            };
+            conns.open(&opening, Stamp(9)).unwrap();
+        }
+        let (mut ahead, mut from) = (Ahead::<()>::default(), 0);
+        let (mut all, mut second, mut wrong) = (0, 0, 0);
+        for len in (0..=BURST).cycle().take(100 * BURST) {
+            from += 13;
+            let tuple = |n: u32| {
+                let ends = ends((from + 7 * n) % (CONNS + CONNS / 4));
+                if (from + n).is_multiple_of(2) { ends.original() } else { ends.reply() }
+            };
+            let tuples: Vec<_> = (0..len as u32).map(tuple).collect();
+            ahead.begin(len);
+            for (n, t) in tuples.iter().enumerate() {
+                ahead.add(&conns, len - 1 - n, conns.hash(t));
+            }
+            for (n, t) in tuples.iter().enumerate() {
+                ahead.go_to(&conns, len - 1 - n);
+                let (found, is) = (ahead.get(len - 1 - n).0.get(), conns.find(conns.hash(t), t));
+                let place = conns.index.place(conns.hash(t));
+                all += 1;
+                second +=
+                    usize::from(is.is_some() && matches!(conns.index.guess(place), Guess::Second));
+                wrong += usize::from(is.is_some() && found != is);
+            }
+            assert_eq!(ahead.again, 0);
+        }
+        assert!(second > 500 && wrong * 1000 < all, "{second} second, {wrong} wrong of {all}");
+    }
+}
