@@ -1,9 +1,10 @@
 //! Asking for what look-ups will read while there is something else to do.
 //!
 //! A look-up reads an index line and then the conn's line, and neither is in a cache where there are many
-//! conns. So both are asked for ahead of time, but never many at once: of more than some twenty lines
-//! under way, Zen forgets those that come on top, and others wait. A window moves over the burst instead:
-//! eight packets before a conn's line is read it is asked for, and its index line eight before that.
+//! conns. So both are asked for ahead of time, but never too many at once: of much more than twenty
+//! lines under way, Zen forgets those that come on top, and others wait. A window moves over the burst
+//! instead: twelve packets before a conn's line is read it is asked for, and its index line twelve before
+//! that.
 
 use super::Conns;
 use super::index::Found;
@@ -12,9 +13,9 @@ use super::index::Place;
 use crate::frame::BURST;
 
 /// So many look-ups before it is read, an index line is asked for.
-const INDEX: usize = 16;
+const INDEX: usize = 24;
 /// The same of a conn's line.
-const CONN: usize = 8;
+const CONN: usize = 12;
 /// The same of what lies in its second index line.
 const SECOND: usize = CONN / 2;
 
