@@ -38,10 +38,9 @@ pub fn pseudo(src: Addr, dst: Addr, proto: u8, len: usize) -> u32 {
 
 /// Folds a running sum into 16 bits, without complement.
 #[inline(always)]
-pub fn fold(mut acc: u32) -> u16 {
-    acc = (acc & 0xffff) + (acc >> 16);
-    acc = (acc & 0xffff) + (acc >> 16);
-    acc as u16
+pub fn fold(acc: u32) -> u16 {
+    // Both halves are added in both, and what the lower carries out is what comes in again at the upper.
+    (acc.wrapping_add(acc.rotate_left(16)) >> 16) as u16
 }
 
 /// The checksum to write for a running sum.
@@ -128,6 +127,16 @@ mod tests {
     }
 
     /// RFC 1071 section 3: the words 0001 f203 f4f5 f6f7 sum to ddf2.
+    /// By carrying twice, as RFC 1071 section 4.1 does.
+    #[test]
+    fn folds_where_halves_carry_and_where_they_do_not() {
+        let halves = [0, 1, 2, 0x7fff, 0x8000, 0xfffe, 0xffff];
+        for acc in halves.iter().flat_map(|hi| halves.map(|lo: u32| hi << 16 | lo)) {
+            let once = (acc & 0xffff) + (acc >> 16);
+            assert_eq!(fold(acc) as u32, (once & 0xffff) + (once >> 16), "{acc:x}");
+        }
+    }
+
     #[test]
     fn rfc_1071_example() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];

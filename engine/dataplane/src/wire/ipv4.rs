@@ -96,12 +96,13 @@ impl Header {
         let second = (self.id as u32) << 16 | self.fragment as u32;
         let third = (self.ttl as u32) << 24 | (self.protocol as u32) << 16;
         let (src, dst) = (self.src.v4_bits(), self.dst.v4_bits());
-        // Below 5 * 2^32: what this makes of it is below 2^18.
         let sum: u64 = [first, second, third, src, dst].map(u64::from).iter().sum();
-        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+        // 2^32 is 1 more than a multiple of ffff, so what is carried out comes in again as 1.
+        let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+        let sum = sum + carry as u32;
         put32(h, 0, first);
         put32(h, ID, second);
-        put32(h, TTL, third | checksum::finish(sum as u32) as u32);
+        put32(h, TTL, third | checksum::finish(sum) as u32);
         put32(h, SRC, src);
         put32(h, DST, dst);
     }

@@ -236,5 +236,5 @@ fn put_gre(packet: &mut [u8], ether_type: u16, summed: bool) {
 
 /// DSCP as it is; a CE mark becomes ECT(0) outside.
 fn outer_class(inner: u8) -> u8 {
-    if inner & 3 == 3 { inner & !1 } else { inner }
+    inner & !(inner >> 1 & 1)
 }
