@@ -42,7 +42,8 @@ pub struct Ahead<T = ()> {
     asks: [Ask<T>; BURST],
     /// Those of which the second index line is awaited, a bit each.
     again: u32,
-    len: usize,
+    /// Index lines are asked for at once of those that so many come after, or more.
+    begins: usize,
     /// So many may be made while others' lines are asked for.
     leads: usize,
 }
@@ -52,7 +53,7 @@ impl<T: Copy + Default> Default for Ahead<T> {
         Self {
             asks: [Ask { what: T::default(), at: 0, tag: 0 }; BURST],
             again: 0,
-            len: 0,
+            begins: 0,
             leads: 0,
         }
     }
@@ -62,7 +63,8 @@ impl<T: Copy> Ahead<T> {
     /// So many look-ups begin, at most `BURST`.
     #[inline(always)]
     pub fn begin(&mut self, len: usize) {
-        (self.len, self.leads, self.again) = (len, len.saturating_sub(CONN), 0);
+        (self.begins, self.leads) = (len.saturating_sub(INDEX), len.saturating_sub(CONN));
+        self.again = 0;
     }
 
     /// What is known of the one that `left` come after.
@@ -77,7 +79,7 @@ impl<T: Copy> Ahead<T> {
         let (left, place) = (left % BURST, conns.index.place(hash));
         let ask = &mut self.asks[left];
         (ask.at, ask.tag) = (place.first, place.tag);
-        if left + INDEX >= self.len {
+        if left >= self.begins {
             conns.index.prefetch(place);
         }
         // The first conns' lines, while the last hashes are made.

@@ -426,9 +426,6 @@ impl<F: Frame> Core<F> {
         burst: &mut Burst<F>,
         looks: &mut plain::Looks,
     ) {
-        for frame in burst.iter() {
-            frame.prefetch();
-        }
         // A port's frames all have a tag, or none.
         match t.snap.port(t.port).vlan {
             None => self.plain_burst::<{ ethernet::LEN }, UNTAGGED, P>(t, burst, looks),

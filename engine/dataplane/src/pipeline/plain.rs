@@ -36,6 +36,9 @@ use crate::xmit::rewrite;
 use crate::xmit::segment;
 use crate::xmit::tunnel;
 
+/// So many frames before its headers are read, a frame is asked for.
+const FRAME: usize = 8;
+
 /// What the first steps find out about a burst's frames.
 #[repr(C)]
 pub(super) struct Looks {
@@ -106,9 +109,13 @@ impl<F: Frame> Core<F> {
         let mac = ethernet::Host::of(port.mac);
         let Looks { ahead, others } = looks;
         ahead.begin(burst.len());
-        let last = burst.len().wrapping_sub(1);
-        for (n, frame) in burst.iter().enumerate() {
-            let left = last - n;
+        burst.iter().take(FRAME).for_each(F::prefetch);
+        let mut frames = burst.iter();
+        while let Some(frame) = frames.next() {
+            if let Some(later) = frames.as_slice().get(FRAME - 1) {
+                later.prefetch();
+            }
+            let left = frames.len();
             let hash = match plain::read::<L3, ALL>(frame.data(), (port, mac)) {
                 Some(plain) => {
                     ahead.note(left, Some(plain));
