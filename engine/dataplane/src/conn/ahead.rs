@@ -3,7 +3,7 @@
 //! A look-up reads an index line and then the conn's line, and neither is in a cache where there are many
 //! conns. So both are asked for ahead of time, but never too many at once: of much more than twenty
 //! lines under way, Zen forgets those that come on top, and others wait. A window moves over the burst
-//! instead: twelve packets before a conn's line is read it is asked for, and its index line twelve before
+//! instead: twelve packets before a conn's line is read it is asked for, and its index line eight before
 //! that.
 
 use super::Conns;
@@ -13,7 +13,7 @@ use super::index::Place;
 use crate::frame::BURST;
 
 /// So many look-ups before it is read, an index line is asked for.
-const INDEX: usize = 24;
+const INDEX: usize = 20;
 /// The same of a conn's line.
 const CONN: usize = 12;
 /// The same of what lies in its second index line.
