@@ -514,7 +514,7 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
-        if let Some(frame) = self.changes(t, frame, p, id, way) {
+        if let Some(frame) = self.changes::<0, P>(t, frame, (p, None), id, way) {
             self.forward_closely(t, frame, p, id, way);
         }
     }

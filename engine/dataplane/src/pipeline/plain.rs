@@ -148,7 +148,7 @@ impl<F: Frame> Core<F> {
             looks.ahead.go_to(&self.conns, left);
             let ask = Ask { looks, left };
             let (found, Some(plain)) = looks.ahead.get(left) else {
-                self.unusual::<L3, P>(t, frame, ask);
+                self.unusual::<L3, ALL, P>(t, frame, ask);
                 continue;
             };
             let (seen, tcp, udp) = ((found, plain, ask), Proto::Tcp, Proto::Udp);
@@ -182,38 +182,51 @@ impl<F: Frame> Core<F> {
         let plain = look.of(proto);
         // Known, and said once for all that follows.
         let Some(_) = frame.data().first_chunk::<ALL>() else {
-            return self.unusual::<L3, P>(t, frame, ask);
+            return self.unusual::<L3, ALL, P>(t, frame, ask);
         };
         let is_usual = match self.conns.line_of(found.conn()) {
             Some(conn) => conn.goes_on_as(way, &plain.tuple, b.stamp),
             None => false,
         };
         if !is_usual || plain.tuple.proto == Proto::Tcp && !plain.only_acknowledges() {
-            return self.unusual::<L3, P>(t, frame, ask);
+            return self.unusual::<L3, ALL, P>(t, frame, ask);
         }
         let p = plain.parsed::<L3>(frame.data());
         let (id, p) = (found.conn(), (&p, Some(plain.payload)));
-        if let Some(frame) = self.goes_on::<ALL, MIXED, P>((t, b), frame, p, id, way) {
+        if let Some(frame) = self.goes_on::<ALL, true, MIXED, P>((t, b), frame, p, id, way) {
             self.other_lane::<L3, P>(t, frame, ask, true);
         }
     }
 
     /// A packet of no conn, of one in another state, or one that is not plain.
     #[inline(never)]
-    fn unusual<const L3: usize, P: Pool<Frame = F>>(
+    fn unusual<const L3: usize, const ALL: usize, P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
         ask: Ask<'_>,
     ) {
         let (found, look) = ask.get();
-        let p = match look {
-            Look::Plain(plain) => &plain.parsed::<L3>(frame.data()),
-            Look::Parsed(p) => p,
-        };
-        let back = match found.get() {
+        let back = match (look, found.get()) {
+            // As in `follow_all`; a datagram comes here only where it changes how its conn's go.
+            (Look::Plain(plain), Some((id, way))) => match (plain.tuple.proto, way) {
+                (tcp @ Proto::Tcp, way @ Direction::Original) => {
+                    let p = plain.of(tcp).parsed::<L3>(frame.data());
+                    self.goes_on_if::<ALL, P>(t, frame, (&p, Some(plain.payload)), id, way)
+                }
+                (tcp @ Proto::Tcp, way @ Direction::Reply) => {
+                    let p = plain.of(tcp).parsed::<L3>(frame.data());
+                    self.goes_on_if::<ALL, P>(t, frame, (&p, Some(plain.payload)), id, way)
+                }
+                _ => {
+                    let p = plain.parsed::<L3>(frame.data());
+                    self.goes_on_wide(t, frame, &p, id, way)
+                }
+            },
             // Echoes, fragments and errors have tuples, too.
-            Some((id, way)) if p.kind == Kind::Flow => self.goes_on_wide(t, frame, p, id, way),
+            (Look::Parsed(p), Some((id, way))) if p.kind == Kind::Flow => {
+                self.goes_on_wide(t, frame, p, id, way)
+            }
             _ => Some((frame, false)),
         };
         if let Some((frame, known)) = back {
@@ -256,6 +269,22 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) -> Option<(F, bool)> {
+        match way {
+            way @ Direction::Original => self.goes_on_if::<0, P>(t, frame, (p, None), id, way),
+            way @ Direction::Reply => self.goes_on_if::<0, P>(t, frame, (p, None), id, way),
+        }
+    }
+
+    /// The same where as much is known when the code is made as the caller knows: `goes_on` says what.
+    #[inline(always)]
+    fn goes_on_if<const ALL: usize, P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        (p, payload): (&Parsed, Option<u16>),
+        id: ConnId,
+        way: Direction,
+    ) -> Option<(F, bool)> {
         let line = self.conns.line(id);
         if !line.is_tuple(way, p.family, &p.tuple) || !line.conn.goes_on(t.stamp) {
             return Some((frame, false));
@@ -273,11 +302,8 @@ impl<F: Frame> Core<F> {
             let segment = &frame.data()[p.l4 as usize..p.end as usize];
             line.conn.set_answered(segment::extent(segment).0);
         }
-        let is_lone = line.conn.is_tcp() && !line.conn.stays(p.flags);
-        let back = match way {
-            Direction::Original => self.changes(t, frame, p, id, Direction::Original),
-            Direction::Reply => self.changes(t, frame, p, id, Direction::Reply),
-        };
+        let is_lone = p.tuple.proto == Proto::Tcp && !line.conn.stays(p.flags);
+        let back = self.changes::<ALL, P>(t, frame, (p, payload), id, way);
         if back.is_none() && is_lone {
             t.stats.lone.add(1);
         }
@@ -287,23 +313,23 @@ impl<F: Frame> Core<F> {
     /// Steps 6 to 8 for a packet that perhaps changes its conn's state, and goes its way as nearly all do;
     /// gives any other back.
     #[inline(always)]
-    pub(super) fn changes<P: Pool<Frame = F>>(
+    pub(super) fn changes<const ALL: usize, P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
-        p: &Parsed,
+        p: (&Parsed, Option<u16>),
         id: ConnId,
         way: Direction,
     ) -> Option<F> {
         self.look_back(t, id, way);
         let b = t.base();
-        self.goes_on::<0, true, P>((t, b), frame, (p, None), id, way)
+        self.goes_on::<ALL, false, true, P>((t, b), frame, p, id, way)
     }
 
-    /// The same for a packet that changes nothing where its conn is a usual one: then its frame is known to
-    /// have `USUAL` bytes (otherwise 0), and the segment's `payload` is known.
+    /// The same, or where it `STAYS`, for a packet that changes nothing and whose conn is a usual one. Its frame
+    /// has `ALL` bytes as is known (otherwise 0), and perhaps the segment's `payload` is.
     #[inline(always)]
-    fn goes_on<const USUAL: usize, const MIXED: bool, P: Pool<Frame = F>>(
+    fn goes_on<const ALL: usize, const STAYS: bool, const MIXED: bool, P: Pool<Frame = F>>(
         &mut self,
         (t, b): (&mut Turn<'_, F, P>, Base<'_>),
         mut frame: F,
@@ -318,8 +344,8 @@ impl<F: Frame> Core<F> {
         let dest = &b.dests[dest_id.0 as usize];
         let is_tcp = p.tuple.proto == Proto::Tcp;
         let is_other = match is_tcp {
-            true => USUAL == 0 && conn.needs_more(),
-            false if USUAL > 0 => dest.traits.replies > 0,
+            true => !STAYS && conn.needs_more(),
+            false if STAYS => dest.traits.replies > 0,
             false => conn.needs_more() || p.tuple.proto != Proto::Udp || dest.traits.replies > 0,
         };
         if is_other {
@@ -342,24 +368,25 @@ impl<F: Frame> Core<F> {
         }
         let data = frame.data_mut();
         // Known, and said once for all that follows.
-        if data.len() < USUAL {
+        if data.len() < ALL {
             return Some(frame);
         }
 
         // From here on it goes.
-        let stays = is_tcp && (USUAL > 0 || conn.stays(p.flags));
-        let extent = if stays {
+        let stays = is_tcp && (STAYS || conn.stays(p.flags));
+        let extent = if is_tcp {
             let segment = &data[p.l4 as usize..];
             let payload = payload.unwrap_or_else(|| segment::payload(segment, p.end - p.l4));
-            segment::extent_between(segment, payload)
-        } else if is_tcp {
-            segment::extent(&data[p.l4 as usize..p.end as usize])
+            match stays {
+                true => segment::extent_between(segment, payload),
+                false => segment::extent_of(segment, payload),
+            }
         } else {
             (0, 0)
         };
         if stays {
             conn.stay(way, extent, b.established);
-            if USUAL == 0 {
+            if !STAYS {
                 conn.set_own_timeout(t.stamp, dest.traits.tcp_timeouts);
             }
         } else if is_tcp {
@@ -377,7 +404,7 @@ impl<F: Frame> Core<F> {
         let data = match line.conn.forward() {
             Forward::Nat | Forward::FullNat => {
                 let (l3, mut l4) = line.conn.deltas_of(way);
-                if USUAL == 0 && p.flags & tcp::SYN != 0 {
+                if !STAYS && p.flags & tcp::SYN != 0 {
                     let segment = &mut data[p.l4 as usize..p.end as usize];
                     l4 = l4.and(on_syn(segment, dest));
                 }

@@ -16,10 +16,16 @@ use crate::wire::tcp;
 /// the IP packet does.
 #[inline(always)]
 pub fn extent(segment: &[u8]) -> (u32, u32) {
-    let flags = segment[tcp::FLAGS];
+    extent_of(segment, payload(segment, segment.len() as u16))
+}
+
+/// The same of a segment with so many bytes of data.
+#[inline(always)]
+pub fn extent_of(segment: &[u8], payload: u16) -> (u32, u32) {
+    let flags = head::<{ tcp::LEN }>(segment)[tcp::FLAGS];
     // SYN and FIN take one number each.
     let controls = (flags & tcp::FIN) as u32 + (flags >> 1 & 1) as u32;
-    let (end, ack) = extent_between(segment, payload(segment, segment.len() as u16));
+    let (end, ack) = extent_between(segment, payload);
     (end.wrapping_add(controls), ack)
 }
 
