@@ -225,6 +225,7 @@ impl Index {
     }
 
     /// Enters a key with its marks; false where no room could be made.
+    #[inline(always)]
     pub(super) fn insert(
         &mut self,
         hash: u64,
@@ -232,8 +233,20 @@ impl Index {
         marks: Marks,
     ) -> bool {
         let (tag, first) = (tag(hash), self.first(hash));
-        let second = self.other(first, tag);
         let entry = Entry::new(conn, way);
+        match self.buckets[first].free() {
+            Some(slot) => {
+                self.buckets[first].put(slot, tag, entry, marks);
+                true
+            }
+            None => self.insert_where_room_is(first, tag, entry, marks),
+        }
+    }
+
+    /// The same where the first bucket is full.
+    #[inline(never)]
+    fn insert_where_room_is(&mut self, first: usize, tag: u16, entry: Entry, marks: Marks) -> bool {
+        let second = self.other(first, tag);
         for _ in 0..2 {
             if let Some(slot) = self.buckets[first].free() {
                 self.buckets[first].put(slot, tag, entry, marks);

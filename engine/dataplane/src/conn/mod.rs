@@ -747,15 +747,21 @@ impl Conn {
         changed
     }
 
+    #[inline(always)]
     fn deltas(ends: &Ends) -> (Delta, Delta) {
         let Ends { proto, caddr, vaddr, laddr, daddr, .. } = ends;
-        if vaddr.is_v4() && daddr.is_v4() && *proto != Proto::Icmp {
-            let change = |a: &Addr, b: &Addr| checksum::change32(a.v4_bits(), b.v4_bits());
-            let addrs = change(caddr, laddr) + change(vaddr, daddr);
-            let before = u32::from(ends.cport) << 16 | u32::from(ends.vport);
-            let after = u32::from(ends.lport) << 16 | u32::from(ends.dport);
-            return (Delta::of(addrs), Delta::of(addrs + checksum::change32(before, after)));
+        if !caddr.is_v4() || !daddr.is_v4() || *proto == Proto::Icmp {
+            return Self::wide_deltas(ends);
         }
+        let change = |a: &Addr, b: &Addr| checksum::change32(a.v4_bits(), b.v4_bits());
+        let addrs = change(caddr, laddr) + change(vaddr, daddr);
+        let before = u32::from(ends.cport) << 16 | u32::from(ends.vport);
+        let after = u32::from(ends.lport) << 16 | u32::from(ends.dport);
+        (Delta::of(addrs), Delta::of(addrs + checksum::change32(before, after)))
+    }
+
+    #[inline(never)]
+    fn wide_deltas(ends: &Ends) -> (Delta, Delta) {
         let addrs = |a, b| checksum::addr_sum(a) + checksum::addr_sum(b);
         let before = addrs(ends.caddr, ends.vaddr);
         let after = addrs(ends.laddr, ends.daddr);

@@ -35,6 +35,7 @@ use crate::tuple::Hasher;
 use crate::tuple::Narrow;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
+use crate::wire::checksum::Delta;
 use arrayvec::ArrayVec;
 use hw::HugeSlice;
 use std::io;
@@ -205,35 +206,42 @@ impl Conns {
     /// Opens a conn in `State::None`, due at `expires`. Its original tuple, and its reply tuple
     /// where replies pass the director, must not be in the table: ask `find` before.
     pub fn open(&mut self, opening: &Opening, expires: Stamp) -> Result<ConnId, TableFull> {
-        let ends = &opening.ends;
-        let (line, fresh) = match self.free {
-            NO_LINE if (self.used as usize) < self.lines.len() => (self.used, true),
-            NO_LINE => return Err(TableFull),
-            free => (free, false),
+        let fresh = self.free == NO_LINE;
+        let line = if fresh { self.used } else { self.free };
+        let Some(next) = self.lines.get(line as usize).map(|line| line.expires) else {
+            return Err(TableFull);
         };
         let id = ConnId(line);
-        let sides = [ends.original(), ends.reply()].map(Side::of);
-        debug_assert!(ends.laddr.is_v4() == ends.daddr.is_v4() || !opening.forward.sees_replies());
-        let original = sides[0].hash(&self.hasher);
-        let marks = |side: &Side| Marks::of(opening.shifts, side.is_v6);
-        if !self.index.insert(original, (id, Direction::Original), marks(&sides[0])) {
-            return Err(TableFull);
-        }
-        if opening.forward.sees_replies() {
-            let reply = sides[1].hash(&self.hasher);
-            if !self.index.insert(reply, (id, Direction::Reply), marks(&sides[1])) {
-                self.index.remove(original, id, Direction::Original);
+        self.fill(id, opening, expires);
+        for way in self.entered(id) {
+            if !self.enter(id, *way) {
+                if *way == Direction::Reply {
+                    self.index.remove(
+                        self.hash_of(id, Direction::Original),
+                        id,
+                        Direction::Original,
+                    );
+                }
+                let line = self.get_mut(id);
+                (line.flags, line.expires) = (0, next);
                 return Err(TableFull);
             }
         }
         if fresh {
             self.used += 1;
         } else {
-            self.free = self.lines[line as usize].expires;
+            self.free = next;
         }
         self.len += 1;
-        self.fill(line as usize, opening, &sides, expires);
         Ok(id)
+    }
+
+    /// Enters one of its tuples into the index.
+    #[inline(always)]
+    fn enter(&mut self, id: ConnId, way: Direction) -> bool {
+        let (hash, conn) = (self.hash_of(id, way), self.get(id));
+        let marks = Marks::of(conn.shifts(), conn.narrow_tuple(way).is_none());
+        self.index.insert(hash, (id, way), marks)
     }
 
     /// Opens an entry that says where a client's conn lives: with another worker.
@@ -491,10 +499,19 @@ impl Conns {
         self.get(id).is_tuple(way, family, t, || &self.wide[id.0 as usize])
     }
 
-    fn fill(&mut self, line: usize, opening: &Opening, sides: &[Side; 2], expires: Stamp) {
-        let e = &opening.ends;
-        let (l3, l4) = Conn::deltas(e);
-        let [client_v6, dest_v6] = [sides[0].is_v6, sides[1].is_v6];
+    fn fill(&mut self, id: ConnId, opening: &Opening, expires: Stamp) {
+        let (line, e) = (id.0 as usize, &opening.ends);
+        debug_assert!(e.laddr.is_v4() == e.daddr.is_v4() || !opening.forward.sees_replies());
+        // Where replies pass elsewhere, nothing is rewritten.
+        let (l3, l4) = match opening.forward.sees_replies() {
+            true => Conn::deltas(e),
+            false => (Delta::NONE, Delta::NONE),
+        };
+        let tuples = [e.original(), e.reply()];
+        // Of a v6 one only the ports say something.
+        let [original, reply] = [Narrow::of(&tuples[0]), Narrow::of(&tuples[1])];
+        // In a tunnel a dest's family need not be the client's.
+        let [client_v6, dest_v6] = [!e.caddr.is_v4(), !e.daddr.is_v4()];
         let mut flags = LIVE | INACTIVE;
         flags |= if client_v6 { CLIENT_V6 } else { 0 };
         flags |= if dest_v6 { DEST_V6 } else { 0 };
@@ -504,8 +521,8 @@ impl Conns {
         flags |= if opening.forward.sees_replies() { 0 } else { NO_OUTPUT };
         flags |= if opening.shifts { SHIFTS } else { 0 };
         self.lines[line] = Conn {
-            narrow: [sides[0].narrow.addrs, sides[1].narrow.addrs],
-            ports: [sides[0].narrow.ports, sides[1].narrow.ports],
+            narrow: [original.addrs, reply.addrs],
+            ports: [original.ports, reply.ports],
             proto: e.proto as u8,
             state: match e.proto {
                 Proto::Tcp | Proto::Sctp => State::None,
@@ -530,32 +547,7 @@ impl Conns {
         }
         if client_v6 || dest_v6 {
             let wide = |t: Tuple| Pair { src: t.src.bits(), dst: t.dst.bits() };
-            self.wide[line] = Wide([e.original(), e.reply()].map(wide));
-        }
-    }
-}
-
-/// A direction's tuple of a conn that opens.
-struct Side {
-    tuple: Tuple,
-    /// Of a v6 one only the ports say something.
-    narrow: Narrow,
-    /// Its source is: in a tunnel a dest's family need not be the client's.
-    is_v6: bool,
-}
-
-impl Side {
-    #[inline(always)]
-    fn of(tuple: Tuple) -> Self {
-        Self { tuple, narrow: Narrow::of(&tuple), is_v6: !tuple.src.is_v4() }
-    }
-
-    #[inline(always)]
-    fn hash(&self, hasher: &Hasher) -> u64 {
-        if self.is_v6 {
-            hasher.tuple_of(Family::V6, &self.tuple)
-        } else {
-            hasher.narrow(&self.narrow)
+            self.wide[line] = Wide(tuples.map(wide));
         }
     }
 }

@@ -88,10 +88,9 @@ impl Delta {
         Self(add(!before, after))
     }
 
-    /// From a running sum of such differences (`change32`), folded once for all of them.
+    /// From a running sum of such differences (`change32`), folded once for all of them: some thousands at most.
     #[inline(always)]
     pub fn of(sum: u64) -> Self {
-        let sum = (sum & 0xffff_ffff) + (sum >> 32);
         let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
         Self(fold(sum as u32))
     }
