@@ -62,11 +62,17 @@ pub struct Access {
 
 impl Access {
     /// Whether a client may have conns of a service; none: of one that is no more.
-    #[inline]
+    #[inline(always)]
     pub fn admits(&self, service: Option<ServiceId>, client: Addr) -> bool {
-        let own = || service.and_then(|id| self.services.get(&id));
-        self.everywhere.as_ref().is_none_or(|acl| acl.allows(client))
-            && (self.services.is_empty() || own().is_none_or(|acl| acl.allows(client)))
+        let is_open = self.everywhere.is_none() && self.services.is_empty();
+        is_open || self.lists_admit(service, client)
+    }
+
+    #[inline(never)]
+    fn lists_admit(&self, service: Option<ServiceId>, client: Addr) -> bool {
+        let own = service.and_then(|id| self.services.get(&id));
+        let mut lists = self.everywhere.iter().chain(own);
+        lists.all(|acl| acl.allows(client))
     }
 }
 

@@ -109,6 +109,7 @@ impl Routes {
 
     /// The port and the next hop's address for a packet from `from` to `to`. A source that is not
     /// known is `Addr::UNSPECIFIED`, which no route's `from` holds.
+    #[inline]
     pub fn find(&self, from: Addr, to: Addr) -> Option<(PortId, Addr)> {
         let is_from = |r: &Route| r.from.is_none_or(|f| f.contains(from));
         let route = self.0.iter().find(|r| r.prefix.contains(to) && is_from(r))?;
@@ -421,6 +422,7 @@ impl Snapshot {
     }
 
     /// Its place in `services`.
+    #[inline]
     pub fn service_index(&self, t: &Tuple) -> Option<usize> {
         let found = self.marked(t).or_else(|| {
             let services = &self.lookup.services;
@@ -441,6 +443,7 @@ impl Snapshot {
     }
 
     /// Whether a client's packet may be of a data conn that an FTP control conn has announced.
+    #[inline]
     pub fn is_ftp_data(&self, t: &Tuple) -> bool {
         let lookup = &self.lookup;
         t.proto == Proto::Tcp
@@ -499,6 +502,7 @@ impl Snapshot {
     }
 
     /// The service of the mark that the rules give a packet.
+    #[inline]
     fn marked(&self, t: &Tuple) -> Option<&usize> {
         if self.marks.is_empty() || !self.is_vip(t.dst) {
             return None;
@@ -536,6 +540,7 @@ impl Snapshot {
     }
 
     /// The service or, after all services, the rule that takes what a packet begins.
+    #[inline]
     pub fn taker(&self, t: &Tuple) -> Option<&Service> {
         self.service(t).or_else(|| self.snat(t))
     }

@@ -149,6 +149,8 @@ pub enum Family {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Prefix {
     addr: Addr,
+    /// Its bits that say something.
+    mask: u128,
     /// Length in the 128-bit space: a v4 /24 is 120 here.
     len: u8,
 }
@@ -158,15 +160,15 @@ impl Prefix {
     /// bits beyond it are cleared.
     pub fn new(addr: Addr, len: u8) -> Self {
         let len = if addr.is_v4() { 96 + len.min(32) } else { len.min(128) };
-        Self { addr: Addr(addr.0 & mask(len)), len }
+        let mask = if len == 0 { 0 } else { u128::MAX << (128 - len) };
+        Self { addr: Addr(addr.0 & mask), mask, len }
     }
 
     /// Whether `addr` lies in the prefix; never true across families.
     #[inline]
     pub fn contains(self, addr: Addr) -> bool {
         // Mapped addresses begin alike, and of IPv6 a short prefix may.
-        let differs = (addr.0 ^ self.addr.0).checked_shr(128 - u32::from(self.len));
-        differs.unwrap_or(0) == 0 && (self.len >= 96 || !addr.is_v4())
+        (addr.0 ^ self.addr.0) & self.mask == 0 && (self.len >= 96 || !addr.is_v4())
     }
 
     /// Its first address.
@@ -176,7 +178,7 @@ impl Prefix {
 
     /// Its first and its last address.
     pub fn range(self) -> (Addr, Addr) {
-        (self.addr, Addr(self.addr.0 | !mask(self.len)))
+        (self.addr, Addr(self.addr.0 | !self.mask))
     }
 
     /// Length counted in the prefix's own family.
@@ -191,12 +193,8 @@ impl Prefix {
 
     /// The v4 directed broadcast address of a prefix shorter than /31.
     pub fn broadcast(self) -> Option<Addr> {
-        (self.addr.is_v4() && self.len < 127).then(|| Addr(self.addr.0 | !mask(self.len)))
+        (self.addr.is_v4() && self.len < 127).then_some(Addr(self.addr.0 | !self.mask))
     }
-}
-
-fn mask(len: u8) -> u128 {
-    if len == 0 { 0 } else { u128::MAX << (128 - len) }
 }
 
 /// A protocol that a tuple can have, by its IANA number. Services are TCP, UDP or SCTP.

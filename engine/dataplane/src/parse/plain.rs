@@ -57,7 +57,7 @@ impl Plain {
 
     /// What `parse` says, which is only asked where addresses or ports are such that it may refuse
     /// them.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn or_parse<const L3: usize>(&self, frame: &[u8], port: &PortInfo) -> Parsed {
         let p = self.parsed::<L3>(frame);
         let Tuple { src, dst, sport, dport, .. } = p.tuple;

@@ -89,10 +89,14 @@ impl<F: Frame> Core<F> {
     }
 
     /// Whether a conn whose time is up ends: a control conn goes on while its data conn does.
+    #[inline(always)]
     pub(super) fn has_ended<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId) -> bool {
-        if !self.is_helped(id) {
-            return true;
-        }
+        !self.is_helped(id) || self.data_has_ended(t, id)
+    }
+
+    /// The same of a control conn.
+    #[inline(never)]
+    fn data_has_ended<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId) -> bool {
         let tuple = self.data_tuple(id);
         let Some((data, _)) = self.conns.find(self.conns.hash(&tuple), &tuple) else { return true };
         let conn = self.conns.get(data);

@@ -514,7 +514,12 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         way: Direction,
     ) {
-        if let Some(frame) = self.changes::<0, P>(t, frame, (p, None), id, way) {
+        // As in `follow_all`.
+        let back = match way {
+            way @ Direction::Original => self.changes::<0, P>(t, frame, (p, None), id, way),
+            way @ Direction::Reply => self.changes::<0, P>(t, frame, (p, None), id, way),
+        };
+        if let Some(frame) = back {
             self.forward_closely(t, frame, p, id, way);
         }
     }

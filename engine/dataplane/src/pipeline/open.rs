@@ -245,6 +245,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// The same, or a data conn that an FTP control conn has announced.
+    #[inline(always)]
     pub(super) fn open_as<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,

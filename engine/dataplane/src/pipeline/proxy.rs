@@ -105,12 +105,16 @@ impl<F: Frame> Core<F> {
     }
 
     /// The conn ends, or its dest knows its client.
+    #[inline(always)]
     pub(super) fn end_introduction(&mut self, id: ConnId) {
-        let conn = self.conns.get(id);
-        if !conn.introduces() {
-            return;
+        if self.conns.get(id).introduces() {
+            self.end_introduced(id);
         }
-        if conn.is_tcp() && self.conns.extra(id).introduction.is_listed() {
+    }
+
+    #[inline(never)]
+    fn end_introduced(&mut self, id: ConnId) {
+        if self.conns.get(id).is_tcp() && self.conns.extra(id).introduction.is_listed() {
             self.introductions.remove(&mut self.conns, id);
         }
         match self.is_helped(id) {

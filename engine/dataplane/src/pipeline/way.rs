@@ -35,9 +35,14 @@ impl<F: Frame> Core<F> {
         if let Some((port, mac)) = self.conns.last_hop(id) {
             return Some(Way::To(port, mac));
         }
+        self.route_back(t, id).map(|(port, next)| Way::Via(port, next))
+    }
+
+    /// What the routes say of it: the port and the next hop's address.
+    #[inline(always)]
+    fn route_back<P>(&self, t: &Turn<'_, F, P>, id: ConnId) -> Option<(PortId, Addr)> {
         let reply = self.conns.rewrite(id, Direction::Reply);
-        let (port, next) = t.snap.routes.find(reply.src, reply.dst)?;
-        Some(Way::Via(port, next))
+        t.snap.routes.find(reply.src, reply.dst)
     }
 
     /// Before a reply is sent: its next hop is known, where conns may keep it.
@@ -52,12 +57,12 @@ impl<F: Frame> Core<F> {
     /// Looks up the next hop of a conn's replies, where it is not known (any more) and conns may keep it.
     #[inline(never)]
     fn find_way_back<P>(&mut self, t: &Turn<'_, F, P>, id: ConnId) {
-        let Some(to) = self.way_back(t, id) else { return };
-        if let Way::Via(port, next) = to
-            && let Some(hop) = t.neighbours.find(port, next)
-        {
-            let epoch = t.neighbours.epoch();
-            self.conns.get_mut(id).set_reply_hop(hop, epoch);
+        if !self.conns.get(id).has_last_hop() {
+            let Some((port, next)) = self.route_back(t, id) else { return };
+            if let Some(hop) = t.neighbours.find(port, next) {
+                let epoch = t.neighbours.epoch();
+                self.conns.get_mut(id).set_reply_hop(hop, epoch);
+            }
         }
         let conn = self.conns.get(id);
         if conn.is_controlled() && conn.is_stateless() {
