@@ -40,6 +40,8 @@ impl<T> Ask<T> {
 #[derive(Debug)]
 pub struct Ahead<T = ()> {
     asks: [Ask<T>; BURST],
+    /// The first index lines of those that found nothing.
+    missed: [u32; BURST],
     /// Those of which the second index line is awaited, a bit each.
     again: u32,
     /// Index lines are asked for at once of those that so many come after, or more.
@@ -52,6 +54,7 @@ impl<T: Copy + Default> Default for Ahead<T> {
     fn default() -> Self {
         Self {
             asks: [Ask { what: T::default(), at: 0, tag: 0 }; BURST],
+            missed: [0; BURST],
             again: 0,
             begins: 0,
             leads: 0,
@@ -110,6 +113,12 @@ impl<T: Copy> Ahead<T> {
         (Found(ask.at), &ask.what)
     }
 
+    /// Where the one that `left` come after looked, which found nothing.
+    #[inline(always)]
+    pub fn missed(&self, left: usize) -> Place {
+        Place { first: self.missed[left % BURST], tag: self.asks[left % BURST].tag }
+    }
+
     #[inline(always)]
     fn guess(&mut self, conns: &Conns, left: usize) {
         let ask = &mut self.asks[left];
@@ -122,7 +131,10 @@ impl<T: Copy> Ahead<T> {
                 self.again |= 1 << left;
                 return;
             }
-            Guess::Nothing => Found::NOTHING.0,
+            Guess::Nothing => {
+                self.missed[left] = ask.at;
+                Found::NOTHING.0
+            }
         };
     }
 
@@ -139,7 +151,10 @@ impl<T: Copy> Ahead<T> {
                 conns.prefetch(found, marks);
                 found.0
             }
-            None => Found::NOTHING.0,
+            None => {
+                self.missed[first] = ask.at;
+                Found::NOTHING.0
+            }
         };
         self.again &= !(1 << first);
     }

@@ -94,7 +94,7 @@ impl Marks {
 
 /// Where a key lies, if it is there.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Place {
+pub struct Place {
     pub(super) first: u32,
     pub(super) tag: u16,
 }
@@ -180,29 +180,27 @@ impl Index {
     }
 
     /// Asks for the second bucket where the first has no room.
-    pub(super) fn prefetch_room(&self, hash: u64) {
-        let first = self.first(hash);
-        if self.buckets[first].free().is_none() {
-            hw::prefetch_index(&self.buckets, self.other(first, tag(hash)));
+    pub(super) fn prefetch_room(&self, place: Place) {
+        if self.buckets[place.first as usize].free().is_none() {
+            hw::prefetch_index(&self.buckets, self.second(place));
         }
     }
 
-    /// Candidates for a hash, most likely ones first; the caller compares tuples.
+    /// Candidates for a key, most likely ones first; the caller compares tuples.
     #[inline(always)]
     pub(super) fn find(
         &self,
-        hash: u64,
+        place: Place,
         is_it: impl Fn(ConnId, Direction) -> bool,
     ) -> Option<(ConnId, Direction)> {
-        let (tag, first) = (tag(hash), self.first(hash));
-        let bucket = &self.buckets[first];
-        if let found @ Some(_) = bucket.find(tag, &is_it) {
+        let bucket = &self.buckets[place.first as usize];
+        if let found @ Some(_) = bucket.find(place.tag, &is_it) {
             return found;
         }
         if bucket.displaced == 0 {
             return None;
         }
-        self.buckets[self.other(first, tag)].find(tag, &is_it)
+        self.buckets[self.second(place)].find(place.tag, &is_it)
     }
 
     /// The first candidate in the first bucket: a guess worth prefetching, and mostly right.
@@ -462,7 +460,8 @@ mod tests {
         }
         for i in 0..conns as u32 {
             let hash = mix(2 * i as u64 + 1);
-            let found = index.find(hash, |c, d| c == ConnId(i) && d == Direction::Reply);
+            let found =
+                index.find(index.place(hash), |c, d| c == ConnId(i) && d == Direction::Reply);
             assert!(found.is_some());
         }
     }
@@ -502,7 +501,7 @@ mod tests {
         }
         assert!(held as usize >= 100, "refused at {held}");
         for i in 0..held {
-            assert!(index.find(mix(i as u64), |c, _| c == ConnId(i)).is_some());
+            assert!(index.find(index.place(mix(i as u64)), |c, _| c == ConnId(i)).is_some());
         }
         for i in 0..held {
             assert!(index.remove(mix(i as u64), ConnId(i), Direction::Original));
@@ -527,7 +526,7 @@ mod tests {
                 }
             }
             for key in 0..200 {
-                let found = index.find(mix((key / 4) as u64), |c, _| c == ConnId(key));
+                let found = index.find(index.place(mix((key / 4) as u64)), |c, _| c == ConnId(key));
                 prop_assert_eq!(found.is_some(), model.contains_key(&key));
             }
         }

@@ -22,6 +22,7 @@ pub use extra::Extra;
 pub(crate) use extra::Introduction;
 pub(crate) use helped::Helped;
 pub use index::Found;
+pub use index::Place;
 pub use state::State;
 pub use state::Timeouts;
 pub use table::Conns;

@@ -26,6 +26,7 @@ use super::Wide;
 use super::index::Found;
 use super::index::Index;
 use super::index::Marks;
+use super::index::Place;
 use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
@@ -182,13 +183,24 @@ impl Conns {
     /// The conn of a tuple, and which of its directions that is.
     #[inline]
     pub fn find(&self, hash: u64, tuple: &Tuple) -> Option<(ConnId, Direction)> {
-        self.find_of(tuple.dst.family(), hash, tuple)
+        self.find_at(tuple.dst.family(), self.place(hash), tuple)
     }
 
-    /// The same for a tuple whose family is known.
+    /// The same for a tuple of which the family is known, and the place.
     #[inline(always)]
-    pub fn find_of(&self, family: Family, hash: u64, tuple: &Tuple) -> Option<(ConnId, Direction)> {
-        self.index.find(hash, |id, way| self.is_tuple(id, way, family, tuple))
+    pub fn find_at(
+        &self,
+        family: Family,
+        place: Place,
+        tuple: &Tuple,
+    ) -> Option<(ConnId, Direction)> {
+        self.index.find(place, |id, way| self.is_tuple(id, way, family, tuple))
+    }
+
+    /// Where a tuple of that hash lies in the index, if it is there.
+    #[inline(always)]
+    pub fn place(&self, hash: u64) -> Place {
+        self.index.place(hash)
     }
 
     /// A conn's line; none beyond the table, where `Found::NOTHING` is.
@@ -197,10 +209,10 @@ impl Conns {
         self.lines.get(id.0 as usize)
     }
 
-    /// Asks the processor for the second index line of a hash where a conn would have to go there; the first
+    /// Asks the processor for the second index line of a place where a conn would have to go there; the first
     /// has been read.
-    pub fn prefetch_room(&self, hash: u64) {
-        self.index.prefetch_room(hash);
+    pub fn prefetch_room(&self, place: Place) {
+        self.index.prefetch_room(place);
     }
 
     /// Opens a conn in `State::None`, due at `expires`. Its original tuple, and its reply tuple

@@ -63,6 +63,7 @@ pub use upkeep::MAX_SWEPT;
 use crate::conn::ConnId;
 use crate::conn::Conns;
 use crate::conn::Direction;
+use crate::conn::Place;
 use crate::conn::State;
 use crate::conn::list::Sheet;
 use crate::fragments::Fragments;
@@ -446,7 +447,7 @@ impl<F: Frame> Core<F> {
     ) {
         t.stats.lone.add(1);
         match p.kind {
-            Kind::Flow => self.flow(t, frame, p, visited),
+            Kind::Flow => self.flow(t, frame, p, self.place(p), visited),
             Kind::Drop(reason) => self.unread(t, frame, reason),
             Kind::Control => t.out.inform(t.port, frame, t.stats),
             Kind::Fragment => self.piece(t, frame, p, visited),
@@ -456,18 +457,23 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// A packet that has a tuple.
+    /// Where a packet's tuple lies in the index, if it is there.
+    fn place(&self, p: &Parsed) -> Place {
+        self.conns.place(self.hasher.tuple_of(p.family, &p.tuple))
+    }
+
+    /// A packet that has a tuple, and the place of that.
     fn flow<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
         frame: F,
         p: &Parsed,
+        place: Place,
         visited: u16,
     ) {
-        let hash = self.hasher.tuple_of(p.family, &p.tuple);
-        match self.conns.find_of(p.family, hash, &p.tuple) {
+        match self.conns.find_at(p.family, place, &p.tuple) {
             None => {
-                self.conns.prefetch_room(hash);
+                self.conns.prefetch_room(place);
                 self.miss(t, frame, p, visited);
             }
             // What comes by itself takes none of the plain lane: tests hold the two against each other.

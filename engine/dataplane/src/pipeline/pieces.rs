@@ -262,7 +262,7 @@ impl<F: Frame> Core<F> {
         }
         match p.kind {
             Kind::EchoReply => self.echo_reply(t, frame, p, visited),
-            _ => self.flow(t, frame, p, visited),
+            _ => self.flow(t, frame, p, self.place(p), visited),
         }
     }
 

@@ -254,6 +254,11 @@ impl<F: Frame> Core<F> {
                 t.stats.lone.add(1);
                 self.follow_conn(t, frame, p, conn, 0);
             }
+            // Looked for again: an earlier packet of the burst may have opened it.
+            None if p.kind == Kind::Flow => {
+                t.stats.lone.add(1);
+                self.flow(t, frame, p, ask.looks.ahead.missed(ask.left), 0);
+            }
             _ => self.lone(t, frame, p, 0),
         }
     }

@@ -136,7 +136,7 @@ impl<F: Frame> Core<F> {
         visited: u16,
     ) {
         match t.snap.locals.get(&p.tuple.dst) {
-            None => return self.flow(t, frame, p, visited),
+            None => return self.flow(t, frame, p, self.place(p), visited),
             Some(Local { closed: Closed::Drop, .. }) => {
                 return t.stats.drop(DropReason::ClosedPort);
             }

@@ -133,7 +133,7 @@ impl<F: Frame> Core<F> {
     ) {
         let hash = self.conns.hash(&p.tuple);
         if self.conns.find(hash, &p.tuple).is_some_and(|(_, way)| way == Direction::Reply) {
-            return self.flow(t, frame, p, visited);
+            return self.flow(t, frame, p, self.place(p), visited);
         }
         if self.workers > 1
             && let Some((worker, visited)) = self.elsewhere(t, p, visited)
