@@ -591,6 +591,7 @@ impl Snapshot {
     }
 
     /// What a service's conns that leave by `port` may have as local address.
+    #[inline(always)]
     pub fn laddrs(&self, service: &Service, port: PortId, family: Family) -> &[Addr] {
         let pool = match service.pool {
             Some(pool) => &self.pools[pool],

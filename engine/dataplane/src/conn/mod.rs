@@ -243,6 +243,48 @@ pub struct Rewrite {
 }
 
 impl Conn {
+    /// One that opens.
+    #[inline(always)]
+    fn opened(opening: &Opening, expires: Stamp) -> Self {
+        let Opening { ends, forward, .. } = opening;
+        let sees_replies = forward.sees_replies();
+        // Where replies pass elsewhere, nothing is rewritten.
+        let (l3, l4) = if sees_replies { Self::deltas(ends) } else { (Delta::NONE, Delta::NONE) };
+        // Of a v6 one only the ports say something.
+        let [original, reply] = [Narrow::of(&ends.original()), Narrow::of(&ends.reply())];
+        // In a tunnel a dest's family need not be the client's.
+        let [client_v6, dest_v6] = [!ends.caddr.is_v4(), !ends.daddr.is_v4()];
+        let mut flags = LIVE | INACTIVE;
+        flags |= if client_v6 { CLIENT_V6 } else { 0 };
+        flags |= if dest_v6 { DEST_V6 } else { 0 };
+        // There a packet keeps its family, whatever the outer one's is.
+        flags |= if client_v6 != dest_v6 && sees_replies { CROSSED } else { 0 };
+        flags |= if sees_replies { 0 } else { NO_OUTPUT };
+        flags |= if opening.shifts { SHIFTS } else { 0 };
+        Self {
+            narrow: [original.addrs, reply.addrs],
+            ports: [original.ports, reply.ports],
+            proto: ends.proto as u8,
+            state: match ends.proto {
+                Proto::Tcp | Proto::Sctp => State::None,
+                _ => State::Udp,
+            },
+            forward: *forward,
+            flags,
+            expires: expires.0,
+            l3_delta: l3.0,
+            l4_delta: l4.0,
+            dest: opening.dest.0,
+            reply_hop: 0,
+            reply_epoch: 0,
+            packets: 0,
+            seq: 0,
+            ack: 0,
+            replies: 0,
+            tries: opening.tries,
+        }
+    }
+
     /// How its packets get to the dest.
     #[inline(always)]
     pub fn forward(&self) -> Forward {

@@ -1,26 +1,20 @@
 //! One worker's conns: lines of fixed number, the index over their tuples, and the sweep that
 //! finds the ones whose time is up.
 
-use super::CLIENT_V6;
-use super::CROSSED;
 use super::Conn;
 use super::ConnId;
-use super::DEST_V6;
 use super::Direction;
 use super::ELSEWHERE;
 use super::Ends;
 use super::Extra;
 use super::Helped;
-use super::INACTIVE;
 use super::INTRODUCES;
 use super::LENT;
 use super::LIVE;
-use super::NO_OUTPUT;
 use super::Opening;
 use super::Pair;
 use super::Rewrite;
 use super::SHIFTS;
-use super::State;
 use super::Track;
 use super::Wide;
 use super::index::Found;
@@ -34,9 +28,7 @@ use crate::tuple::Addr;
 use crate::tuple::Family;
 use crate::tuple::Hasher;
 use crate::tuple::Narrow;
-use crate::tuple::Proto;
 use crate::tuple::Tuple;
-use crate::wire::checksum::Delta;
 use arrayvec::ArrayVec;
 use hw::HugeSlice;
 use std::io;
@@ -223,21 +215,14 @@ impl Conns {
         let Some(next) = self.lines.get(line as usize).map(|line| line.expires) else {
             return Err(TableFull);
         };
-        let id = ConnId(line);
-        self.fill(id, opening, expires);
-        for way in self.entered(id) {
-            if !self.enter(id, *way) {
-                if *way == Direction::Reply {
-                    self.index.remove(
-                        self.hash_of(id, Direction::Original),
-                        id,
-                        Direction::Original,
-                    );
-                }
-                let line = self.get_mut(id);
-                (line.flags, line.expires) = (0, next);
-                return Err(TableFull);
-            }
+        let (id, conn, ends) = (ConnId(line), Conn::opened(opening, expires), &opening.ends);
+        debug_assert!(ends.laddr.is_v4() == ends.daddr.is_v4() || !opening.forward.sees_replies());
+        if !self.enter(id, Direction::Original, &conn, ends) {
+            return Err(TableFull);
+        }
+        if opening.forward.sees_replies() && !self.enter(id, Direction::Reply, &conn, ends) {
+            self.index.remove(self.hash(&ends.original()), id, Direction::Original);
+            return Err(TableFull);
         }
         if fresh {
             self.used += 1;
@@ -245,15 +230,25 @@ impl Conns {
             self.free = next;
         }
         self.len += 1;
+        if opening.forward == Forward::FullNat {
+            self.tracks[line as usize] = opening.track;
+        }
+        if conn.is_wide() {
+            let wide = |t: Tuple| Pair { src: t.src.bits(), dst: t.dst.bits() };
+            self.wide[line as usize] = Wide([ends.original(), ends.reply()].map(wide));
+        }
+        self.lines[line as usize] = conn;
         Ok(id)
     }
 
-    /// Enters one of its tuples into the index.
+    /// Enters a tuple of a conn that opens into the index.
     #[inline(always)]
-    fn enter(&mut self, id: ConnId, way: Direction) -> bool {
-        let (hash, conn) = (self.hash_of(id, way), self.get(id));
-        let marks = Marks::of(conn.shifts(), conn.narrow_tuple(way).is_none());
-        self.index.insert(hash, (id, way), marks)
+    fn enter(&mut self, id: ConnId, way: Direction, conn: &Conn, ends: &Ends) -> bool {
+        let (hash, is_wide) = match conn.narrow_tuple(way) {
+            Some((addrs, ports, proto)) => (self.hasher.words(addrs, ports, proto), false),
+            None => (self.wide_hash(way, ends), true),
+        };
+        self.index.insert(hash, (id, way), Marks::of(conn.shifts(), is_wide))
     }
 
     /// Opens an entry that says where a client's conn lives: with another worker.
@@ -375,9 +370,14 @@ impl Conns {
 
     #[inline(never)]
     fn wide_hash_of(&self, id: ConnId, way: Direction) -> u64 {
+        self.wide_hash(way, &self.ends(id))
+    }
+
+    #[inline(never)]
+    fn wide_hash(&self, way: Direction, ends: &Ends) -> u64 {
         match way {
-            Direction::Original => self.hash(&self.ends(id).original()),
-            Direction::Reply => self.hash(&self.ends(id).reply()),
+            Direction::Original => self.hash(&ends.original()),
+            Direction::Reply => self.hash(&ends.reply()),
         }
     }
 
@@ -510,63 +510,12 @@ impl Conns {
     fn is_tuple(&self, id: ConnId, way: Direction, family: Family, t: &Tuple) -> bool {
         self.get(id).is_tuple(way, family, t, || &self.wide[id.0 as usize])
     }
-
-    fn fill(&mut self, id: ConnId, opening: &Opening, expires: Stamp) {
-        let (line, e) = (id.0 as usize, &opening.ends);
-        debug_assert!(e.laddr.is_v4() == e.daddr.is_v4() || !opening.forward.sees_replies());
-        // Where replies pass elsewhere, nothing is rewritten.
-        let (l3, l4) = match opening.forward.sees_replies() {
-            true => Conn::deltas(e),
-            false => (Delta::NONE, Delta::NONE),
-        };
-        let tuples = [e.original(), e.reply()];
-        // Of a v6 one only the ports say something.
-        let [original, reply] = [Narrow::of(&tuples[0]), Narrow::of(&tuples[1])];
-        // In a tunnel a dest's family need not be the client's.
-        let [client_v6, dest_v6] = [!e.caddr.is_v4(), !e.daddr.is_v4()];
-        let mut flags = LIVE | INACTIVE;
-        flags |= if client_v6 { CLIENT_V6 } else { 0 };
-        flags |= if dest_v6 { DEST_V6 } else { 0 };
-        // In a tunnel a packet keeps its family, whatever the outer one's is.
-        let crossed = client_v6 != dest_v6 && opening.forward.sees_replies();
-        flags |= if crossed { CROSSED } else { 0 };
-        flags |= if opening.forward.sees_replies() { 0 } else { NO_OUTPUT };
-        flags |= if opening.shifts { SHIFTS } else { 0 };
-        self.lines[line] = Conn {
-            narrow: [original.addrs, reply.addrs],
-            ports: [original.ports, reply.ports],
-            proto: e.proto as u8,
-            state: match e.proto {
-                Proto::Tcp | Proto::Sctp => State::None,
-                _ => State::Udp,
-            },
-            forward: opening.forward,
-            flags,
-            expires: expires.0,
-            l3_delta: l3.0,
-            l4_delta: l4.0,
-            dest: opening.dest.0,
-            reply_hop: 0,
-            reply_epoch: 0,
-            packets: 0,
-            seq: 0,
-            ack: 0,
-            replies: 0,
-            tries: opening.tries,
-        };
-        if opening.forward == Forward::FullNat {
-            self.tracks[line] = opening.track;
-        }
-        if client_v6 || dest_v6 {
-            let wide = |t: Tuple| Pair { src: t.src.bits(), dst: t.dst.bits() };
-            self.wide[line] = Wide(tuples.map(wide));
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tuple::Proto;
 
     fn opening(n: u32, forward: Forward, v6: bool) -> Opening {
         let addr = |i: u32| if v6 { Addr::v6(0x2001 << 112 | i as u128) } else { Addr::v4(i) };

@@ -156,8 +156,8 @@ impl Chunks {
         if q.first == NO_CHUNK {
             return None;
         }
-        let chunk = *self.at(q.first);
-        let Idle { seq, tsval, port, known } = chunk.idle[q.out as usize];
+        let chunk = self.at(q.first);
+        let (Idle { seq, tsval, port, known }, next) = (chunk.idle[q.out as usize], chunk.next);
         q.out += 1;
         let emptied = if q.first == q.last { q.into } else { PER_CHUNK as u8 };
         if q.out == emptied {
@@ -165,7 +165,7 @@ impl Chunks {
             if q.first == q.last {
                 *q = Queue::EMPTY;
             } else {
-                (q.first, q.out) = (chunk.next, 0);
+                (q.first, q.out) = (next, 0);
                 q.chunks -= 1;
             }
             self.give(empty, empty, 1);

@@ -12,13 +12,13 @@ use crate::conn::Direction;
 use crate::conn::Ends;
 use crate::conn::Opening;
 use crate::conn::State;
+use crate::conn::TableFull;
 use crate::conn::Track;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::laddr::Last;
 use crate::laddr::Lease;
 use crate::laddr::PairId;
-use crate::neigh::PortId;
 use crate::parse::Parsed;
 use crate::sched;
 use crate::sched::Ask;
@@ -296,9 +296,10 @@ impl<F: Frame> Core<F> {
             Forward::FullNat if !begins(p, segment) => return Err(DropReason::NotSyn),
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
+                let laddrs = t.snap.laddrs(service, port, daddr.family());
                 let lease = match data {
                     Some(data) => self.lease_of(t, &data.laddr, ends),
-                    None => self.lease(t, service, port, ends, may_lend),
+                    None => self.lease(t, service, laddrs, ends, may_lend),
                 };
                 let lease = lease.ok_or(DropReason::NoLease)?;
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
@@ -342,6 +343,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Enters a conn into the table; what it holds a lease of goes back where there is no room.
+    #[inline(always)]
     pub(super) fn enter<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -349,13 +351,23 @@ impl<F: Frame> Core<F> {
         last: Last,
         expires: Stamp,
     ) -> Result<ConnId, DropReason> {
-        let mut opened = self.conns.open(opening, expires);
-        if opened.is_err() {
-            // Perhaps the sweep is only late.
-            self.sweep(t, RECLAIM);
-            opened = self.conns.open(opening, expires);
+        match self.conns.open(opening, expires) {
+            Ok(conn) => Ok(conn),
+            Err(TableFull) => self.enter_again(t, opening, last, expires),
         }
-        opened.map_err(|_| {
+    }
+
+    /// The same where there was no room: perhaps the sweep is only late.
+    #[cold]
+    fn enter_again<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        opening: &Opening,
+        last: Last,
+        expires: Stamp,
+    ) -> Result<ConnId, DropReason> {
+        self.sweep(t, RECLAIM);
+        self.conns.open(opening, expires).map_err(|TableFull| {
             if opening.forward == Forward::FullNat {
                 let pair = PairId(opening.track.pair);
                 self.leases.give_back(pair, opening.ends.lport, last, t.stamp);
@@ -385,11 +397,10 @@ impl<F: Frame> Core<F> {
         &mut self,
         t: &Turn<'_, F, P>,
         service: &Service,
-        port: PortId,
+        laddrs: &[Addr],
         ends: &Ends,
         may_lend: bool,
     ) -> Option<Lease> {
-        let laddrs = t.snap.laddrs(service, port, ends.daddr.family());
         let own = if service.is_rule() { self.paired(laddrs, ends.caddr) } else { &[] };
         self.lease_one(t, own, laddrs, ends, may_lend)
     }

@@ -77,9 +77,8 @@ impl Position {
 
     /// `ip_vs_rr_schedule`: the next usable dest after the last one, at most once round.
     pub(super) fn round_robin(&mut self, dests: &[Candidate], ask: &Ask<'_>) -> Option<DestId> {
-        let start = self.last.map_or(0, |l| l + 1);
-        let at =
-            (0..dests.len()).map(|i| (start + i) % dests.len()).find(|i| ask.may(&dests[*i]))?;
+        let start = self.last.map_or(0, |l| l + 1).min(dests.len());
+        let at = (start..dests.len()).chain(0..start).find(|i| ask.may(&dests[*i]))?;
         self.last = Some(at);
         Some(dests[at].id)
     }
