@@ -109,7 +109,6 @@ impl Routes {
 
     /// The port and the next hop's address for a packet from `from` to `to`. A source that is not
     /// known is `Addr::UNSPECIFIED`, which no route's `from` holds.
-    #[inline]
     pub fn find(&self, from: Addr, to: Addr) -> Option<(PortId, Addr)> {
         let is_from = |r: &Route| r.from.is_none_or(|f| f.contains(from));
         let route = self.0.iter().find(|r| r.prefix.contains(to) && is_from(r))?;

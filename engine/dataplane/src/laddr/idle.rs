@@ -5,12 +5,11 @@ use hw::HugeSlice;
 use std::io;
 use zerocopy::FromZeros;
 
-/// What a dest last saw on a tuple.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+/// What a dest last saw on a tuple. Of two numbers, which are passed on in registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Last {
-    /// The sequence number after the last one.
-    seq: u32,
-    tsval: u32,
+    /// The sequence number after the last one, and above it the last TSval.
+    numbers: u64,
     known: u16,
 }
 
@@ -19,22 +18,22 @@ const TSVAL: u16 = 2;
 
 impl Last {
     /// Nothing is remembered.
-    pub const NOTHING: Self = Self { seq: 0, tsval: 0, known: 0 };
+    pub const NOTHING: Self = Self { numbers: 0, known: 0 };
 
     /// The sequence number after the last one it saw, and its last TSval if it saw any.
     pub fn new(seq: u32, tsval: Option<u32>) -> Self {
         let known = SEQ | if tsval.is_some() { TSVAL } else { 0 };
-        Self { seq, tsval: tsval.unwrap_or(0), known }
+        Self { numbers: u64::from(tsval.unwrap_or(0)) << 32 | u64::from(seq), known }
     }
 
     /// The sequence number after the last one.
     pub fn seq(self) -> Option<u32> {
-        (self.known & SEQ != 0).then_some(self.seq)
+        (self.known & SEQ != 0).then_some(self.numbers as u32)
     }
 
     /// The last TSval.
     pub fn tsval(self) -> Option<u32> {
-        (self.known & TSVAL != 0).then_some(self.tsval)
+        (self.known & TSVAL != 0).then_some((self.numbers >> 32) as u32)
     }
 }
 
@@ -44,8 +43,7 @@ const NO_CHUNK: u32 = 0;
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, packed(4))]
 struct Idle {
-    seq: u32,
-    tsval: u32,
+    numbers: u64,
     port: u16,
     known: u16,
 }
@@ -136,8 +134,8 @@ impl Chunks {
             (q.last, q.into) = (chunk, 0);
             q.chunks += 1;
         }
-        let Last { seq, tsval, known } = last;
-        self.at(q.last).idle[q.into as usize] = Idle { seq, tsval, port, known };
+        let Last { numbers, known } = last;
+        self.at(q.last).idle[q.into as usize] = Idle { numbers, port, known };
         q.into += 1;
     }
 
@@ -157,7 +155,7 @@ impl Chunks {
             return None;
         }
         let chunk = self.at(q.first);
-        let (Idle { seq, tsval, port, known }, next) = (chunk.idle[q.out as usize], chunk.next);
+        let (Idle { numbers, port, known }, next) = (chunk.idle[q.out as usize], chunk.next);
         q.out += 1;
         let emptied = if q.first == q.last { q.into } else { PER_CHUNK as u8 };
         if q.out == emptied {
@@ -170,7 +168,7 @@ impl Chunks {
             }
             self.give(empty, empty, 1);
         }
-        Some((port, Last { seq, tsval, known }))
+        Some((port, Last { numbers, known }))
     }
 
     /// Forgets them all at once: a queue may have 13,000 chunks.

@@ -304,8 +304,9 @@ impl<F: Frame> Core<F> {
             if way == Direction::Original || !is_told {
                 return Some((frame, true));
             }
-            let segment = &frame.data()[p.l4 as usize..p.end as usize];
-            line.conn.set_answered(segment::extent(segment).0);
+            let segment = &frame.data()[p.l4 as usize..];
+            let payload = payload.unwrap_or_else(|| segment::payload(segment, p.end - p.l4));
+            line.conn.set_answered(segment::extent_of(segment, payload).0);
         }
         let is_lone = p.tuple.proto == Proto::Tcp && !line.conn.stays(p.flags);
         let back = self.changes::<ALL, P>(t, frame, (p, payload), id, way);
