@@ -223,6 +223,10 @@ mod tests {
                 ahead.go_to(&conns, len - 1 - n);
                 let (found, is) = (ahead.get(len - 1 - n).0.get(), conns.find(conns.hash(t), t));
                 let place = conns.index.place(conns.hash(t));
+                if found.is_none() {
+                    let missed = ahead.missed(len - 1 - n);
+                    assert_eq!((missed.first, missed.tag), (place.first, place.tag));
+                }
                 all += 1;
                 second +=
                     usize::from(is.is_some() && matches!(conns.index.guess(place), Guess::Second));
