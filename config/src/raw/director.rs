@@ -42,7 +42,7 @@ impl RawDirector {
         let control_core: Option<At<usize>> =
             table.number(report, "control_core", 0..=LAST_CORE, "");
         let mbufs: Option<At<u32>> = table.number(report, "mbufs", 1024..=1 << 24, "frames");
-        let conns: Option<At<u32>> = table.number(report, "conns", 1024..=1 << 30, "conns");
+        let conns: Option<At<u32>> = table.number(report, "conns", 1024..=(1 << 30) - 1, "conns");
         let defaults = defaults();
         let settings = Director {
             cores: cores.as_ref().map(|list| list.value.iter().map(|core| core.value).collect()),

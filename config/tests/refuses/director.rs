@@ -41,7 +41,7 @@ tcp_close = 99999999999999999999"##,
 r##"
 pm.toml:2:9: error: conns 1000 is out of range
     2 | conns = 1000
-      |         ^^^^ expected 1024 to 1073741824 conns
+      |         ^^^^ expected 1024 to 1073741823 conns
 pm.toml:3:14: error: neighbours 0 is out of range
     3 | neighbours = 0
       |              ^ expected 64 to 65536 neighbours
@@ -70,7 +70,7 @@ conns = 1073741825"##,
 r##"
 pm.toml:2:9: error: conns 1073741825 is out of range
     2 | conns = 1073741825
-      |         ^^^^^^^^^^ expected 1024 to 1073741824 conns"##
+      |         ^^^^^^^^^^ expected 1024 to 1073741823 conns"##
 }
 
 refuses! {

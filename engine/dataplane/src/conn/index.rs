@@ -149,8 +149,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// The most conns an index can number.
-    pub(super) const MAX_CONNS: usize = 1 << 30;
+    /// The most conns an index can number: the next one's entry could be `Found::NOTHING`.
+    pub(super) const MAX_CONNS: usize = (1 << 30) - 1;
 
     /// Room for two keys of each of `conns` conns at a load of 0.7.
     pub(super) fn new(conns: usize) -> io::Result<Self> {

@@ -92,7 +92,7 @@ impl Line<'_> {
 }
 
 impl Conns {
-    /// A table for `capacity` conns (at most 2^30). Memory is touched as conns come, or before (`populate`).
+    /// A table for `capacity` conns (below 2^30). Memory is touched as conns come, or before (`populate`).
     pub fn new(capacity: usize, hasher: Hasher) -> io::Result<Self> {
         if capacity == 0 || capacity > Index::MAX_CONNS {
             let text = format!("a conn table holds 1 to {} conns", Index::MAX_CONNS);

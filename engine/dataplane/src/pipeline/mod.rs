@@ -282,7 +282,7 @@ impl<F: Frame> Pipeline<F> {
     /// A worker's pipeline with an empty conn table.
     ///
     /// # Errors
-    /// When the tables do not fit in the address space, or `conns` is 0 or above 2^30.
+    /// When the tables do not fit in the address space, or `conns` is 0, or 2^30 and more.
     pub fn new(setup: Setup, shared: Arc<Shared>, snapshot: Arc<Snapshot>) -> io::Result<Self> {
         let hasher = Hasher::new(setup.secret);
         let mut core = Core {

@@ -49,7 +49,7 @@ pub struct Args {
     pub(super) scheduler: String,
     /// Conns there is room for, with a made-up service
     #[arg(long, value_name = "N", default_value_t = 1 << 20, conflicts_with = "config",
-        value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
+        value_parser = clap::value_parser!(u32).range(1024..=(1 << 30) - 1))]
     pub(super) table: u32,
     /// Make up the handshake of conversations that began before the capture
     /// (the default)
