@@ -125,7 +125,6 @@ mod tests {
         assert_eq!(Delta::word(0x5555, 0x3285).apply(0xdd2f), 0x0000);
     }
 
-    /// RFC 1071 section 3: the words 0001 f203 f4f5 f6f7 sum to ddf2.
     /// By carrying twice, as RFC 1071 section 4.1 does.
     #[test]
     fn folds_where_halves_carry_and_where_they_do_not() {
@@ -136,6 +135,7 @@ mod tests {
         }
     }
 
+    /// RFC 1071 section 3: the words 0001 f203 f4f5 f6f7 sum to ddf2.
     #[test]
     fn rfc_1071_example() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
