@@ -108,11 +108,15 @@ fn what_is_broken_turns_each_case_red() {
         let name = &case.name[..];
         assert!(red.contains(name), "{name}: add what breaks it to tests/oracle/mutations");
     }
-    // What was run last is what is listed.
+    // What was run last is what is listed, and still stands where it is to be broken.
     let listed = list.lines().filter(|line| !line.starts_with('#'));
+    let code = oracle::folder().join("../../engine/dataplane/src");
     let listed: BTreeSet<_> = listed
         .map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
             [batch, file, from, to, cases] => {
+                let text = fs::read_to_string(code.join(file)).unwrap();
+                let times = text.matches(&from.replace("\\n", "\n")).count();
+                assert_eq!(times, 1, "tests/oracle/mutations: {file}: {from}");
                 format!("{batch} {file}: {from} -> {to}: red: {cases}")
             }
             _ => panic!("tests/oracle/mutations: no five fields: {line}"),
