@@ -5,7 +5,7 @@
 //! `--deny 0` (entries of an access list) and `--methods dr,tunnel,nat,fullnat,rewriting` (full-NAT of sequence numbers
 //! and timestamps, too).
 //!
-//! TCP over IPv4, 64-byte frames, a uniformly random conn per frame, bursts of 32, both directions
+//! TCP over IPv4, 64-byte frames, a uniformly random conn per frame, bursts of 64, both directions
 //! where both pass the director; state, timers and counters on; frames are filled outside the
 //! clock. A round is 2^20 packets if not said otherwise; printed are minimum, median and maximum of the rounds, and the
 //! allocations of all of them, which must be 0.

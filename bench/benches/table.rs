@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p pointsman-bench --bench table [-- --conns 1000,100000,1000000,10000000 --rounds 9]`
 //!
-//! Tuples are drawn uniformly, in bursts of 32 as the pipeline looks them up: index lines and conns asked for ahead
+//! Tuples are drawn uniformly, in bursts of 64 as the pipeline looks them up: index lines and conns asked for ahead
 //! of time (`conn::Ahead`). hashbrown's table has no way to ask for a line ahead.
 
 use hashbrown::HashTable;

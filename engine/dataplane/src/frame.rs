@@ -6,7 +6,7 @@
 pub use hw::Frame;
 
 /// How many frames one turn takes from a queue.
-pub const BURST: usize = 32;
+pub const BURST: usize = 64;
 
 /// Room before the first byte that a received frame has at least: what a tunnel header, an ICMP
 /// error (both v6) and a VLAN tag need, and DPDK's default.

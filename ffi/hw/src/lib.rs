@@ -19,6 +19,7 @@ pub use apart::interruptions;
 pub use buffer::Buffer;
 pub use frame::Frame;
 pub use huge::HugeSlice;
+pub use prefetch::lines_under_way;
 pub use prefetch::prefetch;
 pub use prefetch::prefetch_index;
 pub use simd::match16;

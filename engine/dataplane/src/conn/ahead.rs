@@ -1,23 +1,15 @@
 //! Asking for what look-ups will read while there is something else to do.
 //!
 //! A look-up reads an index line and then the conn's line, and neither is in a cache where there are many
-//! conns. So both are asked for ahead of time, but never too many at once: of much more than twenty
-//! lines under way, Zen forgets those that come on top, and others wait. A window moves over the burst
-//! instead: twelve packets before a conn's line is read it is asked for, and its index line eight before
-//! that.
+//! conns. So both are asked for ahead of time, but never too many at once: those that come on top of what a
+//! core can await are forgotten, or wait ([`hw::lines_under_way`]). A window moves over the burst instead: some
+//! packets before a conn's line is read it is asked for, and its index line some more before that.
 
 use super::Conns;
 use super::index::Found;
 use super::index::Guess;
 use super::index::Place;
 use crate::frame::BURST;
-
-/// So many look-ups before it is read, an index line is asked for.
-const INDEX: usize = 20;
-/// The same of a conn's line.
-const CONN: usize = 12;
-/// The same of what lies in its second index line.
-const SECOND: usize = CONN / 2;
 
 /// One look-up.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +35,11 @@ pub struct Ahead<T = ()> {
     /// The first index lines of those that found nothing.
     missed: [u32; BURST],
     /// Those of which the second index line is awaited, a bit each.
-    again: u32,
+    again: u64,
+    /// So many look-ups before it is read, an index line is asked for.
+    index: usize,
+    /// The same of a conn's line.
+    conn: usize,
     /// Index lines are asked for at once of those that so many come after, or more.
     begins: usize,
     /// So many may be made while others' lines are asked for.
@@ -52,10 +48,13 @@ pub struct Ahead<T = ()> {
 
 impl<T: Copy + Default> Default for Ahead<T> {
     fn default() -> Self {
+        let index = hw::lines_under_way();
         Self {
             asks: [Ask { what: T::default(), at: 0, tag: 0 }; BURST],
             missed: [0; BURST],
             again: 0,
+            index,
+            conn: index / 2,
             begins: 0,
             leads: 0,
         }
@@ -66,7 +65,7 @@ impl<T: Copy> Ahead<T> {
     /// So many look-ups begin, at most `BURST`.
     #[inline(always)]
     pub fn begin(&mut self, len: usize) {
-        (self.begins, self.leads) = (len.saturating_sub(INDEX), len.saturating_sub(CONN));
+        (self.begins, self.leads) = (len.saturating_sub(self.index), len.saturating_sub(self.conn));
         self.again = 0;
     }
 
@@ -86,7 +85,7 @@ impl<T: Copy> Ahead<T> {
             conns.index.prefetch(place);
         }
         // The first conns' lines, while the last hashes are made.
-        if left < CONN {
+        if left < self.conn {
             self.guess(conns, (self.leads + left) % BURST);
         }
     }
@@ -95,11 +94,11 @@ impl<T: Copy> Ahead<T> {
     #[inline(always)]
     pub fn go_to(&mut self, conns: &Conns, left: usize) {
         let left = left % BURST;
-        if left >= INDEX {
-            conns.index.prefetch(self.asks[left - INDEX].place());
+        if left >= self.index {
+            conns.index.prefetch(self.asks[left - self.index].place());
         }
-        if left >= CONN {
-            self.guess(conns, left - CONN);
+        if left >= self.conn {
+            self.guess(conns, left - self.conn);
         }
         if self.again != 0 {
             self.guess_again(conns, left);
@@ -142,7 +141,7 @@ impl<T: Copy> Ahead<T> {
     #[inline(never)]
     fn guess_again(&mut self, conns: &Conns, left: usize) {
         let first = self.again.ilog2() as usize;
-        if first + SECOND < left {
+        if first + self.conn / 2 < left {
             return;
         }
         let ask = &mut self.asks[first];

@@ -12,7 +12,7 @@ use crate::verdict::DropReason;
 use arrayvec::ArrayVec;
 
 /// Frames that one call of the pipeline may send by one port. Fragments make it more than a burst;
-/// what exceeds it is `TxFull`. With their number they take 2 kB.
+/// what exceeds it is `TxFull`. With their number they take 4 kB.
 pub const TX_BURST: usize = BURST * 8 - 1;
 
 /// Ports there may be: as many as DPDK opens. A power of two.
@@ -88,7 +88,7 @@ pub struct Offer {
 }
 
 /// Conns that have ended here and were sent by another worker, which keeps an entry for each.
-pub(super) const ENDED: usize = BURST * 32;
+pub(super) const ENDED: usize = BURST * 16;
 
 /// All ways out of the pipeline. The worker empties it after every call.
 #[derive(Debug)]
