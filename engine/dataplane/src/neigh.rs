@@ -54,7 +54,7 @@ impl Link {
     /// Whether its MAC is known, and its port is: `mtu` and `write` say something.
     #[inline(always)]
     pub fn is_ready(self) -> bool {
-        self.word & STATE == REACHABLE | KNOWN
+        self.word & KNOWN != 0
     }
 
     /// The largest IP packet that its port carries.
@@ -99,7 +99,7 @@ const GONE: u64 = 1;
 const INCOMPLETE: u64 = 2;
 const DEAD: u64 = 3;
 const REACHABLE: u64 = 0x80;
-/// With it: what is needed of the port stands beside it.
+/// Only with it: what is needed of the port stands beside it.
 const KNOWN: u64 = 0x40;
 
 /// One entry. `word` is MAC (48 bits, its first byte lowest: so it is written) | port (8) | state (8).

@@ -14,7 +14,6 @@ use crate::wire::ethernet::Host;
 use crate::wire::get16;
 use crate::wire::head;
 use crate::wire::ipv4;
-use crate::wire::raw16;
 use crate::wire::raw32;
 use crate::wire::raw64;
 use crate::wire::tcp;
@@ -25,8 +24,8 @@ use crate::wire::udp;
 pub(crate) struct Plain {
     /// Its tuple, whose addresses and ports nobody has looked at.
     pub tuple: Narrow,
-    /// Where the IP packet ends, from the frame's first byte.
-    pub end: u16,
+    /// The bytes of the IP packet.
+    pub total: u16,
     /// TCP's bytes of data.
     pub payload: u16,
     /// TCP's control bits; 0 for UDP.
@@ -50,8 +49,9 @@ impl Plain {
     #[inline(always)]
     pub(crate) fn parsed<const L3: usize>(&self, frame: &[u8]) -> Parsed {
         let (l3, l4) = (L3 as u16, (L3 + ipv4::LEN) as u16);
-        let Self { tuple, end, flags, .. } = *self;
+        let Self { tuple, total, flags, .. } = *self;
         let (kind, family, ttl) = (Kind::Flow, Family::V4, frame[L3 + ipv4::TTL]);
+        let end = l3 + total;
         Parsed { kind, l3, l4, end, ttl, flags, family, tuple: tuple.into() }
     }
 
@@ -91,7 +91,9 @@ pub(crate) fn read<const L3: usize, const ALL: usize>(
     let l4 = L3 + ipv4::LEN;
     let total = get16(h, L3 + ipv4::TOTAL) as usize;
     let end = L3 + total;
-    let is_part = raw16(h, L3 + ipv4::FRAGMENT) & (ipv4::MF | ipv4::OFFSET).to_be() != 0;
+    // From the identification to the checksum, its first byte lowest.
+    let middle = u64::from_le(raw64(h, L3 + ipv4::ID));
+    let is_part = middle >> 16 & (ipv4::MF | ipv4::OFFSET).swap_bytes() as u64 != 0;
     let is_tagged = L3 != ethernet::LEN;
     if !host.gets(h)
         || is_tagged && (get16(h, 12) != ethernet::VLAN || Some(ethernet::vlan(h)) != port.vlan)
@@ -103,7 +105,7 @@ pub(crate) fn read<const L3: usize, const ALL: usize>(
     {
         return None;
     }
-    let (proto, flags, payload) = match h[L3 + ipv4::PROTOCOL] {
+    let (proto, flags, payload) = match (middle >> 40) as u8 {
         6 => {
             let header_len = tcp::header_len(&h[l4..]);
             if header_len < tcp::LEN {
@@ -125,7 +127,7 @@ pub(crate) fn read<const L3: usize, const ALL: usize>(
         _ => return None,
     };
     let tuple = Narrow { addrs: raw64(h, L3 + ipv4::SRC), ports: raw32(h, l4), proto };
-    Some(Plain { tuple, end: end as u16, payload: payload as u16, flags })
+    Some(Plain { tuple, total: total as u16, payload: payload as u16, flags })
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::conn::Ahead;
 use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::conn::Found;
-use crate::conn::Rewrite;
 use crate::frame::BURST;
 use crate::frame::Burst;
 use crate::frame::Frame;
@@ -147,25 +146,24 @@ impl<F: Frame> Core<F> {
             let Some(frame) = frames.next() else { break };
             looks.ahead.go_to(&self.conns, left);
             let ask = Ask { looks, left };
-            let (found, Some(plain)) = looks.ahead.get(left) else {
-                self.unusual::<L3, ALL, P>(t, frame, ask);
-                continue;
-            };
-            let (seen, tcp, udp) = ((found, plain, ask), Proto::Tcp, Proto::Udp);
-            // Each protocol and way its own code, in which they are no question any more.
-            match (plain.tuple.proto, found.way()) {
-                (Proto::Tcp, way @ Direction::Original) => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (tcp, way));
+            let (found, plain) = looks.ahead.get(left);
+            let (tcp, udp) = (Proto::Tcp, Proto::Udp);
+            // Each protocol and way its own code, in which they are no question any more. Asked in this order,
+            // which takes four instructions a packet less than asking first whether there is one.
+            match (plain, found.way()) {
+                (Some(plain), way @ Direction::Original) if plain.tuple.proto == tcp => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (tcp, way));
                 }
-                (Proto::Tcp, way @ Direction::Reply) => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (tcp, way));
+                (Some(plain), way @ Direction::Reply) if plain.tuple.proto == tcp => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (tcp, way));
                 }
-                (_, way @ Direction::Original) => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (udp, way));
+                (Some(plain), way @ Direction::Original) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (udp, way));
                 }
-                (_, way @ Direction::Reply) => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, seen, (udp, way));
+                (Some(plain), way @ Direction::Reply) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (udp, way));
                 }
+                (None, _) => self.unusual::<L3, ALL, P>(t, frame, ask),
             }
         }
     }
@@ -409,22 +407,25 @@ impl<F: Frame> Core<F> {
         b.counters[dest_id.0 as usize].count(way, p.ip_len() as u64);
         let data = match line.conn.forward() {
             Forward::Nat | Forward::FullNat => {
-                let (l3, mut l4) = line.conn.deltas_of(way);
                 if !STAYS && p.flags & tcp::SYN != 0 {
                     let segment = &mut data[p.l4 as usize..p.end as usize];
-                    l4 = l4.and(on_syn(segment, dest));
+                    on_syn(segment, dest).update(segment, tcp::CHECKSUM);
                 }
                 if line.conn.shifts() {
                     let segment = &mut data[p.l4 as usize..p.end as usize];
                     let track = line.track();
-                    l4 = l4.and(match way {
+                    let by = match way {
                         Direction::Original => segment::to_dest(segment, track),
                         Direction::Reply => segment::to_client(segment, track),
-                    });
+                    };
+                    by.update(segment, tcp::CHECKSUM);
                 }
                 match p.family {
-                    Family::V4 => rewrite::narrow(data, p, line.conn.becomes(way), (l3, l4)),
-                    Family::V6 => rewrite::apply(data, p, &Rewrite { l4, ..line.rewrite(way) }),
+                    Family::V4 => {
+                        let conn = &*line.conn;
+                        rewrite::narrow(data, p, conn.becomes(way), conn.deltas_of(way));
+                    }
+                    Family::V6 => rewrite::apply(data, p, &line.rewrite(way)),
                 }
                 data
             }

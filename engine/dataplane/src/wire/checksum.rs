@@ -6,6 +6,8 @@
 //! when it opened; undoing the rewrite is the delta's complement.
 
 use crate::tuple::Addr;
+use crate::wire::put_raw16;
+use crate::wire::raw16;
 use crate::wire::raw32;
 use crate::wire::raw64;
 
@@ -69,9 +71,10 @@ pub fn change32(before: u32, after: u32) -> u64 {
     !before as u64 + after as u64
 }
 
-/// The packet-independent part of an incremental update.
+/// The packet-independent part of an incremental update, as checksums stand in memory: sums are the same in either
+/// byte order (RFC 1071 section 2 B).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Delta(pub u16);
+pub struct Delta(pub(crate) u16);
 
 impl Delta {
     /// Nothing changes.
@@ -79,20 +82,31 @@ impl Delta {
 
     /// From the folded sums of the words before and after.
     pub fn between(before: u32, after: u32) -> Self {
-        Self(fold(!fold(before) as u32 + fold(after) as u32))
+        Self(fold(!fold(before) as u32 + fold(after) as u32).to_be())
     }
 
     /// Of one word.
     #[inline(always)]
     pub fn word(before: u16, after: u16) -> Self {
-        Self(add(!before, after))
+        Self(add(!before, after).to_be())
+    }
+
+    /// Of a word that falls by so much.
+    pub const fn less(by: u16) -> Self {
+        Self((!by).to_be())
     }
 
     /// From a running sum of such differences (`change32`), folded once for all of them: some thousands at most.
     #[inline(always)]
     pub fn of(sum: u64) -> Self {
         let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-        Self(fold(sum as u32))
+        Self(fold(sum as u32).to_be())
+    }
+
+    /// What it adds to a running sum of differences.
+    #[inline(always)]
+    pub fn sum(self) -> u64 {
+        u16::from_be(self.0) as u64
     }
 
     /// The delta of the opposite rewrite.
@@ -110,7 +124,21 @@ impl Delta {
     /// The new value of a checksum field.
     #[inline(always)]
     pub fn apply(self, checksum: u16) -> u16 {
-        !add(!checksum, self.0)
+        u16::from_be(self.apply_raw(checksum.to_be()))
+    }
+
+    /// The same as they stand in memory: equation 3 without its complements, by borrowing where it carries.
+    #[inline(always)]
+    pub fn apply_raw(self, checksum: u16) -> u16 {
+        let (difference, borrow) = checksum.overflowing_sub(self.0);
+        difference.wrapping_sub(borrow as u16)
+    }
+
+    /// Changes the checksum field at `at`.
+    #[inline(always)]
+    pub fn update(self, header: &mut [u8], at: usize) {
+        let checksum = self.apply_raw(raw16(header, at));
+        put_raw16(header, at, checksum);
     }
 }
 
@@ -123,6 +151,18 @@ mod tests {
     #[test]
     fn rfc_1624_example() {
         assert_eq!(Delta::word(0x5555, 0x3285).apply(0xdd2f), 0x0000);
+    }
+
+    /// RFC 1624 equation 3, whichever way 0 is written.
+    #[test]
+    fn updates_as_by_complements() {
+        let edges = [0, 1, 2, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
+        for delta in edges.into_iter().chain((0..=u16::MAX).step_by(251)) {
+            for checksum in 0..=u16::MAX {
+                let updated = !add(!checksum, delta);
+                assert_eq!(Delta(delta).apply_raw(checksum), updated, "{checksum:x} {delta:x}");
+            }
+        }
     }
 
     /// By carrying twice, as RFC 1071 section 4.1 does.

@@ -37,7 +37,7 @@ pub struct Host(u64);
 impl Host {
     /// Of that address.
     pub fn of([a, b, c, d, e, f]: Mac) -> Self {
-        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+        Self(u64::from_le_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// Whether a frame is for it.
@@ -45,7 +45,7 @@ impl Host {
     pub fn gets(self, b: &[u8]) -> bool {
         let b: &[u8; LEN] = head(b);
         // Of eight bytes the last two are of the source.
-        (u64::from_le(raw64(b, 0)) ^ self.0) << 16 == 0
+        u64::from_le(raw64(b, 0)) << 16 == self.0
     }
 }
 

@@ -102,7 +102,13 @@ pub fn put32(b: &mut [u8], at: usize, v: u32) {
     b[at..at + 4].copy_from_slice(&v.to_be_bytes());
 }
 
-/// Writes four bytes at `at` as they stand in memory.
+/// Writes two bytes at `at` as they stand in memory.
+#[inline(always)]
+pub fn put_raw16(b: &mut [u8], at: usize, v: u16) {
+    b[at..at + 2].copy_from_slice(&v.to_ne_bytes());
+}
+
+/// Writes four bytes likewise.
 #[inline(always)]
 pub fn put_raw32(b: &mut [u8], at: usize, v: u32) {
     b[at..at + 4].copy_from_slice(&v.to_ne_bytes());

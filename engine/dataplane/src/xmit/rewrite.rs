@@ -6,28 +6,35 @@ use crate::parse::Parsed;
 use crate::tuple::Family;
 use crate::tuple::Proto;
 use crate::wire::checksum::Delta;
-use crate::wire::get16;
 use crate::wire::head_mut;
 use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv6;
+use crate::wire::put_raw16;
 use crate::wire::put_raw32;
 use crate::wire::put_raw64;
 use crate::wire::put16;
 use crate::wire::put32;
 use crate::wire::put128;
+use crate::wire::raw16;
+use crate::wire::raw32;
 use crate::wire::tcp;
 use crate::wire::udp;
 
 /// What a TTL one less does to the header checksum: its word falls by 0x0100.
-const TTL_LESS: Delta = Delta(!0x0100);
+const TTL_LESS: Delta = Delta::less(0x0100);
 
-/// The same applied to a checksum as it stands in memory, whatever the byte order (RFC 1071 section
-/// 2 B): the word falls, so the complement of the sum rises.
+/// The same at once for the word of TTL, protocol and checksum, its first byte lowest, as a sum may be made in
+/// either byte order (RFC 1071 section 2 B): the TTL is in the low half, and the complement of the sum, the high
+/// half, rises by 1.
 #[inline(always)]
-fn ttl_less(checksum: u16) -> u16 {
-    let sum = checksum as u32 + 0x0100u16.to_be() as u32;
-    (sum + (sum >= 0xffff) as u32) as u16
+fn ttl_less(word: u32) -> u32 {
+    if word < 0xfffe_0000 { word + 0xffff } else { carrying(word) }
+}
+
+#[cold]
+fn carrying(word: u32) -> u32 {
+    word.wrapping_add(0x1_ffff)
 }
 
 /// Applies what `Conn::becomes` and `Conn::deltas_of` say to an IPv4 packet of TCP or UDP. Its TTL must
@@ -37,14 +44,12 @@ pub fn narrow(frame: &mut [u8], p: &Parsed, (addrs, ports): (u64, u32), (l3, l4)
     let ip: &mut [u8; ipv4::LEN] = head_mut(&mut frame[p.l3 as usize..]);
     put_raw64(ip, ipv4::SRC, addrs);
     ip[ipv4::TTL] -= 1;
-    let checksum = l3.and(TTL_LESS).apply(get16(ip, ipv4::CHECKSUM));
-    put16(ip, ipv4::CHECKSUM, checksum);
+    l3.and(TTL_LESS).update(ip, ipv4::CHECKSUM);
     let segment = &mut frame[p.l4 as usize..];
     if p.tuple.proto == Proto::Tcp {
         let segment: &mut [u8; tcp::LEN] = head_mut(segment);
         put_raw32(segment, 0, ports);
-        let checksum = l4.apply(get16(segment, tcp::CHECKSUM));
-        put16(segment, tcp::CHECKSUM, checksum);
+        l4.update(segment, tcp::CHECKSUM);
     } else {
         let datagram: &mut [u8; udp::LEN] = head_mut(segment);
         put_raw32(datagram, 0, ports);
@@ -69,8 +74,7 @@ pub fn addresses(frame: &mut [u8], p: &Parsed, r: &Rewrite) {
             put32(ip, ipv4::SRC, r.src.v4_bits());
             put32(ip, ipv4::DST, r.dst.v4_bits());
             ip[ipv4::TTL] = p.ttl - 1;
-            let checksum = r.l3.and(TTL_LESS).apply(get16(ip, ipv4::CHECKSUM));
-            put16(ip, ipv4::CHECKSUM, checksum);
+            r.l3.and(TTL_LESS).update(ip, ipv4::CHECKSUM);
         }
         Family::V6 => {
             let ip: &mut [u8; ipv6::LEN] = head_mut(ip);
@@ -97,8 +101,7 @@ fn transport(segment: &mut [u8], proto: Proto, r: &Rewrite) {
         Proto::Tcp => {
             let segment: &mut [u8; tcp::LEN] = head_mut(segment);
             put32(segment, 0, ports);
-            let checksum = r.l4.apply(get16(segment, tcp::CHECKSUM));
-            put16(segment, tcp::CHECKSUM, checksum);
+            r.l4.update(segment, tcp::CHECKSUM);
         }
         Proto::Udp => {
             put32(segment, 0, ports);
@@ -114,17 +117,16 @@ fn transport(segment: &mut [u8], proto: Proto, r: &Rewrite) {
 #[cold]
 pub(super) fn echo(message: &mut [u8], r: &Rewrite) {
     put16(message, icmp::ID, r.sport | r.dport);
-    let checksum = r.l4.apply(get16(message, icmp::CHECKSUM));
-    put16(message, icmp::CHECKSUM, checksum);
+    r.l4.update(message, icmp::CHECKSUM);
 }
 
 /// 0 says "no checksum" and stays; a sum that comes out as 0 is written as ffff (RFC 768).
 #[inline(always)]
 pub(super) fn udp_checksum(segment: &mut [u8], delta: Delta) {
-    let old = get16(segment, udp::CHECKSUM);
+    let old = raw16(segment, udp::CHECKSUM);
     if old != 0 {
-        let new = delta.apply(old);
-        put16(segment, udp::CHECKSUM, if new == 0 { 0xffff } else { new });
+        let new = delta.apply_raw(old);
+        put_raw16(segment, udp::CHECKSUM, if new == 0 { 0xffff } else { new });
     }
 }
 
@@ -135,10 +137,8 @@ pub fn decrement_ttl(frame: &mut [u8], p: &Parsed) {
     match p.family {
         Family::V4 => {
             let ip: &mut [u8; ipv4::LEN] = head_mut(ip);
-            ip[ipv4::TTL] -= 1;
-            let [a, b] = [ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]];
-            let checksum = ttl_less(u16::from_ne_bytes([a, b])).to_ne_bytes();
-            ip[ipv4::CHECKSUM..ipv4::CHECKSUM + 2].copy_from_slice(&checksum);
+            let word = ttl_less(u32::from_le(raw32(ip, ipv4::TTL)));
+            put_raw32(ip, ipv4::TTL, word.to_le());
         }
         Family::V6 => ip[ipv6::HOP_LIMIT] -= 1,
     }
@@ -151,8 +151,10 @@ mod tests {
     #[test]
     fn a_ttl_one_less_changes_every_checksum_as_rfc_1624_says() {
         for checksum in 0..=u16::MAX {
-            let quick = u16::from_be(ttl_less(checksum.to_be()));
-            assert_eq!(quick, TTL_LESS.apply(checksum), "{checksum:#x}");
+            let [a, b] = checksum.to_be_bytes();
+            let [ttl, proto, a, b] = ttl_less(u32::from_le_bytes([64, 6, a, b])).to_le_bytes();
+            let quick = (ttl, proto, u16::from_be_bytes([a, b]));
+            assert_eq!(quick, (63, 6, TTL_LESS.apply(checksum)), "{checksum:#x}");
         }
     }
 }

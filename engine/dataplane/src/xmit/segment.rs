@@ -143,7 +143,7 @@ fn shift_anywhere(segment: &mut [u8], at: usize, by: u32) -> u64 {
         return shift(segment, at, by);
     }
     let new = get32(segment, at).wrapping_add(by);
-    patch(segment, at, &new.to_be_bytes()).0 as u64
+    patch(segment, at, &new.to_be_bytes()).sum()
 }
 
 /// Writes bytes at any place (at an odd one they stand crosswise in the checksum's words) and
