@@ -44,6 +44,10 @@ impl Frame for BenchFrame {
         self.0.set_len(len)
     }
 
+    fn cut(&mut self, len: usize) -> bool {
+        self.0.cut(len)
+    }
+
     #[inline(always)]
     fn prefetch(&self) {
         self.0.prefetch();

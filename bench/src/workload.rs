@@ -32,6 +32,7 @@ use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::service::Tunnel;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::PortInfo;
@@ -353,7 +354,7 @@ fn snapshot(method: Method, room: usize, neighbours: &Neighbours) -> io::Result<
             hop: hop(LAN, addr)?,
             mtu: 1500,
             traits: Traits { rewrite, ..Traits::default() },
-            tunnel_source: Addr::v4(0x0a02_00fe),
+            tunnel: Tunnel::to(Addr::v4(0x0a02_00fe), Addr::v4(addr)),
             removed: false,
             dead: false,
         });

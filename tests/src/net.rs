@@ -34,6 +34,7 @@ use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::service::Tunnel;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::PortInfo;
@@ -260,7 +261,7 @@ fn add_service(
             mtu: s.ports[LAN.0 as usize].mtu - tunnel,
             // What the golden frames were made with: numbers as they are.
             traits: Traits { rewrite: false, ..Traits::default() },
-            tunnel_source: lan_addr(family).into(),
+            tunnel: Tunnel::to(lan_addr(family).into(), addr.into()),
             removed: false,
             dead: false,
         });
@@ -340,10 +341,10 @@ pub fn tunnels(s: &mut Snapshot, encap: Encap, crossed: bool) {
     for (proto, n) in PROTOS.into_iter().flat_map(|proto| (0..DESTS).map(move |n| (proto, n))) {
         let [a, b] = FAMILIES.map(|f| dest_id(f, proto, Forward::Tunnel, n).0 as usize);
         if crossed {
-            let place = |d: &Dest| (d.addr, d.hop, d.tunnel_source);
+            let place = |d: &Dest| (d.addr, d.hop, d.tunnel);
             let (v4, v6) = (place(&s.dests[a]), place(&s.dests[b]));
-            for (at, (addr, hop, tunnel_source)) in [(a, v6), (b, v4)] {
-                s.dests[at] = Dest { addr, hop, tunnel_source, ..s.dests[at].clone() };
+            for (at, (addr, hop, tunnel)) in [(a, v6), (b, v4)] {
+                s.dests[at] = Dest { addr, hop, tunnel, ..s.dests[at].clone() };
             }
         }
         for at in [a, b] {

@@ -31,6 +31,7 @@ use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::service::Tunnel;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::LocalPool;
 use pointsman_dataplane::snapshot::Snapshot;
@@ -69,7 +70,7 @@ pub fn by_route() -> Dest {
         hop: Hop(u32::MAX),
         mtu: 0,
         traits: Traits { target: Target::ByRoute, retries: 0, ..Traits::default() },
-        tunnel_source: Addr::UNSPECIFIED,
+        tunnel: Tunnel::NONE,
         removed: false,
         dead: false,
     }

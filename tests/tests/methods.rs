@@ -7,6 +7,7 @@ use pointsman_dataplane::service::DestId;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::service::OnDead;
 use pointsman_dataplane::service::Persistence;
+use pointsman_dataplane::service::Tunnel;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Family::V4;
@@ -43,7 +44,9 @@ fn mix(s: &mut Snapshot, neighbours: &Neighbours) {
             let less = if forward == Forward::Tunnel { net::of(family, 20, 40) } else { 0 };
             let mtu = like.mtu - less;
             let id = DestId(s.dests.len() as u32);
-            s.dests.push(Dest { addr: addr.into(), port, forward, hop, mtu, ..like.clone() });
+            let tunnel = Tunnel::to(like.tunnel.source, addr.into());
+            let addr = addr.into();
+            s.dests.push(Dest { addr, port, forward, hop, mtu, tunnel, ..like.clone() });
             candidates.push(Candidate { id, weight: 1, last_weight: 1 });
         }
         let at = net::service_index(family, proto, Forward::FullNat);

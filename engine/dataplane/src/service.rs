@@ -303,6 +303,25 @@ impl Default for Traits {
     }
 }
 
+/// The ends of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// Source of its outer headers.
+    pub source: Addr,
+    /// That and the destination, where they are of IPv4.
+    pub(crate) v4: ipv4::Ends,
+}
+
+impl Tunnel {
+    /// None.
+    pub const NONE: Self = Self::to(Addr::UNSPECIFIED, Addr::UNSPECIFIED);
+
+    /// From `source` to a dest's address.
+    pub const fn to(source: Addr, dest: Addr) -> Self {
+        Self { source, v4: ipv4::Ends::of(source, dest) }
+    }
+}
+
 /// One real server within a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 // As counters lie: a dest and its counters are at one distance from where they begin.
@@ -325,8 +344,8 @@ pub struct Dest {
     pub mtu: u16,
     /// What its service says of its conns.
     pub traits: Traits,
-    /// Source of the tunnel's outer header.
-    pub tunnel_source: Addr,
+    /// The ends of the tunnel to it.
+    pub tunnel: Tunnel,
     /// No longer in any service; serves the conns it has as `Traits::on_dead` says.
     pub removed: bool,
     /// Found dead by who looks after its health; its next hop's silence is seen without this.

@@ -89,8 +89,8 @@ impl MadeFrame<'_> {
         let (src, dst, segment_len) = (t.src, t.dst, l4_header + data);
         if t.src.is_v4() {
             let (total, id) = ((ipv4::LEN + segment_len) as u16, seq as u16);
-            let (fragment, protocol) = (ipv4::DF, number);
-            ipv4::Header { tos: 0, total, id, fragment, ttl: 64, protocol, src, dst }.write(ip);
+            let (fragment, protocol, ends) = (ipv4::DF, number, ipv4::Ends::of(src, dst));
+            ipv4::Header { tos: 0, total, id, fragment, ttl: 64, protocol, ends }.write(ip);
         } else {
             let payload = segment_len as u16;
             ipv6::Header { traffic_class: 0, payload, next: number, hop_limit: 64, src, dst }

@@ -111,6 +111,19 @@ impl Mbuf {
         true
     }
 
+    /// Makes the frame `n` bytes long, cutting its end. False, and nothing done, when it is shorter.
+    #[inline(always)]
+    #[must_use]
+    pub fn cut(&mut self, n: usize) -> bool {
+        if n > self.len() {
+            return false;
+        }
+        let raw = self.raw_mut();
+        raw.data_len = n as u16; // n <= data_len
+        raw.pkt_len = u32::from(raw.data_len);
+        true
+    }
+
     /// The DPDK number of the port it was received on ([`Port::id`](crate::Port::id));
     /// 65535 in a fresh one.
     #[inline(always)]
@@ -174,6 +187,11 @@ impl hw::Frame for Mbuf {
     #[inline(always)]
     fn set_len(&mut self, len: usize) -> bool {
         Self::set_len(self, len)
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: usize) -> bool {
+        Self::cut(self, len)
     }
 
     #[inline(always)]

@@ -71,6 +71,15 @@ impl Buffer {
         fits
     }
 
+    /// Cuts its end; false, and unchanged, where it is shorter.
+    pub fn cut(&mut self, len: usize) -> bool {
+        let fits = len <= (self.end - self.head) as usize;
+        if fits {
+            self.end = self.head + len as u32;
+        }
+        fits
+    }
+
     /// Asks the processor for the first line of what it holds.
     #[inline(always)]
     pub fn prefetch(&self) {
@@ -90,6 +99,7 @@ mod tests {
         b.data_mut().fill(1);
         assert!(!b.prepend(HEAD as usize + 1) && b.prepend(HEAD as usize));
         assert_eq!(b.data().len(), ROOM);
+        assert!(!b.cut(ROOM + 1) && b.cut(ROOM) && b.cut(1) && !b.cut(2) && b.set_len(ROOM));
         assert!(!b.trim_front(ROOM + 1) && b.trim_front(ROOM));
         assert!(b.data().is_empty() && !b.set_len(1) && !b.trim_front(1));
         b.clear();

@@ -21,6 +21,9 @@ pub trait Frame: Sized {
     /// tailroom does not suffice.
     fn set_len(&mut self, len: usize) -> bool;
 
+    /// Cuts its end; false, and unchanged, where it is shorter than that.
+    fn cut(&mut self, len: usize) -> bool;
+
     /// Asks the processor for its first line.
     fn prefetch(&self);
 }

@@ -36,6 +36,7 @@ use pointsman_dataplane::service::Scope;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Terms;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::service::Tunnel;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
@@ -584,7 +585,7 @@ fn real_dest(
         hop: net::reachable(neighbours, LAN, addr, net::dest_mac(n)),
         mtu: 1500,
         traits: Traits { udp_timeout: UDP_TIMEOUT as u32 * 1000, ..Traits::default() },
-        tunnel_source: net::lan_addr(family).into(),
+        tunnel: Tunnel::to(net::lan_addr(family).into(), addr.into()),
         removed: false,
         dead: false,
     }

@@ -171,7 +171,8 @@ mod tests {
         let (src, dst) = (Addr::v4(0x0a00_0001), Addr::v4(0x0a00_0002));
         let total = (ipv4::LEN + segment.len()) as u16;
         let protocol = if udp { 17 } else { 6 };
-        ipv4::Header { tos: 0, total, id: 7, fragment: ipv4::DF, ttl: 64, protocol, src, dst }
+        let ends = ipv4::Ends::of(src, dst);
+        ipv4::Header { tos: 0, total, id: 7, fragment: ipv4::DF, ttl: 64, protocol, ends }
             .write(&mut f[l3..]);
         f.extend(segment);
         f

@@ -438,18 +438,11 @@ impl<F: Frame> Core<F> {
                 return None;
             }
             Forward::Tunnel => {
-                let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
-                let ip_id = self.ids.next(Family::V4) as u16;
-                let Some(data) = tunnel::encapsulate(&mut frame, p, ends, ip_id, may_cut) else {
+                let ip_id = || self.ids.next(Family::V4) as u16;
+                let Some(data) = tunnel::encapsulate(&mut frame, p, dest, ip_id) else {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 };
-                // As the packet within: it is of its family.
-                let ether_type = match p.family {
-                    Family::V4 => ethernet::IPV4,
-                    Family::V6 => ethernet::IPV6,
-                };
-                put16(data, p.l3 as usize - 2, ether_type);
                 if p.l3 as usize != ethernet::LEN {
                     put16(data, ethernet::LEN - 2, ethernet::VLAN);
                 }

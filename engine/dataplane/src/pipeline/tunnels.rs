@@ -39,10 +39,9 @@ impl<F: Frame> Core<F> {
         id: ConnId,
         dest: &Dest,
     ) -> bool {
-        let ip_id = self.ids.next(Family::V4) as u16;
-        let (ends, may_cut) = ((dest.tunnel_source, dest.addr), dest.traits.cuts_outer);
+        let ip_id = || self.ids.next(Family::V4) as u16;
         match dest.traits.encap {
-            Encap::Plain => tunnel::encapsulate(frame, p, ends, ip_id, may_cut).is_some(),
+            Encap::Plain => tunnel::encapsulate(frame, p, dest, ip_id).is_some(),
             _ => {
                 // All of a conn's packets, later fragments too, bear one hash, so that they stay in order.
                 let flow = self.hasher.tuple(&self.conns.ends(id).original());

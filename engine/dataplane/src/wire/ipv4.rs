@@ -4,8 +4,9 @@ use super::checksum;
 use super::get16;
 use super::get32;
 use super::head_mut;
+use super::put_raw32;
+use super::put_raw64;
 use super::put16;
-use super::put32;
 use crate::tuple::Addr;
 
 /// The smallest MTU a link may have (RFC 791 section 3.2).
@@ -81,10 +82,27 @@ pub struct Header {
     pub ttl: u8,
     /// Protocol.
     pub protocol: u8,
-    /// Source.
-    pub src: Addr,
-    /// Destination.
-    pub dst: Addr,
+    /// From where to where.
+    pub ends: Ends,
+}
+
+/// Source and destination, ready to be written, and what they add to a checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// As they stand in memory.
+    addrs: u64,
+    /// Of their words, the first byte of each lowest.
+    sum: u32,
+}
+
+impl Ends {
+    /// Of addresses of IPv4.
+    #[inline(always)]
+    pub const fn of(src: Addr, dst: Addr) -> Self {
+        let (src, dst) = (src.v4_bits().swap_bytes(), dst.v4_bits().swap_bytes());
+        let sum = (src & 0xffff) + (src >> 16) + (dst & 0xffff) + (dst >> 16);
+        Self { addrs: ((dst as u64) << 32 | src as u64).to_le(), sum }
+    }
 }
 
 impl Header {
@@ -92,19 +110,17 @@ impl Header {
     #[inline(always)]
     pub fn write(&self, h: &mut [u8]) {
         let h: &mut [u8; LEN] = head_mut(h);
-        let first = (0x4500 | self.tos as u32) << 16 | self.total as u32;
-        let second = (self.id as u32) << 16 | self.fragment as u32;
-        let third = (self.ttl as u32) << 24 | (self.protocol as u32) << 16;
-        let (src, dst) = (self.src.v4_bits(), self.dst.v4_bits());
-        let sum: u64 = [first, second, third, src, dst].map(u64::from).iter().sum();
-        // 2^32 is 1 more than a multiple of ffff, so what is carried out comes in again as 1.
-        let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
-        let sum = sum + carry as u32;
-        put32(h, 0, first);
-        put32(h, ID, second);
-        put32(h, TTL, third | checksum::finish(sum) as u32);
-        put32(h, SRC, src);
-        put32(h, DST, dst);
+        // Words with their first byte lowest: a sum may be made in either byte order (RFC 1071 section 2 B).
+        let first = ((0x4500 | self.tos as u32) << 16 | self.total as u32).swap_bytes();
+        let [id, fragment] = [self.id, self.fragment].map(|word| word.swap_bytes() as u32);
+        let third = self.ttl as u32 | (self.protocol as u32) << 8;
+        // Of small numbers and a large one.
+        let (sum, carry) = first.overflowing_add(id + fragment + third + self.ends.sum);
+        let checksum = checksum::finish(sum + carry as u32);
+        put_raw32(h, 0, first.to_le());
+        put_raw32(h, ID, (id | fragment << 16).to_le());
+        put_raw32(h, TTL, (third | (checksum as u32) << 16).to_le());
+        put_raw64(h, SRC, self.ends.addrs);
     }
 }
 

@@ -164,8 +164,8 @@ pub(super) fn write_ip(ip: &mut [u8], src: Addr, dst: Addr, tos: u8, protocol: u
     match dst.family() {
         Family::V4 => {
             let total = (ipv4::LEN + len) as u16;
-            let fragment = ipv4::DF;
-            ipv4::Header { tos, total, id: 0, fragment, ttl: TTL, protocol, src, dst }.write(ip);
+            let (fragment, ends) = (ipv4::DF, ipv4::Ends::of(src, dst));
+            ipv4::Header { tos, total, id: 0, fragment, ttl: TTL, protocol, ends }.write(ip);
         }
         Family::V6 => {
             let payload = len as u16;

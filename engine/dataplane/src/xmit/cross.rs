@@ -175,7 +175,8 @@ impl Header {
             None => (id, if total > MAY_CUT + usize::from(by) { ipv4::DF } else { 0 }),
         };
         let (total, protocol) = (total as u16, other_number(self.number));
-        ipv4::Header { tos: self.tos, total, id, fragment, ttl: self.ttl, protocol, src, dst }
+        let (tos, ttl, ends) = (self.tos, self.ttl, ipv4::Ends::of(src, dst));
+        ipv4::Header { tos, total, id, fragment, ttl, protocol, ends }
     }
 
     fn as_v6(&self, (src, dst): (Addr, Addr)) -> ipv6::Header {

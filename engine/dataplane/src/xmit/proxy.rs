@@ -86,9 +86,9 @@ fn write_ip(ip: &mut [u8], ends: &Ends, intro: &Introduction, len: u16) {
     match dst.family() {
         Family::V4 => {
             let (total, fragment) = (ipv4::LEN as u16 + len, ipv4::DF);
-            let (tos, ttl, protocol) = (class, intro.ttl, 6);
+            let (tos, ttl, protocol, ends) = (class, intro.ttl, 6, ipv4::Ends::of(src, dst));
             // Never in fragments, so the identification says nothing (RFC 6864 section 4.1).
-            ipv4::Header { tos, total, id: 0, fragment, ttl, protocol, src, dst }.write(ip);
+            ipv4::Header { tos, total, id: 0, fragment, ttl, protocol, ends }.write(ip);
         }
         Family::V6 => {
             let (payload, next, hop_limit) = (len, 6, intro.ttl);

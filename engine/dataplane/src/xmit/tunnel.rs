@@ -57,22 +57,20 @@ const fn between(encap: Encap) -> usize {
     }
 }
 
-/// Puts a packet into a packet from `src` to `dst`, which are of its own family (`Encap::Plain`). The outer
-/// header then lies where the inner one was; before it is room for a link header. `id` serves packets without
-/// DF: where `may_cut`, all of them. Gives the frame's bytes; none, and the frame is unchanged, where the
-/// headroom does not suffice.
+/// Puts a packet into one to a dest of its own family (`Encap::Plain`). The outer header then lies where the
+/// inner one was, behind its EtherType and room for the rest of a link header. `id` is asked for an identification
+/// where one is needed. Gives the frame's bytes; none where the headroom does not suffice.
 #[inline(always)]
 pub fn encapsulate<'a, F: Frame>(
     frame: &'a mut F,
     p: &Parsed,
-    (src, dst): (Addr, Addr),
-    id: u16,
-    may_cut: bool,
+    dest: &Dest,
+    id: impl FnOnce() -> u16,
 ) -> Option<&'a mut [u8]> {
     let (l3, family) = (p.l3 as usize, p.family);
     let header = overhead(family, Encap::Plain);
     // Ethernet padding must not become payload of the outer packet.
-    if !frame.set_len(p.end as usize) || !frame.prepend(header) {
+    if !frame.cut(l3 + p.ip_len()) || !frame.prepend(header) {
         return None;
     }
     let data = frame.data_mut();
@@ -82,38 +80,39 @@ pub fn encapsulate<'a, F: Frame>(
     }
     let inner = Parsed { l3: p.l3 + header as u16, ..*p };
     rewrite::decrement_ttl(data, &inner);
+    let within = Within::read(&data[l3 + header..], family);
+    put16(data, l3 - 2, within.ether_type);
     let ip = &mut data[l3..];
-    let mut within = Within::read(&ip[header..], family);
-    if may_cut {
-        within.df = 0;
-    }
-    put_ip(ip, family, &within, (within.number, p.ip_len()), id, (src, dst));
+    let payload = ip.len() - header;
+    put_ip(ip, family, &within, (within.number, payload), id, dest);
     Some(data)
 }
 
 /// The same, whether it could, for a packet of any family in a tunnel of any kind, to a dest. `flow` is a hash of the packet's
 /// conn: what routers on the way tell conns by, where the kind has a place for it.
-pub fn wrap<F: Frame>(frame: &mut F, p: &Parsed, dest: &Dest, id: u16, flow: u64) -> bool {
+pub fn wrap<F: Frame>(
+    frame: &mut F,
+    p: &Parsed,
+    dest: &Dest,
+    id: impl FnOnce() -> u16,
+    flow: u64,
+) -> bool {
     let (l3, family, encap) = (p.l3 as usize, dest.addr.family(), dest.traits.encap);
     let added = overhead(family, encap);
-    if !frame.set_len(p.end as usize) || !frame.prepend(added) {
+    if !frame.cut(p.end as usize) || !frame.prepend(added) {
         return false;
     }
     let inner = Parsed { l3: p.l3 + added as u16, ..*p };
     rewrite::decrement_ttl(frame.data_mut(), &inner);
     let packet = &mut frame.data_mut()[l3..];
-    let mut within = Within::read(&packet[added..], p.family);
-    if dest.traits.cuts_outer {
-        within.df = 0;
-    }
+    let within = Within::read(&packet[added..], p.family);
     let (ip, payload) = packet.split_at_mut(added - between(encap));
-    let (src, dst) = (dest.tunnel_source, dest.addr);
     let number = match encap {
         Encap::Plain | Encap::Between => within.number,
         Encap::Gue { port, checksum } => {
             put_gue(payload, within.number, (source_port(flow), port));
             if checksum {
-                set_udp_checksum(payload, (src, dst));
+                set_udp_checksum(payload, (dest.tunnel.source, dest.addr));
             }
             udp::NUMBER
         }
@@ -122,7 +121,7 @@ pub fn wrap<F: Frame>(frame: &mut F, p: &Parsed, dest: &Dest, id: u16, flow: u64
             gre::NUMBER
         }
     };
-    put_ip(ip, family, &within, (number, payload.len()), id, (src, dst));
+    put_ip(ip, family, &within, (number, payload.len()), id, dest);
     true
 }
 
@@ -166,36 +165,39 @@ fn put_ip(
     family: Family,
     within: &Within,
     (number, payload): (u8, usize),
-    id: u16,
-    (src, dst): (Addr, Addr),
+    id: impl FnOnce() -> u16,
+    dest: &Dest,
 ) {
-    let class = outer_class(within.class);
+    let class = outer_class(within.class.into());
     match family {
         Family::V4 => {
-            let header = ipv4::Header {
-                tos: class,
-                total: (payload + ipv4::LEN) as u16,
-                id: if within.df != 0 { 0 } else { id },
-                fragment: within.df,
-                ttl: within.ttl,
-                protocol: number,
-                src,
-                dst,
-            };
-            header.write(ip);
+            let (tos, total) = (class as u8, (payload + ipv4::LEN) as u16);
+            let (ttl, protocol, ends) = (within.ttl, number, dest.tunnel.v4);
+            let fragment = ipv4::DF;
+            let header = ipv4::Header { tos, total, id: 0, fragment, ttl, protocol, ends };
+            match within.df != 0 && !dest.traits.cuts_outer {
+                true => header.write(ip),
+                false => put_fragmentable(ip, ipv4::Header { id: id(), ..header }),
+            }
         }
         Family::V6 => {
             let header = ipv6::Header {
-                traffic_class: class,
+                traffic_class: class as u8,
                 payload: payload as u16,
                 next: number,
                 hop_limit: within.ttl,
-                src,
-                dst,
+                src: dest.tunnel.source,
+                dst: dest.addr,
             };
             header.write(ip);
         }
     }
+}
+
+/// By itself: nearly all packets have DF.
+#[inline(never)]
+fn put_fragmentable(ip: &mut [u8], header: ipv4::Header) {
+    ipv4::Header { fragment: 0, ..header }.write(ip);
 }
 
 /// As `udp_flow_src_port` maps a hash.
@@ -235,6 +237,6 @@ fn put_gre(packet: &mut [u8], ether_type: u16, summed: bool) {
 }
 
 /// DSCP as it is; a CE mark becomes ECT(0) outside.
-fn outer_class(inner: u8) -> u8 {
+fn outer_class(inner: u32) -> u32 {
     inner & !(inner >> 1 & 1)
 }

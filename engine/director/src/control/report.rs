@@ -295,7 +295,7 @@ impl<D: Driver> Control<D> {
         let known = config.dests.iter().filter(|_| is_tunnel).find(|d| d.address == address)?;
         Some(status::TunnelStatus {
             kind: known.tunnel.to_string(),
-            source: dest.tunnel_source.to_string(),
+            source: dest.tunnel.source.to_string(),
             mtu: dest.mtu,
         })
     }

@@ -27,6 +27,7 @@ use pointsman_dataplane::service::Service;
 use pointsman_dataplane::service::ServiceId;
 use pointsman_dataplane::service::Target;
 use pointsman_dataplane::service::Traits;
+use pointsman_dataplane::service::Tunnel;
 use pointsman_dataplane::snapshot::Local;
 use pointsman_dataplane::snapshot::Snapshot;
 use pointsman_dataplane::tuple::Addr;
@@ -510,17 +511,18 @@ pub(super) fn build_dest(
     let hop = next_hop(next, inputs, out, via)?;
     let port = next.port(out);
     let own = port.own_addr(addr.family());
-    let tunnel_source = match forward {
+    let tunnel = match forward {
         Forward::Tunnel => {
-            own.ok_or_else(|| BuildError::NoSource(address.ip(), port.name.clone()))?
+            let no_source = || BuildError::NoSource(address.ip(), port.name.clone());
+            Tunnel::to(own.ok_or_else(no_source)?, addr)
         }
-        _ => Addr::UNSPECIFIED,
+        _ => Tunnel::NONE,
     };
     let mtu = port.mtu;
     let port = address.port();
     let traits = Traits::default();
     let (removed, dead) = (false, false);
-    Ok(Dest { addr, port, weight, forward, out, hop, mtu, traits, tunnel_source, removed, dead })
+    Ok(Dest { addr, port, weight, forward, out, hop, mtu, traits, tunnel, removed, dead })
 }
 
 fn next_hop(
@@ -546,7 +548,7 @@ pub(super) fn nobody() -> Dest {
         hop: Hop(u32::MAX),
         mtu: 0,
         traits: Traits::default(),
-        tunnel_source: Addr::UNSPECIFIED,
+        tunnel: Tunnel::NONE,
         removed: true,
         dead: false,
     }

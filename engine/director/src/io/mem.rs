@@ -83,6 +83,15 @@ impl Frame for MemFrame {
         true
     }
 
+    fn cut(&mut self, len: usize) -> bool {
+        let Some(b) = &mut self.0 else { return false };
+        let fits = len <= b.len;
+        if fits {
+            b.len = len;
+        }
+        fits
+    }
+
     fn prefetch(&self) {
         hw::prefetch(self.data());
     }

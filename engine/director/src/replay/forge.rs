@@ -57,9 +57,8 @@ pub(super) fn cross(ip: &[u8], p: &Packet, src: End, dst: End) -> (Vec<u8>, Pack
     let mut out = vec![0; l4 + segment.len()];
     if to_v4 {
         let (total, protocol) = (out.len() as u16, p.proto as u8);
-        let fragment = ipv4::DF;
-        ipv4::Header { tos: 0, total, id: 0, fragment, ttl, protocol, src: src.0, dst: dst.0 }
-            .write(&mut out);
+        let (fragment, ends) = (ipv4::DF, ipv4::Ends::of(src.0, dst.0));
+        ipv4::Header { tos: 0, total, id: 0, fragment, ttl, protocol, ends }.write(&mut out);
     } else {
         let (payload, next) = (segment.len() as u16, p.proto as u8);
         let (src, dst) = (src.0, dst.0);

@@ -666,7 +666,7 @@ fn dests_know_their_way() {
     world.load(&config(&[service(81, "tunnel", &[(3, 1)]), far.into()]));
     let near = world.current.dest(world.id("10.2.0.3"));
     assert_eq!((near.out, near.mtu), (PortId(1), 1380));
-    assert_eq!(near.tunnel_source.to_string(), "10.2.0.254");
+    assert_eq!(near.tunnel.source.to_string(), "10.2.0.254");
     let far = world.current.dest(world.id("192.0.2.7"));
     assert_eq!((far.out, far.mtu, far.port), (PortId(0), 1480, 82));
     let gateway: Addr = "10.1.0.1".parse::<IpAddr>().unwrap().into();
