@@ -124,19 +124,28 @@ impl Chunks {
     }
 
     /// Adds a port. Where there is no room left it is forgotten until its pair is given up.
+    #[inline(always)]
     pub(super) fn push(&mut self, q: &mut Queue, port: u16, last: Last) {
-        if q.last == NO_CHUNK || q.into as usize == PER_CHUNK {
-            let Some(chunk) = self.take() else { return };
-            match q.last {
-                NO_CHUNK => (q.first, q.out) = (chunk, 0),
-                last => self.at(last).next = chunk,
-            }
-            (q.last, q.into) = (chunk, 0);
-            q.chunks += 1;
+        let is_full = q.last == NO_CHUNK || q.into as usize == PER_CHUNK;
+        if is_full && !self.extend(q) {
+            return;
         }
         let Last { numbers, known } = last;
         self.at(q.last).idle[q.into as usize] = Idle { numbers, port, known };
         q.into += 1;
+    }
+
+    /// A queue has one more chunk, if there is one.
+    #[inline(never)]
+    fn extend(&mut self, q: &mut Queue) -> bool {
+        let Some(chunk) = self.take() else { return false };
+        match q.last {
+            NO_CHUNK => (q.first, q.out) = (chunk, 0),
+            last => self.at(last).next = chunk,
+        }
+        (q.last, q.into) = (chunk, 0);
+        q.chunks += 1;
+        true
     }
 
     /// Asks the processor for a chunk.

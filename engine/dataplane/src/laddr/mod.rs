@@ -41,6 +41,8 @@ use idle::Chunks;
 use idle::Queue;
 use near::Near;
 use near::Place;
+use near::after;
+use order::All;
 use order::Order;
 use std::io;
 use std::sync::Arc;
@@ -194,6 +196,7 @@ impl Leases {
     /// Leases a port of the first of `laddrs` that has an idle one toward the dest; `turn` says
     /// with which to begin. None when all are in use, or when there is room for no further pair
     /// and all have leases.
+    #[inline(always)]
     pub fn lease(
         &mut self,
         proto: Proto,
@@ -203,8 +206,10 @@ impl Leases {
         dport: u16,
     ) -> Option<Lease> {
         let place = Place::of(proto, daddr, dport);
-        reach(laddrs, turn, daddr).find_map(|(slot, laddr)| {
-            let pair = self.near(place, slot, Key { laddr, daddr, dport, proto })?;
+        for (slot, laddr) in reach(laddrs, turn, daddr) {
+            let Some(pair) = self.near(place, slot, Key { laddr, daddr, dport, proto }) else {
+                continue;
+            };
             let p = &mut self.pairs[pair.0 as usize];
             let (lport, last) = match p.next {
                 Some(port) => {
@@ -212,7 +217,10 @@ impl Leases {
                     p.next = never_used(p, &self.own);
                     (port, Last::NOTHING)
                 }
-                None => self.chunks.pop(&mut p.idle)?,
+                None => match self.chunks.pop(&mut p.idle) {
+                    Some(idle) => idle,
+                    None => continue,
+                },
             };
             p.held += 1;
             let was_whole = p.held == 1;
@@ -221,43 +229,47 @@ impl Leases {
                 self.whole.leave(&mut self.pairs, LINKS, pair.0);
             }
             self.held += 1;
-            Some(Lease { laddr, lport, pair, last })
-        })
+            return Some(Lease { laddr, lport, pair, last });
+        }
+        None
     }
 
-    /// With which of its pool's addresses a conn to the dest begins: each with the one after the last
-    /// one's.
-    pub fn turn(&mut self, proto: Proto, daddr: Addr, dport: u16) -> usize {
-        self.near.turn(Place::of(proto, daddr, dport))
+    /// With which of a pool of so many addresses a conn to the dest begins: each with the one after the
+    /// last one's.
+    pub fn turn(&mut self, proto: Proto, daddr: Addr, dport: u16, laddrs: usize) -> usize {
+        self.near.turn(Place::of(proto, daddr, dport), laddrs.clamp(1, SPREAD))
     }
 
     /// The tuple of answers to the lease that probably comes after that of `turn`, of a pool of so
     /// many addresses. Asks the processor for what the two after that will want, so that nothing
     /// here has to be waited for.
+    #[inline(always)]
     pub(crate) fn ahead(
         &self,
-        proto: Proto,
-        (daddr, dport): (Addr, u16),
+        (proto, daddr, dport): (Proto, Addr, u16),
         (turn, laddrs): (usize, usize),
     ) -> Option<Tuple> {
-        let (place, spread) = (Place::of(proto, daddr, dport), laddrs.clamp(1, SPREAD) as u32);
-        let number = |after: u32| {
-            self.near.get(place, ((turn as u32).wrapping_add(after) % spread) as usize)
-        };
-        hw::prefetch_index(&self.pairs, number(3)? as usize);
-        if let Some(pair) = self.pairs.get(number(2)? as usize) {
+        let (place, spread) = (Place::of(proto, daddr, dport), laddrs.clamp(1, SPREAD));
+        let first = after(turn, spread);
+        let second = after(first, spread);
+        hw::prefetch_index(&self.pairs, self.near.get(place, after(second, spread))? as usize);
+        if let Some(pair) = self.pairs.get(self.near.get(place, second)? as usize) {
             self.chunks.prefetch(pair.idle.first());
         }
-        let pair = self.pairs.get(number(1)? as usize)?;
+        let pair = self.pairs.get(self.near.get(place, first)? as usize)?;
         let lport = self.next(pair)?;
-        let Key { laddr, daddr, dport, proto } = pair.key?;
+        let laddr = pair.key?.laddr;
         Some(Tuple { src: daddr, dst: laddr, sport: dport, dport: lport, proto })
     }
 
     /// The port that a pair's next lease has, unless one is given back before to a pair that has
     /// none.
+    #[inline(always)]
     fn next(&self, pair: &Pair) -> Option<u16> {
-        pair.next.or_else(|| self.chunks.first(&pair.idle))
+        match pair.next {
+            None => self.chunks.first(&pair.idle),
+            next => next,
+        }
     }
 
     /// Asks the processor for a pair that a lease is to be given back to.
@@ -273,6 +285,7 @@ impl Leases {
     }
 
     /// Gives a lease back; its port is the last to be leased again.
+    #[inline(always)]
     pub fn give_back(&mut self, pair: PairId, lport: u16, last: Last, now: Stamp) {
         let p = &mut self.pairs[pair.0 as usize];
         p.held -= 1;
@@ -357,6 +370,7 @@ impl Leases {
         size_of::<Pair>() + size_of::<(Key, u32)>() + 1 + size_of::<u32>() + Book::PER_PAIR;
 
     /// The pair of a key, which is perhaps noted near.
+    #[inline(always)]
     fn near(&mut self, place: Place, slot: usize, key: Key) -> Option<PairId> {
         if let Some(noted) = self.near.get(place, slot)
             && self.pairs.get(noted as usize).is_some_and(|pair| pair.key == Some(key))
@@ -368,6 +382,7 @@ impl Leases {
         Some(pair)
     }
 
+    #[inline(never)]
     fn pair(&mut self, key: Key) -> Option<PairId> {
         if let Some(number) = self.numbers.get(&key) {
             return Some(PairId(*number));
@@ -434,12 +449,12 @@ impl Leases {
 fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = (usize, Addr)> + '_ {
     let len = laddrs.len();
     let spread = len.min(SPREAD);
-    let first = (daddr.bits() as usize).wrapping_mul(SPREAD);
-    let turned = move |i| ((turn as u32).wrapping_add(i as u32) % spread as u32) as usize;
+    let first = (daddr.bits() as u32).wrapping_mul(SPREAD as u32) as usize;
+    let turned = move |i| if turn + i < spread { turn + i } else { (turn + i) % spread };
     // As many are walked as are used up, which the conn table bounds.
     (0..len).map(move |i| {
         let i = if i < spread { turned(i) } else { i };
-        (i, laddrs[first.wrapping_add(i) % len])
+        (i, laddrs[(first + i) % len])
     })
 }
 
@@ -447,7 +462,7 @@ fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = (usi
 #[derive(Clone, Copy, Debug)]
 struct Own {
     first: u32,
-    count: u32,
+    all: All,
     workers: u32,
 }
 
@@ -456,16 +471,17 @@ impl Own {
         let first = FIRST_PORT as usize;
         let first = first + (worker + workers - first % workers) % workers;
         let count = (usize::from(u16::MAX) + 1).saturating_sub(first).div_ceil(workers);
-        Self { first: first as u32, count: count as u32, workers: workers as u32 }
+        Self { first: first as u32, all: All::of(count as u32), workers: workers as u32 }
     }
 }
 
 /// The own port that a pair hands out next the first time.
+#[inline(always)]
 fn never_used(pair: &Pair, own: &Own) -> Option<u16> {
-    if pair.fresh >= own.count {
+    if pair.fresh >= own.all.count {
         return None;
     }
-    let at = pair.order.nth(pair.fresh, own.count);
+    let at = pair.order.nth(pair.fresh, own.all);
     u16::try_from(own.first + at * own.workers).ok()
 }
 
@@ -560,14 +576,14 @@ mod tests {
             let mut ahead = vec![None; dests];
             for n in 0..dests * 50 {
                 let daddr = Addr::v4(0x0a00_0000 + (n % dests) as u32);
-                let turn = l.turn(Proto::Tcp, daddr, 80);
+                let turn = l.turn(Proto::Tcp, daddr, 80, pool.len());
                 let lease = l.lease(Proto::Tcp, &pool, turn, daddr, 80).unwrap();
                 if let Some(Tuple { src, dst, sport, dport, proto }) = ahead[n % dests].take() {
                     asked += 1;
                     assert_eq!((sport, proto), (80, Proto::Tcp));
                     right += usize::from((src, dst, dport) == (daddr, lease.laddr, lease.lport));
                 }
-                ahead[n % dests] = l.ahead(Proto::Tcp, (daddr, 80), (turn, pool.len()));
+                ahead[n % dests] = l.ahead((Proto::Tcp, daddr, 80), (turn, pool.len()));
                 out.push(lease);
                 if out.len() > dests * 4 {
                     let old = out.remove(0);

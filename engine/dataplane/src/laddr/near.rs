@@ -6,8 +6,8 @@ use super::SPREAD;
 use crate::tuple::Addr;
 use crate::tuple::Proto;
 
-/// Bits of a place's number: 4,096 places, 256 KiB. Endpoints of one place push each other out.
-const BITS: u32 = 12;
+/// 256 KiB. Endpoints of one place push each other out.
+const PLACES: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -21,42 +21,53 @@ impl Place {
     pub(super) fn of(proto: Proto, daddr: Addr, dport: u16) -> Self {
         let addr = daddr.bits() as u64 ^ (daddr.bits() >> 64) as u64;
         let ends = addr ^ u64::from(dport) << 40 ^ (proto as u64) << 56;
-        Self((ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as usize)
+        Self((ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES.ilog2())) as usize)
     }
 }
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Near {
-    pairs: Box<[Numbers]>,
-    turns: Box<[u16]>,
+    pairs: Box<[Numbers; PLACES]>,
+    turns: Box<[u16; PLACES]>,
 }
 
 impl Near {
     /// Of a worker. Places begin their turns apart, and so do workers, so that dests of few conns use
     /// all addresses.
     pub(super) fn new(worker: usize) -> Self {
-        let pairs = vec![Numbers([NO_PAIR; SPREAD]); 1 << BITS].into();
-        let begins = |place: u16| place.wrapping_add(worker as u16);
-        Self { pairs, turns: (0..1 << BITS).map(begins).collect() }
+        let begins = |place| (place as u16).wrapping_add(worker as u16);
+        Self {
+            pairs: Box::new([Numbers([NO_PAIR; SPREAD]); PLACES]),
+            turns: Box::new(core::array::from_fn(begins)),
+        }
     }
 
-    /// Another number each time, one more than the last.
-    pub(super) fn turn(&mut self, place: Place) -> usize {
-        let turn = &mut self.turns[place.0];
-        *turn = turn.wrapping_add(1);
-        usize::from(*turn)
+    /// The slot after the last one's, of so many.
+    pub(super) fn turn(&mut self, place: Place, slots: usize) -> usize {
+        let turn = &mut self.turns[place.0 % PLACES];
+        let next = usize::from(*turn) + 1;
+        // The first ones are of more slots.
+        let next = if next < slots { next } else { next % slots };
+        *turn = next as u16;
+        next
     }
 
     /// The pair that was noted, which may be another endpoint's or none any more. Only the first
     /// `SPREAD` addresses of a dest's have a slot.
     pub(super) fn get(&self, place: Place, slot: usize) -> Option<u32> {
-        self.pairs[place.0].0.get(slot).copied()
+        self.pairs[place.0 % PLACES].0.get(slot).copied()
     }
 
     pub(super) fn note(&mut self, place: Place, slot: usize, pair: u32) {
-        if let Some(noted) = self.pairs[place.0].0.get_mut(slot) {
+        if let Some(noted) = self.pairs[place.0 % PLACES].0.get_mut(slot) {
             *noted = pair;
         }
     }
+}
+
+/// The slot after one, of so many.
+#[inline(always)]
+pub(super) fn after(slot: usize, slots: usize) -> usize {
+    if slot + 1 < slots { slot + 1 } else { 0 }
 }

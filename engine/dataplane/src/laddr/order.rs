@@ -6,11 +6,30 @@
 //! one of them: a permutation without a table.
 
 use super::Key;
+use crate::tuple::fold;
 use core::hash::Hasher as _;
 use siphasher::sip::SipHasher13;
 
 /// Rounds; fewer than four can be told from chance.
 const ROUNDS: u64 = 4;
+
+/// What is put into an order: how many, and by how many bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct All {
+    pub(super) count: u32,
+    /// Bits of the lower half.
+    low: u32,
+    low_mask: u32,
+    high_mask: u32,
+}
+
+impl All {
+    pub(super) fn of(count: u32) -> Self {
+        let bits = u32::BITS - count.saturating_sub(1).leading_zeros();
+        let low = bits / 2;
+        Self { count, low, low_mask: (1 << low) - 1, high_mask: (1 << (bits - low)) - 1 }
+    }
+}
 
 /// One pair's order.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +47,13 @@ impl Order {
         Self(h.finish() | 1)
     }
 
-    /// Which one of `count` is the `n`-th (both from 0); `n` is less than `count`.
-    pub(super) fn nth(self, n: u32, count: u32) -> u32 {
-        if self.0 == 0 || count < 2 {
+    /// Which one of `all` is the `n`-th (both from 0); `n` is less than their count.
+    #[inline(always)]
+    pub(super) fn nth(self, n: u32, all: All) -> u32 {
+        if self.0 == 0 {
             return n;
         }
-        let bits = (count - 1).ilog2() + 1;
-        let low = bits / 2;
-        let (high_mask, low_mask) = ((1 << (bits - low)) - 1, (1 << low) - 1);
+        let All { count, low, low_mask, high_mask } = all;
         let mut at = n;
         loop {
             let (mut a, mut b) = (at >> low, at & low_mask);
@@ -51,14 +69,9 @@ impl Order {
         }
     }
 
-    /// splitmix64's finaliser.
+    /// As the conn table hashes: both factors are secret.
     fn mix(self, round: u64, half: u32) -> u32 {
-        let x = self
-            .0
-            .wrapping_add((round << 32 | u64::from(half)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) as u32
+        fold(self.0 ^ (round << 16 | u64::from(half)), self.0.rotate_left(32) | 1) as u32
     }
 }
 
@@ -73,7 +86,7 @@ mod tests {
     }
 
     fn ports(order: Order, count: u32) -> Vec<u32> {
-        (0..count).map(|n| order.nth(n, count)).collect()
+        (0..count).map(|n| order.nth(n, All::of(count))).collect()
     }
 
     #[test]

@@ -427,7 +427,7 @@ impl<F: Frame> Core<F> {
         may_lend: bool,
     ) -> Option<Lease> {
         let Ends { proto, daddr, dport, .. } = *ends;
-        let turn = self.leases.turn(proto, daddr, dport);
+        let turn = self.leases.turn(proto, daddr, dport, laddrs.len());
         let snap = t.snap;
         let is_idle = |laddr, lport| !snap.may_be_served(|| Ends { laddr, lport, ..*ends }.reply());
         for _ in 0..MAX_SHARED {
@@ -438,7 +438,7 @@ impl<F: Frame> Core<F> {
             let Some(lease) = lease(own, 0).or_else(|| lease(laddrs, turn)) else { break };
             if is_idle(lease.laddr, lease.lport) {
                 // The index line that the next conn to this dest will want.
-                let next = self.leases.ahead(proto, (daddr, dport), (turn, laddrs.len()));
+                let next = self.leases.ahead((proto, daddr, dport), (turn, laddrs.len()));
                 if let Some(reply) = next {
                     self.conns.prefetch_index(self.conns.hash(&reply));
                 }
