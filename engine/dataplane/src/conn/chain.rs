@@ -17,9 +17,15 @@ impl Links {
     /// In no list.
     pub(crate) const NONE: Self = Self { older: NOBODY, newer: NOBODY };
 
-    /// Who joined before and after it.
-    pub(crate) fn both(self) -> [Option<u32>; 2] {
-        [self.older, self.newer].map(|number| (number != NOBODY).then_some(number))
+    /// Asks something of who joined before and after it.
+    #[inline(always)]
+    pub(crate) fn each(self, ask: impl Fn(u32)) {
+        if self.older != NOBODY {
+            ask(self.older);
+        }
+        if self.newer != NOBODY {
+            ask(self.newer);
+        }
     }
 }
 

@@ -264,12 +264,19 @@ impl Index {
     }
 
     /// Takes a key out again; false where it was not there.
-    pub(super) fn remove(&mut self, hash: u64, conn: ConnId, way: Direction) -> bool {
-        let (tag, first) = (tag(hash), self.first(hash));
+    #[inline(always)]
+    pub(super) fn remove(&mut self, place: Place, conn: ConnId, way: Direction) -> bool {
+        let (tag, first) = (place.tag, place.first as usize);
         let entry = Entry::new(conn, way);
         if self.buckets[first].take(tag, entry).is_some() {
             return true;
         }
+        self.remove_second(first, tag, entry)
+    }
+
+    /// The same of one that lies in its second bucket.
+    #[inline(never)]
+    fn remove_second(&mut self, first: usize, tag: u16, entry: Entry) -> bool {
         let second = self.other(first, tag);
         let found = self.buckets[second].take(tag, entry).is_some();
         if found {
@@ -504,7 +511,7 @@ mod tests {
             assert!(index.find(index.place(mix(i as u64)), |c, _| c == ConnId(i)).is_some());
         }
         for i in 0..held {
-            assert!(index.remove(mix(i as u64), ConnId(i), Direction::Original));
+            assert!(index.remove(index.place(mix(i as u64)), ConnId(i), Direction::Original));
         }
         assert!(index.buckets.iter().all(|b| b.displaced == 0 && b.tags == [0; SLOTS]));
     }
@@ -522,7 +529,8 @@ mod tests {
                         model.insert(key, ());
                     }
                 } else if !add {
-                    prop_assert_eq!(index.remove(hash, ConnId(key), Direction::Original), model.remove(&key).is_some());
+                    let removed = index.remove(index.place(hash), ConnId(key), Direction::Original);
+                    prop_assert_eq!(removed, model.remove(&key).is_some());
                 }
             }
             for key in 0..200 {

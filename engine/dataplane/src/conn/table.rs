@@ -221,7 +221,7 @@ impl Conns {
             return Err(TableFull);
         }
         if opening.forward.sees_replies() && !self.enter(id, Direction::Reply, &conn, ends) {
-            self.index.remove(self.hash(&ends.original()), id, Direction::Original);
+            self.index.remove(self.place(self.hash(&ends.original())), id, Direction::Original);
             return Err(TableFull);
         }
         if fresh {
@@ -273,7 +273,7 @@ impl Conns {
     /// Takes a conn's reply tuple away, which serves another conn from now on.
     pub fn lend(&mut self, id: ConnId) {
         let reply = self.ends(id).reply();
-        let found = self.index.remove(self.hash(&reply), id, Direction::Reply);
+        let found = self.index.remove(self.place(self.hash(&reply)), id, Direction::Reply);
         debug_assert!(found, "a conn that lends has its reply tuple");
         self.get_mut(id).flags |= LENT;
     }
@@ -322,7 +322,7 @@ impl Conns {
         if !self.index.insert(new, (id, Direction::Reply), marks) {
             return false;
         }
-        let found = self.index.remove(old, id, Direction::Reply);
+        let found = self.index.remove(self.place(old), id, Direction::Reply);
         debug_assert!(found, "a live conn is in the index");
         let line = &mut self.lines[id.0 as usize];
         line.ports[Direction::Reply as usize] = Narrow::of(&after.reply()).ports;
@@ -339,10 +339,15 @@ impl Conns {
 
     /// Ends a conn; its number may name another one afterwards.
     pub fn close(&mut self, id: ConnId) {
-        let mut found = true;
-        for way in self.entered(id) {
-            let hash = self.hash_of(id, *way);
-            found &= self.index.remove(hash, id, *way);
+        self.close_at(id, self.places(id));
+    }
+
+    /// The same of one whose tuples lie at these places.
+    #[inline(always)]
+    pub(crate) fn close_at(&mut self, id: ConnId, [original, reply]: [Place; 2]) {
+        let mut found = self.index.remove(original, id, Direction::Original);
+        if self.has_reply_tuple(id) {
+            found &= self.index.remove(reply, id, Direction::Reply);
         }
         debug_assert!(found, "a live conn is in the index");
         let line = &mut self.lines[id.0 as usize];
@@ -352,20 +357,30 @@ impl Conns {
         self.len -= 1;
     }
 
-    /// The directions by whose tuples a conn is found.
-    fn entered(&self, id: ConnId) -> &'static [Direction] {
-        const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
+    /// Whether a conn is found by the tuple of its replies.
+    #[inline(always)]
+    fn has_reply_tuple(&self, id: ConnId) -> bool {
         let conn = self.get(id);
-        if conn.forward().sees_replies() && !conn.is_lent() { &BOTH } else { &BOTH[..1] }
+        conn.forward().sees_replies() && !conn.is_lent()
     }
 
-    /// The hash of one of a conn's tuples.
+    /// Where a conn's tuples lie in the index, the reply's if it is found by it.
     #[inline(always)]
-    fn hash_of(&self, id: ConnId, way: Direction) -> u64 {
-        match self.get(id).narrow_tuple(way) {
+    fn places(&self, id: ConnId) -> [Place; 2] {
+        let reply = match self.has_reply_tuple(id) {
+            true => self.place_of(id, Direction::Reply),
+            false => Place::default(),
+        };
+        [self.place_of(id, Direction::Original), reply]
+    }
+
+    /// Where one of a conn's tuples lies.
+    #[inline(always)]
+    fn place_of(&self, id: ConnId, way: Direction) -> Place {
+        self.place(match self.get(id).narrow_tuple(way) {
             Some((addrs, ports, proto)) => self.hasher.words(addrs, ports, proto),
             None => self.wide_hash_of(id, way),
-        }
+        })
     }
 
     #[inline(never)]
@@ -384,7 +399,7 @@ impl Conns {
     /// Asks the processor for what a conn ends with: its index lines, as far as they are known, and what
     /// tells the rest.
     #[inline(always)]
-    pub(crate) fn prefetch_end(&self, id: ConnId) {
+    pub(crate) fn prefetch_end(&self, id: ConnId, places: &mut [Place; 2]) {
         let line = id.0 as usize;
         let conn = self.get(id);
         if conn.forward() == Forward::FullNat {
@@ -392,28 +407,29 @@ impl Conns {
         }
         match conn.is_wide() {
             true => hw::prefetch_index(&self.wide, line),
-            false => self.prefetch_entries(id),
+            false => *places = self.prefetch_places(id),
         }
     }
 
     /// Once that is here, for the rest: the index lines of a conn of v6, and the neighbours of one under
     /// full-NAT in the list of conns that would lend.
-    pub(crate) fn prefetch_rest(&self, id: ConnId) {
+    #[inline(always)]
+    pub(crate) fn prefetch_rest(&self, id: ConnId, places: &mut [Place; 2]) {
         let conn = self.get(id);
         if conn.is_wide() {
-            self.prefetch_entries(id);
+            *places = self.prefetch_places(id);
         }
         if conn.forward() == Forward::FullNat {
-            for number in self.track(id).links.both().into_iter().flatten() {
-                hw::prefetch_index(&self.tracks, number as usize);
-            }
+            let ask = |number| hw::prefetch_index(&self.tracks, number as usize);
+            self.track(id).links.each(ask);
         }
     }
 
-    fn prefetch_entries(&self, id: ConnId) {
-        for way in self.entered(id) {
-            self.prefetch_index(self.hash_of(id, *way));
-        }
+    #[inline(always)]
+    fn prefetch_places(&self, id: ConnId) -> [Place; 2] {
+        let places = self.places(id);
+        places.into_iter().for_each(|place| self.index.prefetch(place));
+        places
     }
 
     /// A conn's line.

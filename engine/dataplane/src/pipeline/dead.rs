@@ -277,8 +277,20 @@ impl<F: Frame> Core<F> {
 
     /// A conn's time is up: it ends, and where its service wants that, both its ends are told.
     pub(super) fn run_out<P: Pool<Frame = F>>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
+        if self.runs_out(t, id) {
+            self.close(t, id);
+        }
+    }
+
+    /// The same up to its end, if that has come.
+    #[inline(always)]
+    pub(super) fn runs_out<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        id: ConnId,
+    ) -> bool {
         if !self.has_ended(t, id) {
-            return;
+            return false;
         }
         let conn = self.conns.get(id);
         let established = conn.is_tcp() && conn.state() == State::Established;
@@ -289,7 +301,7 @@ impl<F: Frame> Core<F> {
                 self.reset_ends(t, id);
             }
         }
-        self.close(t, id);
+        true
     }
 
     /// Sends each end a reset in the other's name. Without frames nothing happens, and false.

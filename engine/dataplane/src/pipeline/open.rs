@@ -11,6 +11,7 @@ use crate::conn::ConnId;
 use crate::conn::Direction;
 use crate::conn::Ends;
 use crate::conn::Opening;
+use crate::conn::Place;
 use crate::conn::State;
 use crate::conn::TableFull;
 use crate::conn::Track;
@@ -506,6 +507,22 @@ impl<F: Frame> Core<F> {
     /// Ends a conn: its counts, its lease, its place.
     #[cold]
     pub(super) fn close<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
+        self.end(t, id);
+        self.conns.close(id);
+        self.count(t);
+    }
+
+    /// The same of one whose tuples lie at these places.
+    #[inline(always)]
+    pub(super) fn close_at<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId, places: [Place; 2]) {
+        self.end(t, id);
+        self.conns.close_at(id, places);
+        self.count(t);
+    }
+
+    /// All of it but its place.
+    #[inline(always)]
+    fn end<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
         if self.is_helped(id) {
             self.end_awaited(t, id);
         }
@@ -525,10 +542,9 @@ impl<F: Frame> Core<F> {
                 self.close_fullnat(t, id);
             }
         }
-        self.conns.close(id);
-        self.count(t);
     }
 
+    #[inline(always)]
     fn close_fullnat<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
         if let Some(from) = self.conns.track(id).sent_by() {
             let tuple = self.conns.ends(id).original();

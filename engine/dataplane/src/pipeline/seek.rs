@@ -297,6 +297,8 @@ impl<F: Frame> Core<F> {
     }
 
     /// Tells all workers from `from` to the one before `to` that their entries lead nowhere.
+    #[cold]
+    #[inline(never)]
     pub(super) fn tell_ended<P>(
         &self,
         t: &mut Turn<'_, F, P>,

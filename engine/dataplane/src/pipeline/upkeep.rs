@@ -5,6 +5,7 @@ use super::Turn;
 use super::out;
 use super::outbox::ENDED;
 use crate::conn::ConnId;
+use crate::conn::Place;
 use crate::frame::Frame;
 use crate::frame::Pool;
 use crate::laddr::PairId;
@@ -107,31 +108,36 @@ impl<F: Frame> Core<F> {
         quota: usize,
     ) -> usize {
         let mut due = ArrayVec::<ConnId, BATCH>::new();
+        let mut places = [[Place::default(); 2]; BATCH];
         let swept = self.conns.sweep(t.stamp, quota, &mut due);
         // A window moves over them: what each step reads was asked for by the one before.
         for n in 0..due.len() + 3 * AHEAD {
-            let after = |steps: usize| due.get(n.wrapping_sub(steps * AHEAD)).copied();
-            if let Some(id) = after(0) {
-                self.conns.prefetch_end(id);
+            let after = |steps: usize| {
+                let n = n.wrapping_sub(steps * AHEAD);
+                due.get(n).map(|id| (*id, n % BATCH))
+            };
+            if let Some((id, n)) = after(0) {
+                self.conns.prefetch_end(id, &mut places[n]);
             }
-            if let Some(id) = after(1)
+            if let Some((id, n)) = after(1)
                 && self.conns.get(id).ends_widely()
             {
-                self.conns.prefetch_rest(id);
+                self.conns.prefetch_rest(id, &mut places[n]);
                 if self.conns.get(id).has_lease() {
                     self.leases.prefetch(PairId(self.conns.track(id).pair));
                 }
             }
-            if let Some(id) = after(2)
+            if let Some((id, _)) = after(2)
                 && self.conns.get(id).has_lease()
             {
                 self.leases.prefetch_idle(PairId(self.conns.track(id).pair));
             }
             // A control conn takes the data conn along that it has announced.
-            if let Some(id) = after(3)
+            if let Some((id, n)) = after(3)
                 && self.conns.at(id.0).is_some()
+                && self.runs_out(t, id)
             {
-                self.run_out(t, id);
+                self.close_at(t, id, places[n]);
             }
         }
         swept
