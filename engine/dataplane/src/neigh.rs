@@ -334,7 +334,7 @@ impl Neighbours {
 
     fn probe(&self, port: PortId, addr: Addr) -> impl Iterator<Item = usize> + use<> {
         let (start, mask) = (self.home(port, addr), self.slots.len() - 1);
-        (0..=mask).map(move |i| (start + i) & mask)
+        (0..self.slots.len()).map(move |i| (start + i) & mask)
     }
 
     /// Where a look-up begins.

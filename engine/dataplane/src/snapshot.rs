@@ -109,6 +109,7 @@ impl Routes {
 
     /// The port and the next hop's address for a packet from `from` to `to`. A source that is not
     /// known is `Addr::UNSPECIFIED`, which no route's `from` holds.
+    #[inline(always)]
     pub fn find(&self, from: Addr, to: Addr) -> Option<(PortId, Addr)> {
         let is_from = |r: &Route| r.from.is_none_or(|f| f.contains(from));
         let route = self.0.iter().find(|r| r.prefix.contains(to) && is_from(r))?;
@@ -416,25 +417,34 @@ impl Snapshot {
     /// The service of what a packet begins, in the kernel's order (`ip_vs_service_find`): that of
     /// its mark, that of its address and port, for FTP's data that of port 21, that of its address and
     /// every port.
+    #[inline(never)]
     pub fn service(&self, t: &Tuple) -> Option<&Service> {
         self.service_index(t).map(|i| &self.services[i])
     }
 
     /// Its place in `services`.
-    #[inline]
+    #[inline(always)]
     pub fn service_index(&self, t: &Tuple) -> Option<usize> {
-        let found = self.marked(t).or_else(|| {
-            let services = &self.lookup.services;
-            let has_port_0 = self.lookup.has_port_0;
-            let every = || has_port_0.then(|| services.get(&(t.proto, t.dst, 0))).flatten();
-            let exact = services.get(&(t.proto, t.dst, t.dport));
-            exact.or_else(|| self.persistent_ftp(t)).or_else(every)
-        });
+        let found = match self.marked(t) {
+            None => {
+                let has_port_0 = self.lookup.has_port_0;
+                let every = || has_port_0.then(|| self.of_every_port(t)).flatten();
+                let exact = self.lookup.services.get(&(t.proto, t.dst, t.dport));
+                exact.or_else(|| self.persistent_ftp(t)).or_else(every)
+            }
+            marked => marked,
+        };
         found.copied()
+    }
+
+    #[inline(never)]
+    fn of_every_port(&self, t: &Tuple) -> Option<&usize> {
+        self.lookup.services.get(&(t.proto, t.dst, 0))
     }
 
     /// The service of FTP's data conns, which clients open, where they go to the dest of their
     /// template: of other services of port 21 the kernel finds them, too, and schedules nothing.
+    #[inline(never)]
     fn persistent_ftp(&self, t: &Tuple) -> Option<&usize> {
         let is_data = t.proto == Proto::Tcp && (t.dport == FTP_DATA || t.dport >= UNPRIVILEGED);
         let found = is_data.then(|| self.lookup.services.get(&(t.proto, t.dst, FTP))).flatten();
@@ -501,9 +511,14 @@ impl Snapshot {
     }
 
     /// The service of the mark that the rules give a packet.
-    #[inline]
+    #[inline(always)]
     fn marked(&self, t: &Tuple) -> Option<&usize> {
-        if self.marks.is_empty() || !self.is_vip(t.dst) {
+        if self.marks.is_empty() { None } else { self.marked_by_rule(t) }
+    }
+
+    #[inline(never)]
+    fn marked_by_rule(&self, t: &Tuple) -> Option<&usize> {
+        if !self.is_vip(t.dst) {
             return None;
         }
         let rule = self.marks.iter().find(|rule| rule.matching.takes(t))?;
@@ -539,9 +554,12 @@ impl Snapshot {
     }
 
     /// The service or, after all services, the rule that takes what a packet begins.
-    #[inline]
+    #[inline(always)]
     pub fn taker(&self, t: &Tuple) -> Option<&Service> {
-        self.service(t).or_else(|| self.snat(t))
+        match self.service_index(t) {
+            Some(i) => Some(&self.services[i]),
+            None => self.snat(t),
+        }
     }
 
     /// Whether an access list denies a client what a service would open for it. A rule for servers'
@@ -583,6 +601,7 @@ impl Snapshot {
     }
 
     /// The first rule that takes what a packet begins.
+    #[inline(never)]
     fn snat(&self, t: &Tuple) -> Option<&Service> {
         let may_pass = self.passes(t.dst) && !t.dst.is_link_local_v6() && !self.is_broadcast(t.dst);
         let rules = if may_pass { &self.snats[..] } else { &[] };
@@ -599,11 +618,10 @@ impl Snapshot {
         pool.of(family)
     }
 
-    /// Whether answers to this port of one of those may be for a service: a pool address that is also
-    /// a VIP.
-    #[inline]
-    pub fn may_be_served(&self, reply: impl FnOnce() -> Tuple) -> bool {
-        self.lookup.leases_vips && self.service(&reply()).is_some()
+    /// Whether one of those may be a VIP, too.
+    #[inline(always)]
+    pub fn leases_vips(&self) -> bool {
+        self.lookup.leases_vips
     }
 
     /// What packets to an address get that nothing takes.

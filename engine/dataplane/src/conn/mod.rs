@@ -794,7 +794,8 @@ impl Conn {
     fn deltas(ends: &Ends) -> (Delta, Delta) {
         let Ends { proto, caddr, vaddr, laddr, daddr, .. } = ends;
         if !caddr.is_v4() || !daddr.is_v4() || *proto == Proto::Icmp {
-            return Self::wide_deltas(ends);
+            // Of a copy, so that `ends` need not lie in memory.
+            return Self::wide_deltas(&{ *ends });
         }
         let change = |a: &Addr, b: &Addr| checksum::change32(a.v4_bits(), b.v4_bits());
         let addrs = change(caddr, laddr) + change(vaddr, daddr);

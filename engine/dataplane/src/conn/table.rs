@@ -209,7 +209,22 @@ impl Conns {
 
     /// Opens a conn in `State::None`, due at `expires`. Its original tuple, and its reply tuple
     /// where replies pass the director, must not be in the table: ask `find` before.
+    #[inline(always)]
     pub fn open(&mut self, opening: &Opening, expires: Stamp) -> Result<ConnId, TableFull> {
+        // What the families say is known in what follows.
+        match opening.ends.caddr.is_v4() && opening.ends.daddr.is_v4() {
+            true => self.open_either(opening, expires),
+            false => self.open_wide(&{ *opening }, expires),
+        }
+    }
+
+    #[inline(never)]
+    fn open_wide(&mut self, opening: &Opening, expires: Stamp) -> Result<ConnId, TableFull> {
+        self.open_either(opening, expires)
+    }
+
+    #[inline(always)]
+    fn open_either(&mut self, opening: &Opening, expires: Stamp) -> Result<ConnId, TableFull> {
         let fresh = self.free == NO_LINE;
         let line = if fresh { self.used } else { self.free };
         let Some(next) = self.lines.get(line as usize).map(|line| line.expires) else {
@@ -246,7 +261,8 @@ impl Conns {
     fn enter(&mut self, id: ConnId, way: Direction, conn: &Conn, ends: &Ends) -> bool {
         let (hash, is_wide) = match conn.narrow_tuple(way) {
             Some((addrs, ports, proto)) => (self.hasher.words(addrs, ports, proto), false),
-            None => (self.wide_hash(way, ends), true),
+            // Of a copy: so `ends` need not lie in memory.
+            None => (self.wide_hash(way, &{ *ends }), true),
         };
         self.index.insert(hash, (id, way), Marks::of(conn.shifts(), is_wide))
     }

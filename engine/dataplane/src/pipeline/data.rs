@@ -152,7 +152,7 @@ impl<F: Frame> Core<F> {
         };
         let data = Data { dport, laddr };
         let offer = self.offer(dest);
-        let opened = self.open_as(t, frame.data(), p, service, offer, Some(&data));
+        let opened = self.open_as(t, frame.data(), p, service, &offer, Some(&data));
         if let Ok(conn) = opened {
             // Where the table was full, opening may have ended it, and taken its line.
             if self.conns.at(id.0).is_some_and(|id| self.conns.get(id).is_awaited()) {

@@ -130,6 +130,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// What becomes of a packet that was to open a conn.
+    #[inline(always)]
     pub(super) fn opened<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -203,6 +204,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Picks a dest and opens the conn.
+    #[inline(always)]
     pub(super) fn open<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -223,7 +225,7 @@ impl<F: Frame> Core<F> {
                 });
             };
             let offer = self.offer(dest);
-            match self.open_to(t, frame, p, service, offer) {
+            match self.open_to(t, frame, p, service, &offer) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
                 Err(DropReason::NoLease) if may_go(t.snap, service, dest) => {
                     return Ok(Opened::NoPort(offer));
@@ -240,7 +242,7 @@ impl<F: Frame> Core<F> {
         frame: &[u8],
         p: &Parsed,
         service: &Service,
-        offer: Offer,
+        offer: &Offer,
     ) -> Result<ConnId, DropReason> {
         self.open_as(t, frame, p, service, offer, None)
     }
@@ -253,11 +255,10 @@ impl<F: Frame> Core<F> {
         frame: &[u8],
         p: &Parsed,
         service: &Service,
-        offer: Offer,
+        offer: &Offer,
         data: Option<&Data>,
     ) -> Result<ConnId, DropReason> {
-        let Offer { dest: id, link, tries, may_lend, .. } = offer;
-        let may_lend = may_lend || service.terms.ftp;
+        let (id, may_lend) = (offer.dest, offer.may_lend || service.terms.ftp);
         // Asked before, but perhaps by a worker with an older list, or when another conn began.
         if t.snap.denies(service, p.tuple.src) {
             return Err(DropReason::Denied);
@@ -268,7 +269,6 @@ impl<F: Frame> Core<F> {
             return Err(DropReason::NoLease);
         }
         let Tuple { src: caddr, sport: cport, dst: vaddr, dport: vport, proto } = p.tuple;
-        let (laddr, lport) = (caddr, cport);
         let (daddr, mut dport) = dest.endpoint(&p.tuple);
         // A template of all ports may name a dest of the FTP service (ip_vs_sched_persist).
         let by_template = service.terms.persistence.is_some() && dest.traits.target == Target::Dest;
@@ -277,43 +277,37 @@ impl<F: Frame> Core<F> {
         }
         dport = data.map_or(dport, |data| data.dport);
         let forward = dest.forward;
-        let mut last = Last::NOTHING;
-        let mut opening = Opening {
-            ends: Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport },
-            dest: id,
-            forward,
-            track: Track::NEW,
-            shifts: false,
-            tries,
-        };
-        let ends = &mut opening.ends;
         let segment = &frame[p.l4 as usize..p.end as usize];
-        let rewritten = matches!(dest.forward, Forward::Nat | Forward::FullNat);
+        let rewritten = matches!(forward, Forward::Nat | Forward::FullNat);
         if rewritten && proto == Proto::Tcp && !segment.is_empty() && syn::is_signed(segment) {
             return Err(DropReason::Signed);
         }
-        match dest.forward {
-            Forward::Nat => self.make_way(t, ends)?,
+        // Cold paths get copies (`&{ ends }`), so that nothing of it need lie in memory.
+        let (laddr, lport) = (caddr, cport);
+        let mut ends = Ends { proto, caddr, cport, vaddr, vport, laddr, lport, daddr, dport };
+        let (mut track, mut shifts, mut last) = (Track::NEW, false, Last::NOTHING);
+        match forward {
+            Forward::Nat => self.make_way(t, &{ ends })?,
             Forward::FullNat if !begins(p, segment) => return Err(DropReason::NotSyn),
             Forward::FullNat => {
                 let port = self.way_out(t, dest, (caddr, daddr))?;
                 let laddrs = t.snap.laddrs(service, port, daddr.family());
                 let lease = match data {
-                    Some(data) => self.lease_of(t, &data.laddr, ends),
-                    None => self.lease(t, service, laddrs, ends, may_lend),
+                    Some(data) => self.lease_of(t, &data.laddr, &{ ends }),
+                    None => self.lease(t, service, laddrs, &ends, may_lend),
                 };
                 let lease = lease.ok_or(DropReason::NoLease)?;
                 (ends.laddr, ends.lport, last) = (lease.laddr, lease.lport, lease.last);
-                let shifts = proto == Proto::Tcp && dest.traits.rewrite;
-                opening.track = match shifts {
-                    true => self.begin(t, segment, ends, &lease),
+                shifts = proto == Proto::Tcp && dest.traits.rewrite;
+                track = match shifts {
+                    true => self.begin(t, segment, &ends, &lease),
                     false => Track::of(lease.pair),
                 };
-                opening.shifts = shifts;
             }
             Forward::Dr | Forward::Tunnel => {}
         }
         let expires = t.stamp.after(t.snap.timeouts.of(State::None));
+        let opening = Opening { ends, dest: id, forward, track, shifts, tries: offer.tries };
         let conn = self.enter(t, &opening, last, expires)?;
         if dest.traits.tcp_timeouts != (0, 0) {
             self.conns.get_mut(conn).set_own_timeouts();
@@ -335,7 +329,7 @@ impl<F: Frame> Core<F> {
             self.conns.forget_out_hop(conn);
         }
         self.count_opened(t, id);
-        if let Some(link) = link {
+        if let Some(link) = offer.link {
             self.conns.set_link(conn, link);
             t.controls.join(self.worker, link);
         }
@@ -354,12 +348,13 @@ impl<F: Frame> Core<F> {
     ) -> Result<ConnId, DropReason> {
         match self.conns.open(opening, expires) {
             Ok(conn) => Ok(conn),
-            Err(TableFull) => self.enter_again(t, opening, last, expires),
+            Err(TableFull) => self.enter_again(t, &{ *opening }, last, expires),
         }
     }
 
     /// The same where there was no room: perhaps the sweep is only late.
     #[cold]
+    #[inline(never)]
     fn enter_again<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,
@@ -393,7 +388,9 @@ impl<F: Frame> Core<F> {
         }
     }
 
-    /// A local port toward the dest for a service's conn.
+    /// A local port toward the dest for a service's conn: an idle one, or where one may be lent, that of
+    /// the conn here that has ended longest ago.
+    #[inline(always)]
     fn lease<P>(
         &mut self,
         t: &Turn<'_, F, P>,
@@ -402,8 +399,23 @@ impl<F: Frame> Core<F> {
         ends: &Ends,
         may_lend: bool,
     ) -> Option<Lease> {
-        let own = if service.is_rule() { self.paired(laddrs, ends.caddr) } else { &[] };
-        self.lease_one(t, own, laddrs, ends, may_lend)
+        if service.is_rule() || t.snap.leases_vips() {
+            let own = if service.is_rule() { self.paired(laddrs, ends.caddr) } else { &[] };
+            // Given back anew, too, as `ends` is given: neither need lie in memory then.
+            let lease = self.lease_closely(t, own, laddrs, &{ *ends }, may_lend)?;
+            return Some(Lease { ..lease });
+        }
+        let Ends { proto, daddr, dport, .. } = *ends;
+        let turn = self.leases.turn(proto, daddr, dport, laddrs.len());
+        if let Some(lease) = self.leases.lease(proto, laddrs, turn, daddr, dport) {
+            self.look_ahead((proto, daddr, dport), (turn, laddrs.len()));
+            return Some(lease);
+        }
+        if !may_lend {
+            return None;
+        }
+        let lease = self.lent(t, laddrs, &{ *ends })?;
+        Some(Lease { ..lease })
     }
 
     /// A port of this local address, which the dest knows the client by.
@@ -413,13 +425,13 @@ impl<F: Frame> Core<F> {
         laddr: &Addr,
         ends: &Ends,
     ) -> Option<Lease> {
-        self.lease_one(t, &[], core::slice::from_ref(laddr), ends, true)
+        self.lease_closely(t, &[], core::slice::from_ref(laddr), ends, true)
     }
 
-    /// An idle one, or where one may be lent, that of the conn here that has ended longest ago. None
-    /// that is a service's: a pool address may also be a VIP, and answers to such a port are the
-    /// service's.
-    fn lease_one<P>(
+    /// The same as `lease`, of a client's `own` addresses first, and of no port that is a service's: a pool
+    /// address may also be a VIP, and answers to such a port are the service's.
+    #[inline(never)]
+    fn lease_closely<P>(
         &mut self,
         t: &Turn<'_, F, P>,
         own: &[Addr],
@@ -429,31 +441,41 @@ impl<F: Frame> Core<F> {
     ) -> Option<Lease> {
         let Ends { proto, daddr, dport, .. } = *ends;
         let turn = self.leases.turn(proto, daddr, dport, laddrs.len());
-        let snap = t.snap;
-        let is_idle = |laddr, lport| !snap.may_be_served(|| Ends { laddr, lport, ..*ends }.reply());
         for _ in 0..MAX_SHARED {
-            let mut lease = |laddrs: &[Addr], turn| match laddrs {
-                [] => None,
-                _ => self.leases.lease(proto, laddrs, turn, daddr, dport),
-            };
-            let Some(lease) = lease(own, 0).or_else(|| lease(laddrs, turn)) else { break };
-            if is_idle(lease.laddr, lease.lport) {
-                // The index line that the next conn to this dest will want.
-                let next = self.leases.ahead((proto, daddr, dport), (turn, laddrs.len()));
-                if let Some(reply) = next {
-                    self.conns.prefetch_index(self.conns.hash(&reply));
-                }
+            let leases = &mut self.leases;
+            let lease = [(own, 0), (laddrs, turn)]
+                .into_iter()
+                .find_map(|(laddrs, turn)| leases.lease(proto, laddrs, turn, daddr, dport));
+            let Some(lease) = lease else { break };
+            if is_idle(t, ends, lease.laddr, lease.lport) {
+                self.look_ahead((proto, daddr, dport), (turn, laddrs.len()));
                 return Some(lease);
             }
             self.leases.give_back(lease.pair, lease.lport, lease.last, t.stamp);
         }
-        for _ in 0..if may_lend { MAX_SHARED } else { 0 } {
+        if may_lend { self.lent(t, laddrs, ends) } else { None }
+    }
+
+    /// Asks for the index line that the next conn to this dest will want.
+    #[inline(always)]
+    fn look_ahead(&self, dest: (Proto, Addr, u16), laddrs: (usize, usize)) {
+        if let Some(reply) = self.leases.ahead(dest, laddrs) {
+            self.conns.prefetch_index(self.conns.hash(&reply));
+        }
+    }
+
+    /// The port of a conn that has ended.
+    #[cold]
+    #[inline(never)]
+    fn lent<P>(&mut self, t: &Turn<'_, F, P>, laddrs: &[Addr], ends: &Ends) -> Option<Lease> {
+        let Ends { proto, daddr, dport, .. } = *ends;
+        for _ in 0..MAX_SHARED {
             let conns = &self.conns;
             let since = |conn| Stamp(conns.track(conn).since);
             let lender = self.leases.lender(proto, laddrs, daddr, dport, since, t.stamp)?;
             self.delist(lender);
             let Ends { laddr, lport, .. } = self.conns.ends(lender);
-            if is_idle(laddr, lport) {
+            if is_idle(t, ends, laddr, lport) {
                 return Some(self.borrow(t, lender));
             }
         }
@@ -472,6 +494,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// The numbers that a full-NAT conn begins with.
+    #[inline(always)]
     fn begin<P>(&self, t: &Turn<'_, F, P>, segment: &[u8], ends: &Ends, lease: &Lease) -> Track {
         let mut track = Track::of(lease.pair);
         // The tuple as the dest sees it.
@@ -589,4 +612,11 @@ impl<F: Frame> Core<F> {
 fn begins(p: &Parsed, segment: &[u8]) -> bool {
     let has_syn = matches!(p.tuple.proto, Proto::Tcp | Proto::Sctp);
     !segment.is_empty() && (!has_syn || p.flags & (tcp::SYN | tcp::RST) == tcp::SYN)
+}
+
+/// Whether no service has this local port toward a dest.
+#[inline(always)]
+fn is_idle<F, P>(t: &Turn<'_, F, P>, ends: &Ends, laddr: Addr, lport: u16) -> bool {
+    let reply = || Ends { laddr, lport, ..*ends }.reply();
+    !t.snap.leases_vips() || t.snap.service(&reply()).is_none()
 }

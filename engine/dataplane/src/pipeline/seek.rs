@@ -56,7 +56,7 @@ impl<F: Frame> Core<F> {
         let Some(service) = t.snap.taker(&p.tuple) else {
             return self.unclaimed(t, frame, p, DropReason::ClosedPort);
         };
-        let opened = match self.open_to(t, frame.data(), p, service, offer) {
+        let opened = match self.open_to(t, frame.data(), p, service, &offer) {
             Ok(id) => Ok(Opened::Here(id)),
             Err(DropReason::NoLease) if may_go(t.snap, service, offer.dest) => {
                 Ok(Opened::NoPort(offer))
@@ -205,7 +205,7 @@ impl<F: Frame> Core<F> {
         // The owner opens what needs no port.
         let may_open = from == self.worker || is_fullnat(t.snap, offer.dest);
         let opened = service.and_then(|service| match may_open {
-            true => Ok((service, self.open_to(t, frame.data(), p, service, offer)?)),
+            true => Ok((service, self.open_to(t, frame.data(), p, service, &offer)?)),
             false => Err(DropReason::NoDest),
         });
         match opened {

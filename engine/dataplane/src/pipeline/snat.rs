@@ -91,11 +91,19 @@ impl<F: Frame> Core<F> {
     ) -> Result<PortId, DropReason> {
         match dest.traits.target {
             Target::Dest | Target::ByDest => Ok(dest.out),
-            Target::ByRoute => {
-                let (port, _) = t.snap.routes.find(caddr, daddr).ok_or(DropReason::NoRoute)?;
-                Ok(port)
-            }
+            Target::ByRoute => self.route_out(t, caddr, daddr),
         }
+    }
+
+    #[inline(never)]
+    fn route_out<P>(
+        &self,
+        t: &Turn<'_, F, P>,
+        caddr: Addr,
+        daddr: Addr,
+    ) -> Result<PortId, DropReason> {
+        let (port, _) = t.snap.routes.find(caddr, daddr).ok_or(DropReason::NoRoute)?;
+        Ok(port)
     }
 
     /// Which of `laddrs` a client's conns have while it has ports: the same for all of them
