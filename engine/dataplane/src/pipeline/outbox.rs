@@ -134,9 +134,9 @@ impl<F> Outbox<F> {
         !self.tx[port.0 as usize % PORTS].is_full()
     }
 
-    /// Whether a port's frames leave no room for many of our own.
+    /// Whether a port has so many frames that our own wait for the next call.
     pub(super) fn is_crowded(&self) -> bool {
-        self.tx[..self.ports].iter().any(|frames| frames.len() > TX_BURST / 2)
+        self.tx[..self.ports].iter().any(|frames| frames.len() >= BURST * 2)
     }
 
     #[inline(always)]

@@ -65,7 +65,8 @@ pub struct Worker<D: Driver> {
     pool: D::Pool,
     links: Arc<Links<D::Frame>>,
     burst: Burst<D::Frame>,
-    out: Outbox<D::Frame>,
+    /// Large, and workers are moved to their threads.
+    out: Box<Outbox<D::Frame>>,
     turns: u64,
     began: Option<Tick>,
     last_turn: Tick,
@@ -84,7 +85,7 @@ impl<D: Driver> Worker<D> {
         pool: D::Pool,
         links: Arc<Links<D::Frame>>,
     ) -> Self {
-        let out = Outbox::new(queues.len(), links.mailboxes.len());
+        let out = Box::new(Outbox::new(queues.len(), links.mailboxes.len()));
         Self {
             index,
             queues,
