@@ -18,6 +18,7 @@ use crate::see;
 use crate::see::Seen;
 use crate::see::Sum;
 use crate::snat;
+use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::neigh::HopState;
 use pointsman_dataplane::neigh::PortId;
 use pointsman_dataplane::sched::Sched;
@@ -422,7 +423,7 @@ impl Drive {
 
     /// A whole burst of one worker: every flow's client says something.
     fn burst(&mut self, s: &[u8]) {
-        let n = 1 + usize::from(s[3]) % 32;
+        let n = 1 + usize::from(s[3]) % BURST;
         let frames: Vec<Vec<u8>> = (0..n)
             .map(|i| {
                 let at = (usize::from(s[1]) + i) % self.flows.len();

@@ -1,5 +1,6 @@
 //! Fragments on their way through, judged by what their receiver puts together.
 
+use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::service::Forward;
 use pointsman_dataplane::tuple::Family;
 use pointsman_dataplane::tuple::Family::V4;
@@ -411,7 +412,7 @@ fn fragments_of_a_conn_that_lives_elsewhere_reach_its_dest() {
     let own = (1025..=65_535).filter(|p| p % WORKERS == 0).count();
     let frames: Vec<_> =
         (0..own).map(|n| Packet::udp(net::client(V4, 9, 2000 + n as u16), vip).bytes()).collect();
-    for burst in frames.chunks(32) {
+    for burst in frames.chunks(BURST) {
         let burst: Vec<_> = burst.iter().map(Vec::as_slice).collect();
         rig.feed_at(0, WAN, &burst);
     }

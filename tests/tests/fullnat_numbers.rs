@@ -1,6 +1,7 @@
 //! Full-NAT's shift of sequence numbers and timestamps as the client and the dest see it.
 
 use pointsman::io::mem::MemPool;
+use pointsman_dataplane::frame::BURST;
 use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::frame::Frame as _;
 use pointsman_dataplane::isn::Numbers;
@@ -362,7 +363,7 @@ fn open_many(rig: &mut Rig, count: usize) -> Seen {
         .map(|client| packet(client, service(V4), Place::Usual, &syn()).bytes())
         .collect();
     let mut last = None;
-    for burst in frames.chunks(32) {
+    for burst in frames.chunks(BURST) {
         let burst: Vec<_> = burst.iter().map(Vec::as_slice).collect();
         let mut out = rig.feed_at(0, WAN, &burst);
         assert_eq!(out.sent.len(), burst.len(), "{:?}", rig.drops());

@@ -18,6 +18,7 @@ use crate::service::Service;
 use crate::service::ServiceId;
 use crate::service::Target;
 use crate::service::Traits;
+use crate::service::Tunnel;
 use crate::snat::Snat;
 use crate::tuple::Addr;
 use crate::tuple::Family;
@@ -350,6 +351,9 @@ impl Lookup {
 impl Snapshot {
     /// Fills the look-up tables; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
+        let is_whole = |d: &Dest| d.tunnel == Tunnel::to(d.tunnel.source, d.addr);
+        let goes_there = |d: &Dest| d.forward != Forward::Tunnel || is_whole(d);
+        debug_assert!(self.dests.iter().all(goes_there), "outer headers are of their dests");
         self.index_methods();
         self.index_services();
         self.index_places();

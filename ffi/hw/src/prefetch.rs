@@ -19,7 +19,10 @@ pub fn prefetch_index<T>(slice: &[T], i: usize) {
 pub fn lines_under_way() -> usize {
     #[cfg(target_arch = "x86_64")]
     {
-        let vendor = std::arch::x86_64::__cpuid(0);
+        // `__cpuid` is `unsafe` in older toolchains only.
+        #[allow(unused_unsafe)]
+        // SAFETY: every x86_64 processor has CPUID and its leaf 0.
+        let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
         let is_intel = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes)
             == [*b"Genu", *b"ineI", *b"ntel"];
         if is_intel {

@@ -449,7 +449,9 @@ impl Leases {
 fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = (usize, Addr)> + '_ {
     let len = laddrs.len();
     let spread = len.min(SPREAD);
-    let first = (daddr.bits() as u32).wrapping_mul(SPREAD as u32) as usize;
+    let bits = daddr.bits() as u64 ^ (daddr.bits() >> 64) as u64;
+    // of 32 bits, which divide faster
+    let first = ((bits ^ bits >> 32) as u32).checked_rem(len as u32).unwrap_or(0) as usize * SPREAD;
     let turned = move |i| if turn + i < spread { turn + i } else { (turn + i) % spread };
     // As many are walked as are used up, which the conn table bounds.
     (0..len).map(move |i| {

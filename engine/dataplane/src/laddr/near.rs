@@ -8,6 +8,7 @@ use crate::tuple::Proto;
 
 /// 256 KiB. Endpoints of one place push each other out.
 const PLACES: usize = 4096;
+const AS_MANY: &str = "as many as there are places";
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -37,20 +38,18 @@ impl Near {
     /// all addresses.
     pub(super) fn new(worker: usize) -> Self {
         let begins = |place| (place as u16).wrapping_add(worker as u16);
-        Self {
-            pairs: Box::new([Numbers([NO_PAIR; SPREAD]); PLACES]),
-            turns: Box::new(core::array::from_fn(begins)),
-        }
+        // by way of the heap: a stack may have no room for them
+        let pairs = vec![Numbers([NO_PAIR; SPREAD]); PLACES].into_boxed_slice();
+        let turns: Box<[u16]> = (0..PLACES).map(begins).collect();
+        Self { pairs: pairs.try_into().expect(AS_MANY), turns: turns.try_into().expect(AS_MANY) }
     }
 
     /// The slot after the last one's, of so many.
     pub(super) fn turn(&mut self, place: Place, slots: usize) -> usize {
         let turn = &mut self.turns[place.0 % PLACES];
-        let next = usize::from(*turn) + 1;
-        // The first ones are of more slots.
-        let next = if next < slots { next } else { next % slots };
-        *turn = next as u16;
-        next
+        // Whole, as another of this place may have other slots.
+        *turn = turn.wrapping_add(1);
+        (u32::from(*turn) % slots as u32) as usize
     }
 
     /// The pair that was noted, which may be another endpoint's or none any more. Only the first
@@ -70,4 +69,22 @@ impl Near {
 #[inline(always)]
 pub(super) fn after(slot: usize, slots: usize) -> usize {
     if slot + 1 < slots { slot + 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pools of one address and of many toward one endpoint.
+    #[test]
+    fn every_slot_has_its_turn_whoever_asks_between() {
+        let (mut near, place) = (Near::new(0), Place::of(Proto::Tcp, Addr::v4(9), 80));
+        let mut turns = [0; SPREAD];
+        for _ in 0..100 * SPREAD {
+            turns[near.turn(place, SPREAD)] += 1;
+            assert_eq!(near.turn(place, 1), 0);
+            assert!(near.turn(place, 3) < 3);
+        }
+        assert_eq!(turns, [100; SPREAD]);
+    }
 }

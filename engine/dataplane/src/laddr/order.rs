@@ -69,9 +69,11 @@ impl Order {
         }
     }
 
-    /// As the conn table hashes: both factors are secret.
+    /// As the conn table hashes: both factors are secret. What goes in is spread over all bits first:
+    /// of a product's low bits, which are all that is used, only the factors' low bits decide.
     fn mix(self, round: u64, half: u32) -> u32 {
-        fold(self.0 ^ (round << 16 | u64::from(half)), self.0.rotate_left(32) | 1) as u32
+        let spread = (round << 16 | u64::from(half)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        fold(self.0 ^ spread, self.0.rotate_left(32) | 1) as u32
     }
 }
 
@@ -101,18 +103,31 @@ mod tests {
     }
 
     #[test]
-    fn orders_differ_by_pair_and_by_secret_and_do_not_rise() {
+    fn orders_differ_by_pair_and_by_secret() {
         let one = ports(Order::of(&key(80), Some(1)), 64_511);
         for other in [Order::of(&key(81), Some(1)), Order::of(&key(80), Some(2))] {
             let same = ports(other, 64_511).iter().zip(&one).filter(|(a, b)| a == b).count();
             // One of chance's mean of 1; 20 are as likely as 1 in 10^18.
             assert!(same < 20, "{same}");
         }
-        // What follows is above as often as below, and seldom beside.
-        let rising = one.windows(2).filter(|w| w[0] < w[1]).count();
-        assert!((31_000..33_500).contains(&rising), "{rising}");
-        let beside = one.windows(2).filter(|w| w[0].abs_diff(w[1]) < 16).count();
-        assert!(beside < 100, "{beside}");
+    }
+
+    /// What follows is above as often as below, and as far away as anything else, under every secret.
+    #[test]
+    fn who_knows_a_port_does_not_know_the_next() {
+        for secret in 1..=40 {
+            let ports = ports(Order::of(&key(80), Some(secret)), 64_511);
+            let rising = ports.windows(2).filter(|w| w[0] < w[1]).count();
+            assert!((31_000..33_500).contains(&rising), "{rising} under {secret}");
+            // of chance some 30
+            let beside = ports.windows(2).filter(|w| w[0].abs_diff(w[1]) < 16).count();
+            assert!(beside < 100, "{beside} under {secret}");
+            let mut steps = vec![0_u16; 1 << 16];
+            ports.windows(2).for_each(|w| steps[(w[0] ^ w[1]) as usize] += 1);
+            // each as often as chance has it, once; 24 are as likely as 1 in 10^23
+            let most = steps.iter().max().unwrap();
+            assert!(*most < 24, "a step {most} times under {secret}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Frames a worker's hand-over ring holds: several bursts of every other worker.
-pub const HANDOVER_RING: usize = 1024;
+pub const HANDOVER_RING: usize = 2048;
 /// Frames the control thread's ring holds.
 pub const CONTROL_RING: usize = 1024;
 /// Frames of the control thread a worker's mailbox holds.
