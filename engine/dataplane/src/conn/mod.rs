@@ -152,6 +152,8 @@ const CROSSED: u16 = 4096;
 /// What passes is changed: the dest is yet to be told who its client is, or its ends speak FTP
 /// (`Introduction`); implies SHIFTS.
 const INTRODUCES: u16 = 8192;
+/// In its pair's list of conns that would lend their local port.
+const LISTED: u16 = 16384;
 /// Its service has timeouts of its own.
 const OWN_TIMEOUTS: u16 = 32768;
 /// In `tries`: it goes by a template (`Extra`).
@@ -469,6 +471,16 @@ impl Conn {
     /// Whether its local port serves a newer conn.
     pub fn is_lent(&self) -> bool {
         self.flags & LENT != 0
+    }
+
+    /// Whether it is in its pair's list of conns that would lend their local port.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.flags & LISTED != 0
+    }
+
+    /// It joins or leaves that list.
+    pub(crate) fn set_listed(&mut self, listed: bool) {
+        self.flags = if listed { self.flags | LISTED } else { self.flags & !LISTED };
     }
 
     /// The worker it lives with, where that is another one.

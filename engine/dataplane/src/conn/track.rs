@@ -3,7 +3,6 @@
 use super::chain::Links;
 use crate::laddr::NO_PAIR;
 use crate::laddr::PairId;
-use crate::tick::Stamp;
 use zerocopy::FromZeros;
 
 /// What full-NAT keeps of a conn besides.
@@ -22,7 +21,7 @@ pub struct Track {
     pub(crate) links: Links,
     /// When it joined the list.
     pub(crate) since: u32,
-    /// HAS_TS, LISTED, and from bit 16 on the worker that sent the conn here, plus 1.
+    /// HAS_TS, and from bit 16 on the worker that sent the conn here, plus 1.
     pub(crate) marks: u32,
 }
 
@@ -41,8 +40,6 @@ impl Track {
     };
     /// The client uses timestamps.
     pub(crate) const HAS_TS: u32 = 1;
-    /// It is in its pair's list.
-    pub(crate) const LISTED: u32 = 2;
     pub(crate) const SENT_BY: u32 = 16;
 
     /// Of a conn with a lease.
@@ -57,21 +54,6 @@ impl Track {
 
     pub(crate) fn has_ts(&self) -> bool {
         self.marks & Self::HAS_TS != 0
-    }
-
-    pub(crate) fn is_listed(&self) -> bool {
-        self.marks & Self::LISTED != 0
-    }
-
-    /// It joins its pair's list.
-    pub(crate) fn set_listed(&mut self, now: Stamp) {
-        self.since = now.0;
-        self.marks |= Self::LISTED;
-    }
-
-    /// It leaves it.
-    pub(crate) fn set_unlisted(&mut self) {
-        self.marks &= !Self::LISTED;
     }
 
     /// The worker that sent the conn here.

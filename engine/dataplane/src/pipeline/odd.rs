@@ -162,31 +162,31 @@ impl<F: Frame> Core<F> {
             to.add(1);
             from.sub(1);
         }
+        let conn = self.conns.get(id);
         if conn.is_controlled() && conn.state().is_established() {
             t.controls.assure(self.worker, self.conns.link(id));
         }
-        let conn = self.conns.get(id);
-        if conn.has_lease() {
-            let would_lend = conn.state().would_lend();
-            match (would_lend, self.conns.track(id).is_listed()) {
-                (true, false) => self.enlist(id, t),
-                (false, true) => self.delist(id),
-                _ => {}
+        if conn.state().would_lend() != conn.is_listed() && conn.has_lease() {
+            match conn.is_listed() {
+                false => self.enlist(id, t),
+                true => self.delist(id),
             }
         }
     }
 
     /// Joins its pair's list of conns that would lend their port, as the newest.
     fn enlist<P>(&mut self, id: ConnId, t: &Turn<'_, F, P>) {
-        let pair = PairId(self.conns.track(id).pair);
+        self.conns.get_mut(id).set_listed(true);
+        let track = self.conns.track_mut(id);
+        track.since = t.stamp.0;
+        let pair = PairId(track.pair);
         self.leases.lenders(pair).join(&mut self.conns, LENDERS, id.0);
-        self.conns.track_mut(id).set_listed(t.stamp);
     }
 
     /// Leaves that list.
     pub(super) fn delist(&mut self, id: ConnId) {
         let pair = PairId(self.conns.track(id).pair);
-        self.conns.track_mut(id).set_unlisted();
+        self.conns.get_mut(id).set_listed(false);
         self.leases.lenders(pair).leave(&mut self.conns, LENDERS, id.0);
     }
 

@@ -573,7 +573,7 @@ impl<F: Frame> Core<F> {
             let tuple = self.conns.ends(id).original();
             self.ended(t, from, &tuple);
         }
-        if self.conns.track(id).is_listed() {
+        if self.conns.get(id).is_listed() {
             self.delist(id);
         }
         if self.conns.get(id).has_lease() {
