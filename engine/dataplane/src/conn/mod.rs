@@ -411,12 +411,6 @@ impl Conn {
         self.flags & (CLIENT_V6 | DEST_V6) != 0
     }
 
-    /// Whether it ends with more than its line and index lines that the line tells
-    /// (`Conns::prefetch_rest`).
-    pub(crate) fn ends_widely(&self) -> bool {
-        self.is_wide() || self.forward == Forward::FullNat
-    }
-
     /// Whether it holds a lease, which it will give back or lend.
     pub fn has_lease(&self) -> bool {
         self.forward == Forward::FullNat && self.flags & LENT == 0

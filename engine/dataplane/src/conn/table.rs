@@ -21,6 +21,7 @@ use super::index::Found;
 use super::index::Index;
 use super::index::Marks;
 use super::index::Place;
+use crate::laddr::PairId;
 use crate::service::DestId;
 use crate::service::Forward;
 use crate::tick::Stamp;
@@ -428,17 +429,19 @@ impl Conns {
     }
 
     /// Once that is here, for the rest: the index lines of a conn of v6, and the neighbours of one under
-    /// full-NAT in the list of conns that would lend.
+    /// full-NAT in the list of conns that would lend. Gives the pair of the lease that it holds.
     #[inline(always)]
-    pub(crate) fn prefetch_rest(&self, id: ConnId, places: &mut [Place; 2]) {
+    pub(crate) fn prefetch_rest(&self, id: ConnId, places: &mut [Place; 2]) -> Option<PairId> {
         let conn = self.get(id);
         if conn.is_wide() {
             *places = self.prefetch_places(id);
         }
-        if conn.forward() == Forward::FullNat {
-            let ask = |number| hw::prefetch_index(&self.tracks, number as usize);
-            self.track(id).links.each(ask);
+        if !conn.has_lease() {
+            return None;
         }
+        let track = self.track(id);
+        track.links.each(|number| hw::prefetch_index(&self.tracks, number as usize));
+        Some(PairId(track.pair))
     }
 
     #[inline(always)]
@@ -529,7 +532,8 @@ impl Conns {
     }
 
     /// The conn of a line, if it has one.
-    pub(super) fn live(&self, line: u32) -> Option<ConnId> {
+    #[inline(always)]
+    pub(crate) fn live(&self, line: u32) -> Option<ConnId> {
         (self.lines[line as usize].flags & LIVE != 0).then_some(ConnId(line))
     }
 

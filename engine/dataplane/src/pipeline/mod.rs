@@ -463,6 +463,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// A packet that has a tuple, and the place of that.
+    #[inline(always)]
     fn flow<P: Pool<Frame = F>>(
         &mut self,
         t: &mut Turn<'_, F, P>,

@@ -184,6 +184,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// Leaves that list.
+    #[inline(always)]
     pub(super) fn delist(&mut self, id: ConnId) {
         let pair = PairId(self.conns.track(id).pair);
         self.conns.get_mut(id).set_listed(false);
@@ -191,6 +192,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// What the dest saw last of a conn, for the next one on its tuple.
+    #[inline(always)]
     pub(super) fn last(&self, id: ConnId) -> Last {
         let (conn, track) = (self.conns.get(id), self.conns.track(id));
         if !conn.is_tcp() {

@@ -225,7 +225,7 @@ impl<F: Frame> Core<F> {
                 });
             };
             let offer = self.offer(dest);
-            match self.open_to(t, frame, p, service, &offer) {
+            match self.open_as(t, frame, p, service, &offer, None) {
                 Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
                 Err(DropReason::NoLease) if may_go(t.snap, service, dest) => {
                     return Ok(Opened::NoPort(offer));
@@ -546,8 +546,8 @@ impl<F: Frame> Core<F> {
     /// All of it but its place.
     #[inline(always)]
     fn end<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
-        if self.is_helped(id) {
-            self.end_awaited(t, id);
+        if self.conns.get(id).introduces() {
+            self.end_changes(t, id);
         }
         let conn = self.conns.get(id);
         if conn.is_controlled() {
@@ -561,9 +561,20 @@ impl<F: Frame> Core<F> {
                 t.loads.judge(conn.dest().0 as usize, limits);
             }
             if conn.forward() == Forward::FullNat {
-                self.end_introduction(id);
                 self.close_fullnat(t, id);
             }
+        }
+    }
+
+    /// Of one whose packets are changed.
+    #[cold]
+    #[inline(never)]
+    fn end_changes<P>(&mut self, t: &mut Turn<'_, F, P>, id: ConnId) {
+        if self.is_helped(id) {
+            self.end_awaited(t, id);
+        }
+        if self.conns.get(id).forward() == Forward::FullNat {
+            self.end_introduction(id);
         }
     }
 
@@ -573,13 +584,14 @@ impl<F: Frame> Core<F> {
             let tuple = self.conns.ends(id).original();
             self.ended(t, from, &tuple);
         }
-        if self.conns.get(id).is_listed() {
-            self.delist(id);
-        }
-        if self.conns.get(id).has_lease() {
-            let last = self.last(id);
-            let lport = self.conns.get(id).lport();
-            self.leases.give_back(PairId(self.conns.track(id).pair), lport, last, t.stamp);
+        let conn = self.conns.get(id);
+        if conn.has_lease() {
+            let (lport, last, is_listed) = (conn.lport(), self.last(id), conn.is_listed());
+            let pair = PairId(self.conns.track(id).pair);
+            if is_listed {
+                self.delist(id);
+            }
+            self.leases.give_back(pair, lport, last, t.stamp);
         }
     }
 

@@ -109,6 +109,7 @@ impl<F: Frame> Core<F> {
     ) -> usize {
         let mut due = ArrayVec::<ConnId, BATCH>::new();
         let mut places = [[Place::default(); 2]; BATCH];
+        let mut pairs = [None::<PairId>; BATCH];
         let swept = self.conns.sweep(t.stamp, quota, &mut due);
         // A window moves over them: what each step reads was asked for by the one before.
         for n in 0..due.len() + 3 * AHEAD {
@@ -119,22 +120,20 @@ impl<F: Frame> Core<F> {
             if let Some((id, n)) = after(0) {
                 self.conns.prefetch_end(id, &mut places[n]);
             }
-            if let Some((id, n)) = after(1)
-                && self.conns.get(id).ends_widely()
-            {
-                self.conns.prefetch_rest(id, &mut places[n]);
-                if self.conns.get(id).has_lease() {
-                    self.leases.prefetch(PairId(self.conns.track(id).pair));
+            if let Some((id, n)) = after(1) {
+                pairs[n] = self.conns.prefetch_rest(id, &mut places[n]);
+                if let Some(pair) = pairs[n] {
+                    self.leases.prefetch(pair);
                 }
             }
-            if let Some((id, _)) = after(2)
-                && self.conns.get(id).has_lease()
+            if let Some((_, n)) = after(2)
+                && let Some(pair) = pairs[n]
             {
-                self.leases.prefetch_idle(PairId(self.conns.track(id).pair));
+                self.leases.prefetch_idle(pair);
             }
             // A control conn takes the data conn along that it has announced.
             if let Some((id, n)) = after(3)
-                && self.conns.at(id.0).is_some()
+                && self.conns.live(id.0).is_some()
                 && self.runs_out(t, id)
             {
                 self.close_at(t, id, places[n]);
