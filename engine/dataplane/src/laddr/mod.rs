@@ -206,32 +206,52 @@ impl Leases {
         dport: u16,
     ) -> Option<Lease> {
         let place = Place::of(proto, daddr, dport);
-        for (slot, laddr) in reach(laddrs, turn, daddr) {
-            let Some(pair) = self.near(place, slot, Key { laddr, daddr, dport, proto }) else {
-                continue;
-            };
-            let p = &mut self.pairs[pair.0 as usize];
-            let (lport, last) = match p.next {
-                Some(port) => {
-                    p.fresh += 1;
-                    p.next = never_used(p, &self.own);
-                    (port, Last::NOTHING)
-                }
-                None => match self.chunks.pop(&mut p.idle) {
-                    Some(idle) => idle,
-                    None => continue,
-                },
-            };
-            p.held += 1;
-            let was_whole = p.held == 1;
-            self.book.set_held(pair.0, p.held);
-            if was_whole {
-                self.whole.leave(&mut self.pairs, LINKS, pair.0);
-            }
-            self.held += 1;
-            return Some(Lease { laddr, lport, pair, last });
+        let (slot, laddr) = nth(laddrs, turn, daddr, 0)?;
+        let key = Key { laddr, daddr, dport, proto };
+        if let lease @ Some(_) = self.lease_of(place, slot, key) {
+            return lease;
         }
-        None
+        // Taken and given anew: neither need lie in memory then.
+        let lease = self.lease_further(place, laddrs, turn, Key { ..key })?;
+        Some(Lease { ..lease })
+    }
+
+    /// The same beyond the first one.
+    #[cold]
+    #[inline(never)]
+    fn lease_further(
+        &mut self,
+        place: Place,
+        laddrs: &[Addr],
+        turn: usize,
+        key: Key,
+    ) -> Option<Lease> {
+        reach(laddrs, turn, key.daddr)
+            .skip(1)
+            .find_map(|(slot, laddr)| self.lease_of(place, slot, Key { laddr, ..key }))
+    }
+
+    /// An idle port of a pair, which is perhaps noted near.
+    #[inline(always)]
+    fn lease_of(&mut self, place: Place, slot: usize, key: Key) -> Option<Lease> {
+        let pair = self.near(place, slot, key)?;
+        let p = &mut self.pairs[pair.0 as usize];
+        let (lport, last) = match p.next {
+            Some(port) => {
+                p.fresh += 1;
+                p.next = never_used(p, &self.own);
+                (port, Last::NOTHING)
+            }
+            None => self.chunks.pop(&mut p.idle)?,
+        };
+        p.held += 1;
+        let was_whole = p.held == 1;
+        self.book.set_held(pair.0, p.held);
+        if was_whole {
+            self.whole.leave(&mut self.pairs, LINKS, pair.0);
+        }
+        self.held += 1;
+        Some(Lease { laddr: key.laddr, lport, pair, last })
     }
 
     /// With which of a pool of so many addresses a conn to the dest begins: each with the one after the
@@ -447,17 +467,27 @@ impl Leases {
 /// The addresses of a pool that serve a dest: a few that conns take turns over, `turn` says with
 /// which to begin, then others; each with its number among them. Each dest's are others of the pool.
 fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = (usize, Addr)> + '_ {
+    // As many are walked as are used up, which the conn table bounds.
+    (0..laddrs.len()).filter_map(move |i| nth(laddrs, turn, daddr, i))
+}
+
+/// The `i`-th of these.
+#[inline(always)]
+fn nth(laddrs: &[Addr], turn: usize, daddr: Addr, i: usize) -> Option<(usize, Addr)> {
     let len = laddrs.len();
+    if len == 0 {
+        return None;
+    }
     let spread = len.min(SPREAD);
     let bits = daddr.bits() as u64 ^ (daddr.bits() >> 64) as u64;
     // of 32 bits, which divide faster
-    let first = ((bits ^ bits >> 32) as u32).checked_rem(len as u32).unwrap_or(0) as usize * SPREAD;
-    let turned = move |i| if turn + i < spread { turn + i } else { (turn + i) % spread };
-    // As many are walked as are used up, which the conn table bounds.
-    (0..len).map(move |i| {
-        let i = if i < spread { turned(i) } else { i };
-        (i, laddrs[(first + i) % len])
-    })
+    let first = ((bits ^ bits >> 32) as u32 % len as u32) as usize * SPREAD;
+    let i = match i < spread {
+        true if turn + i < spread => turn + i,
+        true => (turn + i) % spread,
+        false => i,
+    };
+    Some((i, laddrs[(first + i) % len]))
 }
 
 /// The ports that are a worker's: those of `owner`.

@@ -153,7 +153,13 @@ impl<F: Frame> Core<F> {
                     wait => self.conns.get_mut(id).set_expires(t.stamp.after(wait)),
                 }
             }
-            Ok(Opened::Here(id)) => self.forward(t, frame, p, id, Direction::Original),
+            Ok(Opened::Here(id)) => {
+                // As `forward` does, here.
+                let way = Direction::Original;
+                if let Some(frame) = self.changes::<0, P>(t, frame, (p, None), id, way) {
+                    self.forward_closely(t, frame, p, id, way);
+                }
+            }
             Ok(Opened::NoPort(offer)) => self.begin_search(t, frame, p, offer),
             Err(reason @ (DropReason::NoDest | DropReason::NoRoute)) if service.is_rule() => {
                 self.not_passed(t, frame, p, reason);
@@ -212,27 +218,54 @@ impl<F: Frame> Core<F> {
         p: &Parsed,
         service: &Service,
     ) -> Result<Opened, DropReason> {
+        let offer = self.choose(t, p, service, &[]).ok_or(DropReason::NoDest)?;
+        match self.open_as(t, frame, p, service, &offer, None) {
+            Ok(id) => Ok(Opened::Here(id)),
+            Err(reason) => self.open_else(t, frame, p, service, (offer, reason)),
+        }
+    }
+
+    /// The same where the first dest could not have it. Beside, as what is asked of a dest would otherwise
+    /// be made ready for the next ones, too.
+    #[cold]
+    #[inline(never)]
+    fn open_else<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: &[u8],
+        p: &Parsed,
+        service: &Service,
+        (mut offer, mut reason): (Offer, DropReason),
+    ) -> Result<Opened, DropReason> {
         let mut barred = ArrayVec::<DestId, MAX_TRIES>::new();
         loop {
-            let now = t.stamp;
-            let ask = Ask { tuple: &p.tuple, loads: t.loads, barred: &barred, now };
-            let position = &mut self.positions[service.id.0 as usize];
-            let Some(dest) = sched::pick(service, position, &ask) else {
-                return Err(if barred.is_empty() {
-                    DropReason::NoDest
-                } else {
-                    DropReason::ReplyClash
-                });
-            };
-            let offer = self.offer(dest);
-            match self.open_as(t, frame, p, service, &offer, None) {
-                Err(DropReason::ReplyClash) if !barred.is_full() => barred.push(dest),
-                Err(DropReason::NoLease) if may_go(t.snap, service, dest) => {
+            match reason {
+                DropReason::ReplyClash if !barred.is_full() => barred.push(offer.dest),
+                DropReason::NoLease if may_go(t.snap, service, offer.dest) => {
                     return Ok(Opened::NoPort(offer));
                 }
-                result => return result.map(Opened::Here),
+                _ => return Err(reason),
+            }
+            offer = self.choose(t, p, service, &barred).ok_or(DropReason::ReplyClash)?;
+            match self.open_to(t, frame, p, service, &offer) {
+                Ok(id) => return Ok(Opened::Here(id)),
+                Err(other) => reason = other,
             }
         }
+    }
+
+    /// An offer to a dest that the scheduler picks.
+    #[inline(always)]
+    fn choose<P>(
+        &mut self,
+        t: &Turn<'_, F, P>,
+        p: &Parsed,
+        service: &Service,
+        barred: &[DestId],
+    ) -> Option<Offer> {
+        let ask = Ask { tuple: &p.tuple, loads: t.loads, barred, now: t.stamp };
+        let position = &mut self.positions[service.id.0 as usize];
+        sched::pick(service, position, &ask).map(|dest| self.offer(dest))
     }
 
     /// Opens a conn to a dest.
@@ -373,6 +406,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// A conn to a dest has begun.
+    #[inline(always)]
     pub(super) fn count_opened<P>(&self, t: &Turn<'_, F, P>, id: DestId) {
         self.count_inactive(t, id);
         t.dests[id.0 as usize].conns.add(1);
@@ -380,6 +414,7 @@ impl<F: Frame> Core<F> {
     }
 
     /// A dest has one conn more, which is not active (yet).
+    #[inline(always)]
     pub(super) fn count_inactive<P>(&self, t: &Turn<'_, F, P>, id: DestId) {
         let limits = t.snap.dest(id).traits.limits;
         t.dests[id.0 as usize].inactive.add(1);

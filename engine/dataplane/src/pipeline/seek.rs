@@ -102,6 +102,7 @@ impl<F: Frame> Core<F> {
     /// The worker that opens a conn which needs no port, if that is another one: under nat the one
     /// that answers go to. Else, where the conn that was here had a port that its owner had not, that
     /// owner.
+    #[inline(always)]
     pub(super) fn home(&self, p: &Parsed, dest: &Dest) -> Option<usize> {
         let home = match dest.forward {
             Forward::FullNat => return None,

@@ -7,6 +7,7 @@ use crate::wire::options;
 
 /// Whether a segment is signed over the very addresses and numbers that a rewrite changes
 /// (RFC 2385, RFC 5925).
+#[inline(always)]
 pub fn is_signed(segment: &[u8]) -> bool {
     options::walk(segment).any(|(kind, ..)| matches!(kind, options::MD5 | options::AO))
 }
