@@ -179,7 +179,7 @@ impl Ours {
         let mut count = 0;
         for (n, tuple) in tuples.iter().enumerate() {
             self.ahead.go_to(&self.conns, BURST - 1 - n);
-            let (found, ()) = self.ahead.get(BURST - 1 - n);
+            let found = self.ahead.get(BURST - 1 - n);
             let is_it =
                 found.get().is_some_and(|(id, way)| self.conns.get(id).goes_on_as(way, tuple, NOW));
             let hash = self.hasher.narrow(tuple);

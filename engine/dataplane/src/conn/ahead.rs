@@ -11,27 +11,13 @@ use super::index::Guess;
 use super::index::Place;
 use crate::frame::BURST;
 
-/// One look-up.
-#[derive(Clone, Copy, Debug)]
-struct Ask<T> {
-    what: T,
-    /// Its first index line; once that was read, what was found.
-    at: u32,
-    tag: u16,
-}
-
-impl<T> Ask<T> {
-    #[inline(always)]
-    fn place(&self) -> Place {
-        Place { first: self.at, tag: self.tag }
-    }
-}
-
-/// The look-ups of a burst, each with what its asker knows of it. Each is named by how many come after it,
-/// which whoever walks over a burst has at hand.
+/// The look-ups of a burst. Each is named by how many come after it, which whoever walks over a burst has at hand.
+// An array for each thing that is known of one: a place in it is known by the number alone.
 #[derive(Debug)]
-pub struct Ahead<T = ()> {
-    asks: [Ask<T>; BURST],
+pub struct Ahead {
+    /// The first index line of each; once that was read, what was found.
+    at: [u32; BURST],
+    tags: [u16; BURST],
     /// The first index lines of those that found nothing.
     missed: [u32; BURST],
     /// Those of which the second index line is awaited, a bit each.
@@ -46,11 +32,12 @@ pub struct Ahead<T = ()> {
     leads: usize,
 }
 
-impl<T: Copy + Default> Default for Ahead<T> {
+impl Default for Ahead {
     fn default() -> Self {
         let index = hw::lines_under_way();
         Self {
-            asks: [Ask { what: T::default(), at: 0, tag: 0 }; BURST],
+            at: [0; BURST],
+            tags: [0; BURST],
             missed: [0; BURST],
             again: 0,
             index,
@@ -61,7 +48,7 @@ impl<T: Copy + Default> Default for Ahead<T> {
     }
 }
 
-impl<T: Copy> Ahead<T> {
+impl Ahead {
     /// So many look-ups begin, at most `BURST`.
     #[inline(always)]
     pub fn begin(&mut self, len: usize) {
@@ -69,18 +56,11 @@ impl<T: Copy> Ahead<T> {
         self.again = 0;
     }
 
-    /// What is known of the one that `left` come after.
-    #[inline(always)]
-    pub fn note(&mut self, left: usize, what: T) {
-        self.asks[left % BURST].what = what;
-    }
-
     /// The one that `left` come after is of this hash; all before have been added.
     #[inline(always)]
     pub fn add(&mut self, conns: &Conns, left: usize, hash: u64) {
         let (left, place) = (left % BURST, conns.index.place(hash));
-        let ask = &mut self.asks[left];
-        (ask.at, ask.tag) = (place.first, place.tag);
+        (self.at[left], self.tags[left]) = (place.first, place.tag);
         if left >= self.begins {
             conns.index.prefetch(place);
         }
@@ -95,7 +75,7 @@ impl<T: Copy> Ahead<T> {
     pub fn go_to(&mut self, conns: &Conns, left: usize) {
         let left = left % BURST;
         if left >= self.index {
-            conns.index.prefetch(self.asks[left - self.index].place());
+            conns.index.prefetch(self.place(left - self.index));
         }
         if left >= self.conn {
             self.guess(conns, left - self.conn);
@@ -105,23 +85,26 @@ impl<T: Copy> Ahead<T> {
         }
     }
 
-    /// What the one that `left` come after probably found, and what is known of it, where `go_to` went to it.
+    /// What the one that `left` come after probably found, where `go_to` went to it.
     #[inline(always)]
-    pub fn get(&self, left: usize) -> (Found, &T) {
-        let ask = &self.asks[left % BURST];
-        (Found(ask.at), &ask.what)
+    pub fn get(&self, left: usize) -> Found {
+        Found(self.at[left % BURST])
     }
 
     /// Where the one that `left` come after looked, which found nothing.
     #[inline(always)]
     pub fn missed(&self, left: usize) -> Place {
-        Place { first: self.missed[left % BURST], tag: self.asks[left % BURST].tag }
+        Place { first: self.missed[left % BURST], tag: self.tags[left % BURST] }
+    }
+
+    #[inline(always)]
+    fn place(&self, left: usize) -> Place {
+        Place { first: self.at[left], tag: self.tags[left] }
     }
 
     #[inline(always)]
     fn guess(&mut self, conns: &Conns, left: usize) {
-        let ask = &mut self.asks[left];
-        ask.at = match conns.index.guess(ask.place()) {
+        self.at[left] = match conns.index.guess(self.place(left)) {
             Guess::Entry(found, marks) => {
                 conns.prefetch(found, marks);
                 found.0
@@ -131,7 +114,7 @@ impl<T: Copy> Ahead<T> {
                 return;
             }
             Guess::Nothing => {
-                self.missed[left] = ask.at;
+                self.missed[left] = self.at[left];
                 Found::NOTHING.0
             }
         };
@@ -144,14 +127,13 @@ impl<T: Copy> Ahead<T> {
         if first + self.conn / 2 < left {
             return;
         }
-        let ask = &mut self.asks[first];
-        ask.at = match conns.index.guess_second(ask.place()) {
+        self.at[first] = match conns.index.guess_second(self.place(first)) {
             Some((found, marks)) => {
                 conns.prefetch(found, marks);
                 found.0
             }
             None => {
-                self.missed[first] = ask.at;
+                self.missed[first] = self.at[first];
                 Found::NOTHING.0
             }
         };
@@ -205,7 +187,7 @@ mod tests {
             };
             conns.open(&opening, Stamp(9)).unwrap();
         }
-        let (mut ahead, mut from) = (Ahead::<()>::default(), 0);
+        let (mut ahead, mut from) = (Ahead::default(), 0);
         let (mut all, mut second, mut wrong) = (0, 0, 0);
         for len in (0..=BURST).cycle().take(100 * BURST) {
             from += 13;
@@ -220,7 +202,7 @@ mod tests {
             }
             for (n, t) in tuples.iter().enumerate() {
                 ahead.go_to(&conns, len - 1 - n);
-                let (found, is) = (ahead.get(len - 1 - n).0.get(), conns.find(conns.hash(t), t));
+                let (found, is) = (ahead.get(len - 1 - n).get(), conns.find(conns.hash(t), t));
                 let place = conns.index.place(conns.hash(t));
                 if found.is_none() {
                     let missed = ahead.missed(len - 1 - n);

@@ -33,13 +33,27 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
+    /// What stands for a frame that is not plain: of a protocol that no plain one is of.
+    pub(crate) const NONE: Self = Self {
+        tuple: Narrow { addrs: 0, ports: 0, proto: Proto::Icmp },
+        total: 0,
+        payload: 0,
+        flags: 0,
+    };
+
+    /// Whether it is one.
+    #[inline(always)]
+    pub(crate) fn is_some(&self) -> bool {
+        matches!(self.tuple.proto, Proto::Tcp | Proto::Udp)
+    }
+
     /// The same, known to be of that protocol.
     #[inline(always)]
     pub(crate) fn of(&self, proto: Proto) -> Self {
         Self { tuple: Narrow { proto, ..self.tuple }, ..*self }
     }
 
-    /// Whether it is a segment that neither begins nor ends anything.
+    /// Whether it is a segment that neither begins nor ends anything, which nothing else has such bits to say.
     #[inline(always)]
     pub(crate) fn only_acknowledges(&self) -> bool {
         self.flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT

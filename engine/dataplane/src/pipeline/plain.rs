@@ -41,14 +41,19 @@ const FRAME: usize = 8;
 /// What the first steps find out about a burst's frames.
 #[repr(C)]
 pub(super) struct Looks {
-    ahead: Ahead<Option<Plain>>,
+    ahead: Ahead,
+    plains: [Plain; BURST],
     /// Of frames that are not plain.
     others: [Parsed; BURST],
 }
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { ahead: Ahead::default(), others: [Parsed::NONE; BURST] }
+        Self {
+            ahead: Ahead::default(),
+            plains: [Plain::NONE; BURST],
+            others: [Parsed::NONE; BURST],
+        }
     }
 }
 
@@ -70,12 +75,12 @@ struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     fn get(self) -> (Found, Look<'a>) {
-        let (found, plain) = self.looks.ahead.get(self.left);
-        let look = match plain {
-            Some(plain) => Look::Plain(plain),
-            None => Look::Parsed(&self.looks.others[self.left % BURST]),
+        let left = self.left % BURST;
+        let look = match &self.looks.plains[left] {
+            plain if plain.is_some() => Look::Plain(plain),
+            _ => Look::Parsed(&self.looks.others[left]),
         };
-        (found, look)
+        (self.looks.ahead.get(left), look)
     }
 }
 
@@ -106,7 +111,7 @@ impl<F: Frame> Core<F> {
     ) {
         let port = t.snap.port(t.port);
         let mac = ethernet::Host::of(port.mac);
-        let Looks { ahead, others } = looks;
+        let Looks { ahead, plains, others } = looks;
         ahead.begin(burst.len());
         burst.iter().take(FRAME).for_each(F::prefetch);
         let mut frames = burst.iter();
@@ -114,16 +119,15 @@ impl<F: Frame> Core<F> {
             if let Some(later) = frames.as_slice().get(FRAME - 1) {
                 later.prefetch();
             }
-            let left = frames.len();
+            let left = frames.len() % BURST;
             let hash = match plain::read::<L3, ALL>(frame.data(), (port, mac)) {
                 Some(plain) => {
-                    ahead.note(left, Some(plain));
+                    plains[left] = plain;
                     self.hasher.narrow(&plain.tuple)
                 }
                 None => {
-                    ahead.note(left, None);
                     let p = parse(frame.data(), port);
-                    others[left % BURST] = p;
+                    (plains[left], others[left]) = (Plain::NONE, p);
                     self.hasher.tuple_of(p.family, &p.tuple)
                 }
             };
@@ -146,24 +150,24 @@ impl<F: Frame> Core<F> {
             let Some(frame) = frames.next() else { break };
             looks.ahead.go_to(&self.conns, left);
             let ask = Ask { looks, left };
-            let (found, plain) = looks.ahead.get(left);
+            let (found, plain) = (looks.ahead.get(left), &looks.plains[left % BURST]);
             let (tcp, udp) = (Proto::Tcp, Proto::Udp);
-            // Each protocol and way its own code, in which they are no question any more. Asked in this order,
-            // which takes four instructions a packet less than asking first whether there is one.
-            match (plain, found.way()) {
-                (Some(plain), way @ Direction::Original) if plain.tuple.proto == tcp => {
+            // Each protocol and way its own code, in which they are no question any more. Control bits alone say
+            // that it is a segment.
+            match found.way() {
+                way @ Direction::Original if plain.only_acknowledges() => {
                     self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (tcp, way));
                 }
-                (Some(plain), way @ Direction::Reply) if plain.tuple.proto == tcp => {
+                way @ Direction::Reply if plain.only_acknowledges() => {
                     self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (tcp, way));
                 }
-                (Some(plain), way @ Direction::Original) => {
+                way @ Direction::Original if plain.tuple.proto == udp => {
                     self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (udp, way));
                 }
-                (Some(plain), way @ Direction::Reply) => {
+                way @ Direction::Reply if plain.tuple.proto == udp => {
                     self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (udp, way));
                 }
-                (None, _) => self.unusual::<L3, ALL, P>(t, frame, ask),
+                _ => self.unusual::<L3, ALL, P>(t, frame, ask),
             }
         }
     }
@@ -186,7 +190,7 @@ impl<F: Frame> Core<F> {
             Some(conn) => conn.goes_on_as(way, &plain.tuple, b.stamp),
             None => false,
         };
-        if !is_usual || plain.tuple.proto == Proto::Tcp && !plain.only_acknowledges() {
+        if !is_usual {
             return self.unusual::<L3, ALL, P>(t, frame, ask);
         }
         let p = plain.parsed::<L3>(frame.data());
