@@ -63,19 +63,19 @@ impl Link {
         (self.face >> 48) as u16
     }
 
-    /// Writes its MAC as the destination of a frame, and its port's as the source.
+    /// Writes its MAC as the destination of a frame, its port's as the source, and what follows.
     #[inline(always)]
-    pub fn write(self, header: &mut [u8; 14]) {
-        // Two bytes too many, which the source covers.
-        header[..8].copy_from_slice(&(self.word >> 16).to_le_bytes());
-        header[6..10].copy_from_slice(&(self.face as u32).to_le_bytes());
-        header[10..12].copy_from_slice(&((self.face >> 32) as u16).to_le_bytes());
+    pub fn write(self, header: &mut [u8; 14], ether_type: u16) {
+        // Two bytes too many each, which what comes next covers.
+        header[..8].copy_from_slice(&self.word.to_le_bytes());
+        header[6..].copy_from_slice(&self.face.to_le_bytes());
+        header[12..].copy_from_slice(&ether_type.to_be_bytes());
     }
 
     /// Its MAC; says something only where it is reachable.
     #[inline(always)]
     pub fn mac(self) -> Mac {
-        mac_of(self.word >> 16)
+        mac_of(self.word)
     }
 }
 
@@ -92,17 +92,17 @@ pub enum HopState {
     Gone,
 }
 
-const STATE: u64 = 0xff;
-const PORT: u64 = 0xff << 8;
+const STATE: u64 = 0xff << 56;
+const PORT: u64 = 0xff << 48;
 const EMPTY: u64 = 0;
-const GONE: u64 = 1;
-const INCOMPLETE: u64 = 2;
-const DEAD: u64 = 3;
-const REACHABLE: u64 = 0x80;
-/// Only with it: what is needed of the port stands beside it.
-const KNOWN: u64 = 0x40;
+const GONE: u64 = 1 << 56;
+const INCOMPLETE: u64 = 2 << 56;
+const DEAD: u64 = 3 << 56;
+const REACHABLE: u64 = 0x40 << 56;
+/// Only with it: what is needed of the port stands beside it. The sign, which is asked for without a mask.
+const KNOWN: u64 = 0x80 << 56;
 
-/// One entry. `word` is MAC (48 bits, its first byte lowest: so it is written) | port (8) | state (8).
+/// One entry. `word` is state (8) | port (8) | MAC (48 bits, its first byte lowest: so it is written).
 /// `face` is the port's MTU (16) | its MAC (48).
 #[derive(Debug, Default)]
 #[repr(align(32))]
@@ -260,7 +260,7 @@ impl Neighbours {
                 slot.addr_high.store((addr.bits() >> 64) as u64, Relaxed);
                 slot.addr_low.store(addr.bits() as u64, Relaxed);
                 slot.face.store(self.face_of(port).0, Relaxed);
-                slot.word.store((port.0 as u64) << 8 | INCOMPLETE, Release);
+                slot.word.store((port.0 as u64) << 48 | INCOMPLETE, Release);
                 return Some(hop);
             }
         }
@@ -277,7 +277,7 @@ impl Neighbours {
             HopState::Incomplete => INCOMPLETE,
             HopState::Dead => DEAD,
             HopState::Gone => GONE,
-            HopState::Reachable(mac) => mac_bits(mac) << 16 | REACHABLE | known,
+            HopState::Reachable(mac) => mac_bits(mac) | REACHABLE | known,
         };
         slot.word.store(word | port, Release);
         if state == HopState::Gone {
@@ -346,13 +346,13 @@ impl Neighbours {
 }
 
 fn port_of(word: u64) -> PortId {
-    PortId((word >> 8) as u8)
+    PortId((word >> 48) as u8)
 }
 
 #[inline(always)]
 fn state_of(word: u64) -> HopState {
     match word & STATE {
-        state if state & REACHABLE != 0 => HopState::Reachable(mac_of(word >> 16)),
+        state if state & REACHABLE != 0 => HopState::Reachable(mac_of(word)),
         INCOMPLETE => HopState::Incomplete,
         DEAD => HopState::Dead,
         _ => HopState::Gone,
@@ -417,9 +417,9 @@ mod tests {
                 assert_eq!((link.port(), link.mac(), link.mtu()), (PortId(n as u8), TO, face.mtu));
                 assert!(link.is_reachable() && is_ready(*hop));
                 let mut header = [0xee; 14];
-                link.write(&mut header);
+                link.write(&mut header, 0x86dd);
                 assert_eq!((&header[..6], &header[6..12]), (&TO[..], &face.mac[..]));
-                assert_eq!(header[12..], [0xee; 2]);
+                assert_eq!(header[12..], [0x86, 0xdd]);
                 assert_eq!(table.get(*hop), (PortId(n as u8), HopState::Reachable(TO)));
                 for state in [HopState::Incomplete, HopState::Dead, HopState::Gone] {
                     table.set(*hop, state);

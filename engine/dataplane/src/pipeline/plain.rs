@@ -447,19 +447,23 @@ impl<F: Frame> Core<F> {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 };
-                if p.l3 as usize != ethernet::LEN {
-                    put16(data, ethernet::LEN - 2, ethernet::VLAN);
-                }
                 data
             }
         };
-        // The EtherType stays; a tag may be another one.
-        if p.l3 as usize != ethernet::LEN
-            && let Some(vlan) = snap.port(link.port()).vlan
-        {
-            put16(data, ethernet::LEN, vlan);
+        let ether_type = match p.family {
+            Family::V4 => ethernet::IPV4,
+            Family::V6 => ethernet::IPV6,
+        };
+        let l3 = p.l3 as usize;
+        if l3 == ethernet::LEN {
+            link.write(head_mut(data), ether_type);
+        } else {
+            put16(data, l3 - 2, ether_type);
+            if let Some(vlan) = snap.port(link.port()).vlan {
+                put16(data, ethernet::LEN, vlan);
+            }
+            link.write(head_mut(data), ethernet::VLAN);
         }
-        link.write(head_mut(data));
         t.out.send(link.port(), frame, t.stats);
         None
     }

@@ -114,9 +114,9 @@ impl Header {
         let first = ((0x4500 | self.tos as u32) << 16 | self.total as u32).swap_bytes();
         let [id, fragment] = [self.id, self.fragment].map(|word| word.swap_bytes() as u32);
         let third = self.ttl as u32 | (self.protocol as u32) << 8;
-        // Of small numbers and a large one.
-        let (sum, carry) = first.overflowing_add(id + fragment + third + self.ends.sum);
-        let checksum = checksum::finish(sum + carry as u32);
+        // With the version's word above nothing is carried out.
+        let sum = first.rotate_left(16) + (id + fragment + third + self.ends.sum);
+        let checksum = checksum::finish(sum);
         put_raw32(h, 0, first.to_le());
         put_raw32(h, ID, (id | fragment << 16).to_le());
         put_raw32(h, TTL, (third | (checksum as u32) << 16).to_le());

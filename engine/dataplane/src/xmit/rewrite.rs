@@ -34,7 +34,7 @@ fn ttl_less(word: u32) -> u32 {
 
 #[cold]
 fn carrying(word: u32) -> u32 {
-    word.wrapping_add(0x1_ffff)
+    (word & 0x1_ffff) - 1
 }
 
 /// Applies what `Conn::becomes` and `Conn::deltas_of` say to an IPv4 packet of TCP or UDP. Its TTL must

@@ -58,7 +58,7 @@ const fn between(encap: Encap) -> usize {
 }
 
 /// Puts a packet into one to a dest of its own family (`Encap::Plain`). The outer header then lies where the
-/// inner one was, behind its EtherType and room for the rest of a link header. `id` is asked for an identification
+/// inner one was, behind room for a link header, which is not written. `id` is asked for an identification
 /// where one is needed. Gives the frame's bytes; none where the headroom does not suffice.
 #[inline(always)]
 pub fn encapsulate<'a, F: Frame>(
@@ -81,7 +81,6 @@ pub fn encapsulate<'a, F: Frame>(
     let inner = Parsed { l3: p.l3 + header as u16, ..*p };
     rewrite::decrement_ttl(data, &inner);
     let within = Within::read(&data[l3 + header..], family);
-    put16(data, l3 - 2, within.ether_type);
     let ip = &mut data[l3..];
     let payload = ip.len() - header;
     put_ip(ip, family, &within, (within.number, payload), id, dest);
@@ -129,7 +128,7 @@ pub fn wrap<F: Frame>(
 struct Within {
     number: u8,
     ether_type: u16,
-    class: u8,
+    class: u32,
     ttl: u8,
     df: u16,
 }
@@ -141,14 +140,14 @@ impl Within {
             Family::V4 => Self {
                 number: ipv4::IPIP,
                 ether_type: ethernet::IPV4,
-                class: ip[ipv4::TOS],
+                class: ip[ipv4::TOS].into(),
                 ttl: ip[ipv4::TTL],
                 df: get16(ip, ipv4::FRAGMENT) & ipv4::DF,
             },
             Family::V6 => Self {
                 number: ipv6::IPV6,
                 ether_type: ethernet::IPV6,
-                class: ipv6::traffic_class(ip),
+                class: ipv6::traffic_class(ip).into(),
                 ttl: ip[ipv6::HOP_LIMIT],
                 // It needs none to be whole at its end: routers cut the outer packet, if anything
                 // (`ip_vs_prepare_tunneled_skb`).
@@ -168,21 +167,21 @@ fn put_ip(
     id: impl FnOnce() -> u16,
     dest: &Dest,
 ) {
-    let class = outer_class(within.class.into());
     match family {
         Family::V4 => {
-            let (tos, total) = (class as u8, (payload + ipv4::LEN) as u16);
+            let (tos, total) = (within.class as u8, (payload + ipv4::LEN) as u16);
             let (ttl, protocol, ends) = (within.ttl, number, dest.tunnel.v4);
             let fragment = ipv4::DF;
             let header = ipv4::Header { tos, total, id: 0, fragment, ttl, protocol, ends };
-            match within.df != 0 && !dest.traits.cuts_outer {
+            let is_whole = within.df != 0 && !dest.traits.cuts_outer;
+            match is_whole && outer_class(within.class) == within.class {
                 true => header.write(ip),
-                false => put_fragmentable(ip, ipv4::Header { id: id(), ..header }),
+                false => put_unlike(ip, header, (!is_whole).then(id)),
             }
         }
         Family::V6 => {
             let header = ipv6::Header {
-                traffic_class: class as u8,
+                traffic_class: outer_class(within.class) as u8,
                 payload: payload as u16,
                 next: number,
                 hop_limit: within.ttl,
@@ -194,10 +193,15 @@ fn put_ip(
     }
 }
 
-/// By itself: nearly all packets have DF.
+/// By itself: nearly all packets have DF, and no CE mark. With an `id` it may be cut.
 #[inline(never)]
-fn put_fragmentable(ip: &mut [u8], header: ipv4::Header) {
-    ipv4::Header { fragment: 0, ..header }.write(ip);
+fn put_unlike(ip: &mut [u8], header: ipv4::Header, id: Option<u16>) {
+    let tos = outer_class(header.tos.into()) as u8;
+    let header = ipv4::Header { tos, id: id.unwrap_or(header.id), ..header };
+    match id {
+        Some(_) => ipv4::Header { fragment: 0, ..header }.write(ip),
+        None => header.write(ip),
+    }
 }
 
 /// As `udp_flow_src_port` maps a hash.
