@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Frames a worker's hand-over ring holds: several bursts of every other worker.
-pub const HANDOVER_RING: usize = 2048;
+/// Frames a worker's hand-over ring holds: a burst of each of sixteen others.
+pub const HANDOVER_RING: usize = 1024;
 /// Frames the control thread's ring holds.
 pub const CONTROL_RING: usize = 1024;
 /// Frames of the control thread a worker's mailbox holds.
