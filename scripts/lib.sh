@@ -55,6 +55,8 @@ interruptible() {
 end_child() {
     [ -n "${CHILD:-}" ] || return 0
     kill -TERM -- "-$CHILD" 2>/dev/null
+    # `wait` in a trap may return at once, for the signal whose trap it is
+    while kill -0 "$CHILD" 2>/dev/null; do sleep 0.05; done
     wait "$CHILD" 2>/dev/null
     CHILD=
 }

@@ -9,6 +9,7 @@ TRY=$(mktemp -d) || exit 1
 COMPARE=
 tidy() {
     [ -z "$COMPARE" ] || kill -TERM -- "-$COMPARE" 2>/dev/null
+    pgrep -f "$TRY/(bin|tmp)" | xargs -r kill -KILL 2>/dev/null
     rm -rf "$TRY"
 }
 trap tidy EXIT
@@ -47,9 +48,9 @@ esac; shift; done
 touch "$dir/wan.pcap"
 rm -f "$dir/lan.pcap"
 [ "$method" = dr ] || touch "$dir/lan.pcap"'
-made_up dpdk-testpmd 'echo "$*" >>"'"$TRY"'/asked"
+made_up dpdk-testpmd 'trap exit INT TERM
+echo "$*" >>"'"$TRY"'/asked"
 for device in "$@"; do [[ $device =~ role=server,socket=([^,]*) ]] && touch_socket "${BASH_REMATCH[1]}"; done
-trap exit INT TERM
 for second in 0 1000000 12000000 12000000 12000000 12000000 12000000 12000000; do for port in 0 1; do
     printf "  Rx-pps: %12s          Rx-bps: 0\n  Tx-pps: %12s          Tx-bps: 0\n" $second $second
 done; done
