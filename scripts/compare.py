@@ -136,7 +136,11 @@ def packets(data, floors):
                                " the median of the rounds'. Established conns have a frame each in the capture; new ones"
                                " are a SYN each, which ends one conn and opens another. Turns are those of our worker that"
                                " found frames, its housekeeping with them; beside them, of the same process, an idle spin's:"
-                               " as many, each as long as their median, which only read the clock."
+                               " as many, each as long as their median, which only read the clock. Nanoseconds are of a"
+                               " short run of the same process: a packet's in all, those of them in the pipeline, and those"
+                               " in all where nothing is done with the frames but to wait for as long. What the last takes"
+                               " above the second is the ports' and the memory's: frames that are asked for again later are"
+                               " in no cache any more."
                                f"{measured_at(mine)}")
         for program in (p for p in programs_of(runs) if p != "pointsman"):
             rows = []
@@ -150,6 +154,7 @@ def packets(data, floors):
             last = "floor" if via == "pcap" else "line, ns"
             lines += table(*drop_empty(["method", "it, Mpps", "ours, Mpps", "ratio, frames", last], rows))
         lines += turns(key, [r for r in runs if "turns" in r])
+        lines += parts(key, [r for r in runs if r.get("parts")])
     return lines
 
 
@@ -164,6 +169,18 @@ def turns(key, rows):
         cells.append([method, *columns("turns", mine), *columns("idle", mine)])
     head = ["method", "median", "99.9 %", "worst", "idle, median", "99.9 %", "worst"]
     return [f"### {group_name(key)}, our turns in us", "", *table(head, cells)]
+
+
+def parts(key, rows):
+    """Where a packet's time goes."""
+    if not rows:
+        return []
+    cells = []
+    for method in methods_of(rows):
+        mine = [r["parts"] for r in rows if r["method"] == method]
+        cells.append([method, *(spread(ns) for ns in zip(*mine))])
+    head = ["method", "in all", "in the pipeline", "in all, waiting"]
+    return [f"### {group_name(key)}, our ns a packet", "", *table(head, cells)]
 
 
 def distances(runs, method, programs):

@@ -15,8 +15,15 @@
 //! Prints one line of JSON. `turns` are those of the worker that found frames, its housekeeping with them: how many, and
 //! the median, 99.9th percentile and longest in microseconds; `idle` the same of a loop that only reads the clock, run
 //! afterwards for as many turns of the median's length: the gaps that the machine tears into any program.
+//! `parts` is where a packet's nanoseconds go, in a short run of its own: in all, in the pipeline, and in all where
+//! nothing is done with the frames, but for so long. What the last one takes above the second the ports take, and the
+//! memory that the frames come from: the later they are asked for again, the fewer of them are still in a cache. With a
+//! memif it is null.
 
+use pointsman::io::Rx as _;
+use pointsman::io::Tx as _;
 use pointsman::io::dpdk;
+use pointsman::worker::Probe;
 use pointsman::worker::Worker;
 use pointsman::worker::links::Links;
 use pointsman_bench::turns::Turns;
@@ -26,7 +33,10 @@ use pointsman_bench::workload::Random;
 use pointsman_bench::workload::Workload;
 use pointsman_dataplane::conn::State;
 use pointsman_dataplane::conn::Timeouts;
+use pointsman_dataplane::frame::Burst;
 use pointsman_dataplane::neigh::PortId;
+use pointsman_dataplane::pipeline::TxBurst;
+use pointsman_dataplane::stats::WorkerStats;
 use pointsman_dataplane::tick::Tick;
 use pointsman_dataplane::verdict::DropReason;
 use pointsman_dataplane::wire::tcp;
@@ -47,6 +57,8 @@ const FILES: [&str; 2] = ["wan.pcap", "lan.pcap"];
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Before the clock runs.
 const WARM: Duration = Duration::from_millis(500);
+/// Of each run that says where the time goes.
+const PART: Duration = Duration::from_millis(300);
 /// Turns between two looks at the clock that ends the run.
 const TURNS: usize = 1024;
 /// No core gets through new conns faster: in the time that so many take, one of them ends.
@@ -187,8 +199,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     let took = began.elapsed().as_secs_f64();
     let counted = Counted::of(&worker).since(before);
     counted.check(&options)?;
+    let parts = match options.memif {
+        None => format!("{:.1?}", parts(&mut worker)),
+        Some(_) => "null".into(),
+    };
     println!(
-        "{{\"method\": \"{}\", \"conns\": {}, \"frames\": {}, \"lost\": {}, \"seconds\": {took:.3}, \"mpps\": {:.3}, \"turns\": {taken}, \"idle\": {}}}",
+        "{{\"method\": \"{}\", \"conns\": {}, \"frames\": {}, \"lost\": {}, \"seconds\": {took:.3}, \"mpps\": {:.3}, \"turns\": {taken}, \"idle\": {}, \"parts\": {parts}}}",
         options.method.name(),
         options.conns,
         counted.sent,
@@ -249,8 +265,72 @@ impl Counted {
     }
 }
 
+/// What the pipeline takes.
+#[derive(Default)]
+struct InPipeline {
+    began: u64,
+    ticks: u64,
+}
+
+impl Probe for InPipeline {
+    #[inline(always)]
+    fn begin(&mut self, _frames: usize, _stats: &WorkerStats) {
+        self.began = hw::tsc();
+    }
+
+    #[inline(always)]
+    fn end(&mut self, _stats: &WorkerStats) {
+        self.ticks += hw::tsc() - self.began;
+    }
+}
+
+/// Nanoseconds a frame: in all, in the pipeline, and in all where the frames wait for so long instead.
+fn parts(worker: &mut Worker<dpdk::Dpdk>) -> [f64; 3] {
+    let ns =
+        |ticks: u64, frames: u64| ticks as f64 * 1e9 / hw::tsc_hz() as f64 / frames.max(1) as f64;
+    let (mut probe, mut whole) = (InPipeline::default(), 0);
+    let before = Counted::of(worker);
+    turns_with(worker, PART, &mut probe, |ticks| whole += ticks);
+    let frames = Counted::of(worker).since(before).received;
+    let (waited, passed) = pass_on(worker, PART, probe.ticks / frames.max(1));
+    [ns(whole, frames), ns(probe.ticks, frames), ns(waited, passed)]
+}
+
+/// Takes frames from each port for so long, waits so many ticks for each, and sends them by the next one, as they came.
+/// Gives the ticks of all turns that found frames, and how many frames they found.
+fn pass_on(worker: &mut Worker<dpdk::Dpdk>, time: Duration, each: u64) -> (u64, u64) {
+    let (began, mut ticks, mut frames) = (Instant::now(), 0, 0);
+    let (mut burst, mut sent) = (Burst::new(), TxBurst::new());
+    let ports = worker.queues();
+    while began.elapsed() < time {
+        for n in (0..ports.len()).cycle().take(TURNS) {
+            let start = hw::tsc();
+            let found = ports[n].rx.recv(&mut burst) as u64;
+            if found == 0 {
+                continue;
+            }
+            hw::idle_steps(found * each, 1).for_each(drop);
+            sent.extend(burst.drain(..));
+            ports[(n + 1) % ports.len()].tx.send(&mut sent);
+            sent.clear();
+            ticks += hw::tsc() - start;
+            frames += found;
+        }
+    }
+    (ticks, frames)
+}
+
 /// Has the worker take turns for so long; says of each that found frames how many ticks it took.
-fn turns(worker: &mut Worker<dpdk::Dpdk>, time: Duration, mut took: impl FnMut(u64)) {
+fn turns(worker: &mut Worker<dpdk::Dpdk>, time: Duration, took: impl FnMut(u64)) {
+    turns_with(worker, time, &mut (), took);
+}
+
+fn turns_with(
+    worker: &mut Worker<dpdk::Dpdk>,
+    time: Duration,
+    probe: &mut impl Probe,
+    mut took: impl FnMut(u64),
+) {
     // conns were opened in the first second
     let began = Instant::now();
     static CLOCK: std::sync::OnceLock<hw::TscClock> = std::sync::OnceLock::new();
@@ -260,7 +340,7 @@ fn turns(worker: &mut Worker<dpdk::Dpdk>, time: Duration, mut took: impl FnMut(u
         for _ in 0..TURNS {
             // the clock is read once a turn, as a worker's thread does
             let now = Tick::from_secs(2) + Duration::from_nanos(clock.ns_at(start));
-            let found = worker.turn(now);
+            let found = worker.turn_with(now, probe);
             let end = hw::tsc();
             if found {
                 took(end.saturating_sub(start));

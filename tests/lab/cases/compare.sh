@@ -44,7 +44,7 @@ esac'
 made_up loop 'while [ $# -gt 0 ]; do case $1 in
 --captures) dir=$2 ;; --method) method=$2 ;; --write) write=yes ;;
 esac; shift; done
-[ -n "${write:-}" ] || { echo "{\"mpps\": 10.500, \"turns\": [9000, 2.5, 7.25, 80], \"idle\": [9000, 2.5, 3.5, 70]}"; exit; }
+[ -n "${write:-}" ] || { echo "{\"mpps\": 10.500, \"turns\": [9000, 2.5, 7.25, 80], \"idle\": [9000, 2.5, 3.5, 70], \"parts\": [95.2, 30.5, 90.1]}"; exit; }
 touch "$dir/wan.pcap"
 rm -f "$dir/lan.pcap"
 [ "$method" = dr ] || touch "$dir/lan.pcap"'
@@ -109,6 +109,9 @@ says '^\| rewriting +\| 24.0 24.0-24.0 \| 10.5 10.5-10.5 \| 0.44, 100000 +\| 0.4
 says '^\| dr +\| 24.0 24.0-24.0 \| 10.5 10.5-10.5 \| 0.44, 1000000 +\|$'
 says '^### pcap: 100,000 conns, new, 64 B, our turns in us$'
 says '^\| method +\| median +\| 99.9 % +\| worst +\| idle, median +\| 99.9 % +\| worst +\|$'
+says '^### pcap: 100,000 conns, new, 64 B, our ns a packet$'
+says '^\| method +\| in all +\| in the pipeline +\| in all, waiting +\|$'
+says '^\| rewriting +\| 95.2 95.2-95.2 \| 30.5 30.5-30.5 +\| 90.1 90.1-90.1 +\|$'
 says '^\| rewriting +\| 2.50 +\| 7.25 +\| 80.0 +\| 2.50 +\| 3.50 +\| 70.0 +\|$'
 same "ratios that have a floor" 2 "$(grep -cE '^\| (dr|rewriting) +\| 24.0 .* held +\|$' "$TRY/out/compare.md")"
 # 23 ns where macswap takes 23: it took 41.7

@@ -108,6 +108,11 @@ impl<D: Driver> Worker<D> {
         &self.pipeline
     }
 
+    /// Its queue pairs, in the ports' order, to be used between turns.
+    pub fn queues(&mut self) -> &mut [Queues<D>] {
+        &mut self.queues
+    }
+
     /// Takes turns until the mailbox says stop.
     pub fn run(&mut self, clock: TscClock, idle: Idle) {
         let mut backoff = Backoff::new(idle);
