@@ -54,6 +54,12 @@ impl Addr {
         self.0
     }
 
+    /// Its halves upon each other: what tells addresses apart where it need not be all of them.
+    #[inline(always)]
+    pub(crate) const fn folded(self) -> u64 {
+        self.0 as u64 ^ (self.0 >> 64) as u64
+    }
+
     /// Which family.
     #[inline(always)]
     pub const fn family(self) -> Family {

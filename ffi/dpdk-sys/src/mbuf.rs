@@ -76,10 +76,7 @@ impl Mbuf {
         if n > self.headroom() {
             return false;
         }
-        let raw = self.raw_mut();
-        raw.data_off -= n as u16; // n <= data_off
-        raw.data_len += n as u16; // at most buf_len, which is 16 bits
-        raw.pkt_len = u32::from(raw.data_len);
+        self.set(self.headroom() - n, self.len() + n);
         true
     }
 
@@ -90,10 +87,7 @@ impl Mbuf {
         if n > self.len() {
             return false;
         }
-        let raw = self.raw_mut();
-        raw.data_off += n as u16; // n <= data_len
-        raw.data_len -= n as u16;
-        raw.pkt_len = u32::from(raw.data_len);
+        self.set(self.headroom() + n, self.len() - n);
         true
     }
 
@@ -105,9 +99,7 @@ impl Mbuf {
         if n > self.len() + self.tailroom() {
             return false;
         }
-        let raw = self.raw_mut();
-        raw.data_len = n as u16; // n <= buf_len
-        raw.pkt_len = u32::from(raw.data_len);
+        self.set(self.headroom(), n);
         true
     }
 
@@ -118,10 +110,16 @@ impl Mbuf {
         if n > self.len() {
             return false;
         }
-        let raw = self.raw_mut();
-        raw.data_len = n as u16; // n <= data_len
-        raw.pkt_len = u32::from(raw.data_len);
+        self.set(self.headroom(), n);
         true
+    }
+
+    /// Where in its buffer the frame begins, and how long it is: together at most `buf_len`, which has 16 bits.
+    #[inline(always)]
+    fn set(&mut self, headroom: usize, len: usize) {
+        let raw = self.raw_mut();
+        (raw.data_off, raw.data_len) = (headroom as u16, len as u16);
+        raw.pkt_len = u32::from(raw.data_len);
     }
 
     /// The DPDK number of the port it was received on ([`Port::id`](crate::Port::id));

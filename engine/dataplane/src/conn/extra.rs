@@ -1,12 +1,12 @@
 //! What only few conns need: a line in a side table under the conn's number, touched where a flag of
 //! the conn, or its dest, says so.
 
-use super::CONTROLLED;
 use super::ConnId;
 use super::Conns;
-use super::LAST_HOP;
 use super::chain::Links;
 use super::change::Change;
+use super::flags::CONTROLLED;
+use super::flags::LAST_HOP;
 use crate::neigh::Hop;
 use crate::neigh::Mac;
 use crate::neigh::PortId;

@@ -9,9 +9,11 @@ mod ahead;
 pub(crate) mod chain;
 pub mod change;
 mod extra;
+mod flags;
 mod helped;
 mod index;
 pub mod list;
+mod opened;
 mod sctp;
 pub mod state;
 mod table;
@@ -39,10 +41,21 @@ use crate::tuple::Family;
 use crate::tuple::Narrow;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
-use crate::wire::checksum;
 use crate::wire::checksum::Delta;
 use crate::wire::sctp::event_of;
 use crate::wire::tcp;
+use flags::ANSWERED;
+use flags::CLIENT_V6;
+use flags::CONTROLLED;
+use flags::CROSSED;
+use flags::DEST_V6;
+use flags::INACTIVE;
+use flags::INTRODUCES;
+use flags::LENT;
+use flags::LIVE;
+use flags::NO_OUTPUT;
+use flags::ODD;
+use flags::OWN_TIMEOUTS;
 use zerocopy::FromZeros;
 
 /// A conn's place in its worker's table.
@@ -122,46 +135,6 @@ pub struct Opening {
     /// Dests tried before this one.
     pub tries: u8,
 }
-
-/// The client's side is IPv6.
-const CLIENT_V6: u16 = 1 << Direction::Original as u16;
-/// The dest's side is IPv6.
-const DEST_V6: u16 = 1 << Direction::Reply as u16;
-/// In use; otherwise the line is free and `expires` links to the next free one.
-const LIVE: u16 = 4;
-/// Counted as inactive (IP_VS_CONN_F_INACTIVE).
-const INACTIVE: u16 = 8;
-/// No reply has been seen nor is one to be expected (IP_VS_CONN_F_NOOUTPUT).
-const NO_OUTPUT: u16 = 16;
-/// Sequence numbers and timestamps are shifted (`Track`).
-const SHIFTS: u16 = 32;
-/// Its local port serves a newer conn: it is only listed.
-const LENT: u16 = 64;
-/// It lives with another worker, whose number stands for the dest.
-const ELSEWHERE: u16 = 128;
-/// The dest has answered the SYN.
-const ANSWERED: u16 = 256;
-/// Replies leave where the client's packets come from (`Extra`).
-const LAST_HOP: u16 = 512;
-/// Its dest was removed or dead when last looked at, and its packets need a closer look.
-const CONDEMNED: u16 = 1024;
-/// Both its ends were reset: who still sends is told again.
-const RESET: u16 = 2048;
-/// The client's side and the dest's are of different families.
-const CROSSED: u16 = 4096;
-/// What passes is changed: the dest is yet to be told who its client is, or its ends speak FTP
-/// (`Introduction`); implies SHIFTS.
-const INTRODUCES: u16 = 8192;
-/// In its pair's list of conns that would lend their local port.
-const LISTED: u16 = 16384;
-/// Its service has timeouts of its own.
-const OWN_TIMEOUTS: u16 = 32768;
-/// In `tries`: it goes by a template (`Extra`).
-const CONTROLLED: u8 = 128;
-
-/// What keeps a conn's packets from simply going on.
-const ODD: u16 =
-    LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES | OWN_TIMEOUTS;
 
 /// Whoever does not see a conn has to guess its numbers (RFC 5961): those of a segment are remembered only
 /// if it ends less than this from the last one seen. Windows are not followed, but hosts have less than
@@ -245,48 +218,6 @@ pub struct Rewrite {
 }
 
 impl Conn {
-    /// One that opens.
-    #[inline(always)]
-    fn opened(opening: &Opening, expires: Stamp) -> Self {
-        let Opening { ends, forward, .. } = opening;
-        let sees_replies = forward.sees_replies();
-        // Where replies pass elsewhere, nothing is rewritten.
-        let (l3, l4) = if sees_replies { Self::deltas(ends) } else { (Delta::NONE, Delta::NONE) };
-        // Of a v6 one only the ports say something.
-        let [original, reply] = [Narrow::of(&ends.original()), Narrow::of(&ends.reply())];
-        // In a tunnel a dest's family need not be the client's.
-        let [client_v6, dest_v6] = [!ends.caddr.is_v4(), !ends.daddr.is_v4()];
-        let mut flags = LIVE | INACTIVE;
-        flags |= if client_v6 { CLIENT_V6 } else { 0 };
-        flags |= if dest_v6 { DEST_V6 } else { 0 };
-        // There a packet keeps its family, whatever the outer one's is.
-        flags |= if client_v6 != dest_v6 && sees_replies { CROSSED } else { 0 };
-        flags |= if sees_replies { 0 } else { NO_OUTPUT };
-        flags |= if opening.shifts { SHIFTS } else { 0 };
-        Self {
-            narrow: [original.addrs, reply.addrs],
-            ports: [original.ports, reply.ports],
-            proto: ends.proto as u8,
-            state: match ends.proto {
-                Proto::Tcp | Proto::Sctp => State::None,
-                _ => State::Udp,
-            },
-            forward: *forward,
-            flags,
-            expires: expires.0,
-            l3_delta: l3.0,
-            l4_delta: l4.0,
-            dest: opening.dest.0,
-            reply_hop: 0,
-            reply_epoch: 0,
-            packets: 0,
-            seq: 0,
-            ack: 0,
-            replies: 0,
-            tries: opening.tries,
-        }
-    }
-
     /// How its packets get to the dest.
     #[inline(always)]
     pub fn forward(&self) -> Forward {
@@ -320,13 +251,6 @@ impl Conn {
     #[inline(always)]
     pub fn dest(&self) -> DestId {
         DestId(self.dest)
-    }
-
-    /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`,
-    /// `is_condemned`, `was_reset`), or what to remember of them (`has_last_hop`).
-    #[inline(always)]
-    pub fn is_odd(&self) -> bool {
-        self.flags & (LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET) != 0
     }
 
     /// Whether its packets simply go on: nothing is odd about it, its time is not up, and they are
@@ -368,77 +292,6 @@ impl Conn {
         }
     }
 
-    /// Whether it does not live here any more, or never did.
-    pub fn is_away(&self) -> bool {
-        self.flags & (LENT | ELSEWHERE) != 0
-    }
-
-    /// Whether its dest was removed or dead when last looked at.
-    pub fn is_condemned(&self) -> bool {
-        self.flags & CONDEMNED != 0
-    }
-
-    /// Says so, or takes it back.
-    pub fn set_condemned(&mut self, condemned: bool) {
-        self.flags = if condemned { self.flags | CONDEMNED } else { self.flags & !CONDEMNED };
-    }
-
-    /// Whether both its ends were reset.
-    pub fn was_reset(&self) -> bool {
-        self.flags & RESET != 0
-    }
-
-    /// Both ends have been reset: closed, as after a reset of an end's own.
-    pub fn set_reset(&mut self, now: Stamp, timeouts: &Timeouts) {
-        self.flags |= RESET;
-        self.state = State::Close;
-        self.expires = now.after(timeouts.of(State::Close)).0;
-    }
-
-    /// Whether its replies leave where the client's packets come from.
-    pub fn has_last_hop(&self) -> bool {
-        self.flags & LAST_HOP != 0
-    }
-
-    /// Whether its packets change their family on the way through.
-    #[inline(always)]
-    pub fn is_crossed(&self) -> bool {
-        self.flags & CROSSED != 0
-    }
-
-    /// Whether it has a v6 side, whose addresses lie beside (`Wide`).
-    pub(super) fn is_wide(&self) -> bool {
-        self.flags & (CLIENT_V6 | DEST_V6) != 0
-    }
-
-    /// Whether it holds a lease, which it will give back or lend.
-    pub fn has_lease(&self) -> bool {
-        self.forward == Forward::FullNat && self.flags & LENT == 0
-    }
-
-    /// Whether its dest has yet to answer the client's SYN.
-    pub fn is_unanswered(&self) -> bool {
-        self.state() == State::SynRecv && self.flags & ANSWERED == 0
-    }
-
-    /// The dest has answered the SYN, with a segment that ends before `end`.
-    pub fn set_answered(&mut self, end: u32) {
-        self.flags |= ANSWERED;
-        self.ack = end;
-    }
-
-    /// A data conn that its control conn has announced waits for its first packet: it is not
-    /// offered to another dest.
-    pub(crate) fn set_awaited(&mut self) {
-        self.state = State::Listen;
-        self.belongs_to_control();
-    }
-
-    /// Whether it waits for its first packet.
-    pub fn is_awaited(&self) -> bool {
-        self.state == State::Listen
-    }
-
     /// It goes where its control conn does: to no other dest.
     pub(crate) fn belongs_to_control(&mut self) {
         self.tries |= !CONTROLLED;
@@ -460,49 +313,6 @@ impl Conn {
     /// number.
     pub fn has_replied(&self, replies: u16) -> bool {
         replies > 0 && self.replies >= replies
-    }
-
-    /// Whether its local port serves a newer conn.
-    pub fn is_lent(&self) -> bool {
-        self.flags & LENT != 0
-    }
-
-    /// Whether it is in its pair's list of conns that would lend their local port.
-    pub(crate) fn is_listed(&self) -> bool {
-        self.flags & LISTED != 0
-    }
-
-    /// It joins or leaves that list.
-    pub(crate) fn set_listed(&mut self, listed: bool) {
-        self.flags = if listed { self.flags | LISTED } else { self.flags & !LISTED };
-    }
-
-    /// The worker it lives with, where that is another one.
-    pub fn elsewhere(&self) -> Option<usize> {
-        (self.flags & ELSEWHERE != 0).then_some(self.dest as usize)
-    }
-
-    /// Whether its sequence numbers and timestamps are shifted.
-    #[inline(always)]
-    pub fn shifts(&self) -> bool {
-        self.flags & SHIFTS != 0
-    }
-
-    /// Whether what passes is changed, to tell the dest who its client is or because its ends speak
-    /// FTP: a closer look than `shifts`, which it implies.
-    #[inline(always)]
-    pub fn introduces(&self) -> bool {
-        self.flags & INTRODUCES != 0
-    }
-
-    /// The dest knows its client now.
-    pub fn set_introduced(&mut self) {
-        self.flags &= !INTRODUCES;
-    }
-
-    /// Whether it goes by a template, which must hear of its end.
-    pub fn is_controlled(&self) -> bool {
-        self.tries & CONTROLLED != 0
     }
 
     /// Sets its deadline.
@@ -648,11 +458,6 @@ impl Conn {
         (self.narrow[other].rotate_left(32), self.ports[other].rotate_left(16))
     }
 
-    /// Whether it counts as inactive.
-    pub fn is_inactive(&self) -> bool {
-        self.flags & INACTIVE != 0
-    }
-
     /// Packets of the client; wraps.
     pub fn packets(&self) -> u32 {
         self.packets
@@ -749,11 +554,6 @@ impl Conn {
         }
     }
 
-    /// Its service has timeouts of its own, which `set_own_timeout` goes by.
-    pub fn set_own_timeouts(&mut self) {
-        self.flags |= OWN_TIMEOUTS;
-    }
-
     /// The deadline after a segment, where its service has timeouts of its own for ESTABLISHED and
     /// FIN_WAIT, in milliseconds; 0: none.
     #[inline(always)]
@@ -794,36 +594,5 @@ impl Conn {
             self.flags ^= INACTIVE;
         }
         changed
-    }
-
-    #[inline(always)]
-    fn deltas(ends: &Ends) -> (Delta, Delta) {
-        let Ends { proto, caddr, vaddr, laddr, daddr, .. } = ends;
-        if !caddr.is_v4() || !daddr.is_v4() || *proto == Proto::Icmp {
-            // Of a copy, so that `ends` need not lie in memory.
-            return Self::wide_deltas(&{ *ends });
-        }
-        let change = |a: &Addr, b: &Addr| checksum::change32(a.v4_bits(), b.v4_bits());
-        let addrs = change(caddr, laddr) + change(vaddr, daddr);
-        let before = u32::from(ends.cport) << 16 | u32::from(ends.vport);
-        let after = u32::from(ends.lport) << 16 | u32::from(ends.dport);
-        (Delta::of(addrs), Delta::of(addrs + checksum::change32(before, after)))
-    }
-
-    #[inline(never)]
-    fn wide_deltas(ends: &Ends) -> (Delta, Delta) {
-        let addrs = |a, b| checksum::addr_sum(a) + checksum::addr_sum(b);
-        let before = addrs(ends.caddr, ends.vaddr);
-        let after = addrs(ends.laddr, ends.daddr);
-        let ports = |a: u16, b: u16| a as u32 + b as u32;
-        let l4_before = ports(ends.cport, ends.vport);
-        let l4_after = ports(ends.lport, ends.dport);
-        let l3 = Delta::between(before, after);
-        // ICMP's checksum is the only one without a pseudo-header.
-        let l4 = match ends.proto {
-            Proto::Icmp => Delta::between(l4_before, l4_after),
-            _ => Delta::between(before + l4_before, after + l4_after),
-        };
-        (l3, l4)
     }
 }

@@ -20,11 +20,16 @@ mod book;
 mod idle;
 mod near;
 mod order;
+mod pool;
+mod ports;
 
 pub use book::Book;
 pub use book::Counts;
 pub use book::Held;
 pub use idle::Last;
+pub use ports::FIRST_PORT;
+pub use ports::PORTS;
+pub use ports::owner;
 
 use crate::conn::ConnId;
 use crate::conn::chain;
@@ -42,26 +47,16 @@ use idle::Queue;
 use near::Near;
 use near::Place;
 use near::after;
-use order::All;
 use order::Order;
+use pool::SPREAD;
+use pool::nth;
+use pool::reach;
+use ports::Own;
 use std::io;
 use std::sync::Arc;
 
-/// First port ever leased; those below are for well-known services.
-pub const FIRST_PORT: u16 = 1025;
-/// Ports per address toward one dest endpoint.
-pub const PORTS: u32 = 65_535 - FIRST_PORT as u32 + 1;
 /// A pair without leases is given up after this many milliseconds.
 pub const WHOLE: u32 = 120_000;
-
-/// Addresses over which conns toward one dest take turns.
-const SPREAD: usize = 16;
-
-/// The worker that may hand out a local port, and to which answers to it belong.
-#[inline]
-pub fn owner(lport: u16, workers: usize) -> usize {
-    lport as usize % workers
-}
 
 /// A (laddr, dest endpoint).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,7 +234,7 @@ impl Leases {
         let (lport, last) = match p.next {
             Some(port) => {
                 p.fresh += 1;
-                p.next = never_used(p, &self.own);
+                p.next = self.own.nth(p.order, p.fresh);
                 (port, Last::NOTHING)
             }
             None => self.chunks.pop(&mut p.idle)?,
@@ -413,11 +408,12 @@ impl Leases {
         }
         let addr = self.addr(key.laddr);
         self.addr_pairs[addr as usize] += 1;
-        let mut pair = Pair {
+        let order = Order::of(&key, self.secret);
+        let pair = Pair {
             key: Some(key),
             fresh: 0,
-            order: Order::of(&key, self.secret),
-            next: None,
+            order,
+            next: self.own.nth(order, 0),
             held: 0,
             idle: Queue::EMPTY,
             whole_since: Stamp(0),
@@ -425,7 +421,6 @@ impl Leases {
             lenders: Chain::EMPTY,
             addr,
         };
-        pair.next = never_used(&pair, &self.own);
         let number = match self.free.pop() {
             Some(number) => {
                 self.pairs[number as usize] = pair;
@@ -462,59 +457,6 @@ impl Leases {
         self.book.begin_addr(number as u32, laddr);
         number as u32
     }
-}
-
-/// The addresses of a pool that serve a dest: a few that conns take turns over, `turn` says with
-/// which to begin, then others; each with its number among them. Each dest's are others of the pool.
-fn reach(laddrs: &[Addr], turn: usize, daddr: Addr) -> impl Iterator<Item = (usize, Addr)> + '_ {
-    // As many are walked as are used up, which the conn table bounds.
-    (0..laddrs.len()).filter_map(move |i| nth(laddrs, turn, daddr, i))
-}
-
-/// The `i`-th of these.
-#[inline(always)]
-fn nth(laddrs: &[Addr], turn: usize, daddr: Addr, i: usize) -> Option<(usize, Addr)> {
-    let len = laddrs.len();
-    if len == 0 {
-        return None;
-    }
-    let spread = len.min(SPREAD);
-    let bits = daddr.bits() as u64 ^ (daddr.bits() >> 64) as u64;
-    // of 32 bits, which divide faster
-    let first = ((bits ^ bits >> 32) as u32 % len as u32) as usize * SPREAD;
-    let i = match i < spread {
-        true if turn + i < spread => turn + i,
-        true => (turn + i) % spread,
-        false => i,
-    };
-    Some((i, laddrs[(first + i) % len]))
-}
-
-/// The ports that are a worker's: those of `owner`.
-#[derive(Clone, Copy, Debug)]
-struct Own {
-    first: u32,
-    all: All,
-    workers: u32,
-}
-
-impl Own {
-    fn of(worker: usize, workers: usize) -> Self {
-        let first = FIRST_PORT as usize;
-        let first = first + (worker + workers - first % workers) % workers;
-        let count = (usize::from(u16::MAX) + 1).saturating_sub(first).div_ceil(workers);
-        Self { first: first as u32, all: All::of(count as u32), workers: workers as u32 }
-    }
-}
-
-/// The own port that a pair hands out next the first time.
-#[inline(always)]
-fn never_used(pair: &Pair, own: &Own) -> Option<u16> {
-    if pair.fresh >= own.all.count {
-        return None;
-    }
-    let at = pair.order.nth(pair.fresh, own.all);
-    u16::try_from(own.first + at * own.workers).ok()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! whose turn it is there: what the large table finds by several lines.
 
 use super::NO_PAIR;
-use super::SPREAD;
+use super::pool::SPREAD;
 use crate::tuple::Addr;
 use crate::tuple::Proto;
 
@@ -20,8 +20,7 @@ pub(super) struct Place(usize);
 
 impl Place {
     pub(super) fn of(proto: Proto, daddr: Addr, dport: u16) -> Self {
-        let addr = daddr.bits() as u64 ^ (daddr.bits() >> 64) as u64;
-        let ends = addr ^ u64::from(dport) << 40 ^ (proto as u64) << 56;
+        let ends = daddr.folded() ^ u64::from(dport) << 40 ^ (proto as u64) << 56;
         Self((ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES.ilog2())) as usize)
     }
 }

@@ -522,11 +522,23 @@ impl<F: Frame> Core<F> {
         way: Direction,
     ) {
         // As in `follow_all`.
-        let back = match way {
-            way @ Direction::Original => self.changes::<0, P>(t, frame, (p, None), id, way),
-            way @ Direction::Reply => self.changes::<0, P>(t, frame, (p, None), id, way),
-        };
-        if let Some(frame) = back {
+        match way {
+            way @ Direction::Original => self.forward_by(t, frame, p, id, way),
+            way @ Direction::Reply => self.forward_by(t, frame, p, id, way),
+        }
+    }
+
+    /// The same where the way is known when the code is made.
+    #[inline(always)]
+    fn forward_by<P: Pool<Frame = F>>(
+        &mut self,
+        t: &mut Turn<'_, F, P>,
+        frame: F,
+        p: &Parsed,
+        id: ConnId,
+        way: Direction,
+    ) {
+        if let Some(frame) = self.changes::<0, P>(t, frame, (p, None), id, way) {
             self.forward_closely(t, frame, p, id, way);
         }
     }

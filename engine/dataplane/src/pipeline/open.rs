@@ -153,13 +153,7 @@ impl<F: Frame> Core<F> {
                     wait => self.conns.get_mut(id).set_expires(t.stamp.after(wait)),
                 }
             }
-            Ok(Opened::Here(id)) => {
-                // As `forward` does, here.
-                let way = Direction::Original;
-                if let Some(frame) = self.changes::<0, P>(t, frame, (p, None), id, way) {
-                    self.forward_closely(t, frame, p, id, way);
-                }
-            }
+            Ok(Opened::Here(id)) => self.forward_by(t, frame, p, id, Direction::Original),
             Ok(Opened::NoPort(offer)) => self.begin_search(t, frame, p, offer),
             Err(reason @ (DropReason::NoDest | DropReason::NoRoute)) if service.is_rule() => {
                 self.not_passed(t, frame, p, reason);
