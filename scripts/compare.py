@@ -124,6 +124,12 @@ HOW = {
 }
 
 
+PARTS = (" Our ns a packet are of two short runs of the same process: in all and in the pipeline; then in all where each"
+         " frame only waits for as long as the pipeline took. Where the third is about the first, what is above the second is"
+         " the ports' and the memory's that frames come from: the later they are asked for again, the fewer of them are still"
+         " in a cache, and that is a part of each ratio.")
+
+
 def packets(data, floors):
     lines, said = [], set()
     for key, runs in groups(data["dpdk"]).items():
@@ -136,12 +142,8 @@ def packets(data, floors):
                                " the median of the rounds'. Established conns have a frame each in the capture; new ones"
                                " are a SYN each, which ends one conn and opens another. Turns are those of our worker that"
                                " found frames, its housekeeping with them; beside them, of the same process, an idle spin's:"
-                               " as many, each as long as their median, which only read the clock. Nanoseconds are of a"
-                               " short run of the same process: a packet's in all, those of them in the pipeline, and those"
-                               " in all where nothing is done with the frames but to wait for as long. What the last takes"
-                               " above the second is the ports' and the memory's: frames that are asked for again later are"
-                               " in no cache any more."
-                               f"{measured_at(mine)}")
+                               " as many, each as long as their median, which only read the clock."
+                               f"{PARTS if any(r.get('parts') for r in mine) else ''}{measured_at(mine)}")
         for program in (p for p in programs_of(runs) if p != "pointsman"):
             rows = []
             for method in methods_of(runs):

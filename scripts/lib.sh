@@ -54,11 +54,25 @@ interruptible() {
 
 end_child() {
     [ -n "${CHILD:-}" ] || return 0
-    kill -TERM -- "-$CHILD" 2>/dev/null
-    # `wait` in a trap may return at once, for the signal whose trap it is
-    while kill -0 "$CHILD" 2>/dev/null; do sleep 0.05; done
-    wait "$CHILD" 2>/dev/null
+    end_group TERM "$CHILD" 60
     CHILD=
+}
+
+# end_group SIGNAL LEADER SECONDS: ends a process group that was begun with `set -m`, and waits until none of it is left:
+# `wait` in a trap may return at once, for the signal whose trap it is. By KILL, where the leader has not gone after so
+# many seconds, or others five seconds after it.
+end_group() {
+    local end=$((SECONDS + $3))
+    kill "-$1" -- "-$2" 2>/dev/null
+    while kill -0 -- "-$2" 2>/dev/null; do
+        kill -0 "$2" 2>/dev/null || [ $end -le $((SECONDS + 5)) ] || end=$((SECONDS + 5))
+        if [ $SECONDS -ge $end ]; then
+            kill -KILL -- "-$2" 2>/dev/null
+            break
+        fi
+        sleep 0.05
+    done
+    wait "$2" 2>/dev/null
 }
 
 # supervise SCRIPT ARGUMENTS...: runs it as a child, passes signals on until they are obeyed, exits with its status.

@@ -15,10 +15,10 @@
 //! Prints one line of JSON. `turns` are those of the worker that found frames, its housekeeping with them: how many, and
 //! the median, 99.9th percentile and longest in microseconds; `idle` the same of a loop that only reads the clock, run
 //! afterwards for as many turns of the median's length: the gaps that the machine tears into any program.
-//! `parts` is where a packet's nanoseconds go, in a short run of its own: in all, in the pipeline, and in all where
-//! nothing is done with the frames, but for so long. What the last one takes above the second the ports take, and the
-//! memory that the frames come from: the later they are asked for again, the fewer of them are still in a cache. With a
-//! memif it is null.
+//! `parts` is of two short runs: a packet's nanoseconds in all and in the pipeline; then in all where each frame only
+//! waits for as long as the pipeline took. Where the third is about the first, what is above the second is the ports' and
+//! the memory's that frames come from: the later they are asked for again, the fewer of them are still in a cache. With
+//! a memif it is null.
 
 use pointsman::io::Rx as _;
 use pointsman::io::Tx as _;
@@ -292,13 +292,17 @@ fn parts(worker: &mut Worker<dpdk::Dpdk>) -> [f64; 3] {
     let before = Counted::of(worker);
     turns_with(worker, PART, &mut probe, |ticks| whole += ticks);
     let frames = Counted::of(worker).since(before).received;
-    let (waited, passed) = pass_on(worker, PART, probe.ticks / frames.max(1));
+    let (waited, passed) = pass_on(worker, PART, |n| n * probe.ticks / frames.max(1));
     [ns(whole, frames), ns(probe.ticks, frames), ns(waited, passed)]
 }
 
-/// Takes frames from each port for so long, waits so many ticks for each, and sends them by the next one, as they came.
-/// Gives the ticks of all turns that found frames, and how many frames they found.
-fn pass_on(worker: &mut Worker<dpdk::Dpdk>, time: Duration, each: u64) -> (u64, u64) {
+/// Takes frames from each port for so long, waits for so many of them so many ticks, and sends them by the next one, as
+/// they came. Gives the ticks of all bursts, and how many frames they were.
+fn pass_on(
+    worker: &mut Worker<dpdk::Dpdk>,
+    time: Duration,
+    wait: impl Fn(u64) -> u64,
+) -> (u64, u64) {
     let (began, mut ticks, mut frames) = (Instant::now(), 0, 0);
     let (mut burst, mut sent) = (Burst::new(), TxBurst::new());
     let ports = worker.queues();
@@ -309,7 +313,7 @@ fn pass_on(worker: &mut Worker<dpdk::Dpdk>, time: Duration, each: u64) -> (u64, 
             if found == 0 {
                 continue;
             }
-            hw::idle_steps(found * each, 1).for_each(drop);
+            hw::idle_steps(wait(found), 1).for_each(drop);
             sent.extend(burst.drain(..));
             ports[(n + 1) % ports.len()].tx.send(&mut sent);
             sent.clear();

@@ -1,4 +1,4 @@
-//! What is said of a conn, a bit each, beside its state.
+//! What is said of a conn beside its state, a bit each.
 
 use super::Conn;
 use super::Direction;
@@ -94,7 +94,7 @@ impl Conn {
     }
 
     /// Whether it has a v6 side, whose addresses lie beside (`Wide`).
-    pub(in crate::conn) fn is_wide(&self) -> bool {
+    pub(super) fn is_wide(&self) -> bool {
         self.flags & (CLIENT_V6 | DEST_V6) != 0
     }
 
@@ -112,18 +112,6 @@ impl Conn {
     pub fn set_answered(&mut self, end: u32) {
         self.flags |= ANSWERED;
         self.ack = end;
-    }
-
-    /// A data conn that its control conn has announced waits for its first packet: it is not
-    /// offered to another dest.
-    pub(crate) fn set_awaited(&mut self) {
-        self.state = State::Listen;
-        self.belongs_to_control();
-    }
-
-    /// Whether it waits for its first packet.
-    pub fn is_awaited(&self) -> bool {
-        self.state == State::Listen
     }
 
     /// Whether its local port serves a newer conn.

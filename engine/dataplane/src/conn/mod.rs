@@ -292,6 +292,18 @@ impl Conn {
         }
     }
 
+    /// A data conn that its control conn has announced waits for its first packet: it is not
+    /// offered to another dest.
+    pub(crate) fn set_awaited(&mut self) {
+        self.state = State::Listen;
+        self.belongs_to_control();
+    }
+
+    /// Whether it waits for its first packet.
+    pub fn is_awaited(&self) -> bool {
+        self.state == State::Listen
+    }
+
     /// It goes where its control conn does: to no other dest.
     pub(crate) fn belongs_to_control(&mut self) {
         self.tries |= !CONTROLLED;
