@@ -19,7 +19,7 @@ for LAB_IDLE in adaptive poll; do
     if [ $LAB_IDLE = poll ]; then
         between "CPU in percent while idle, poll" 40 115 "$(busy)"
     else
-        between "CPU in percent while idle, adaptive" 0 35 "$(busy)"
+        between "CPU in percent while idle, adaptive" 0 60 "$(busy)"
     fi
     director_stop
 done
