@@ -43,16 +43,17 @@ pub(super) const OWN_TIMEOUTS: u16 = 32768;
 /// In `tries`: it goes by a template (`Extra`).
 pub(super) const CONTROLLED: u8 = 128;
 
-/// What keeps a conn's packets from simply going on.
-pub(super) const ODD: u16 =
-    LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET | CROSSED | INTRODUCES | OWN_TIMEOUTS;
+/// What asks for a closer look at each packet (`Conn::is_odd`).
+const CLOSER: u16 = LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET;
+/// What keeps a conn's packets from simply going on: that, and what the other lane does to them.
+pub(super) const ODD: u16 = CLOSER | CROSSED | INTRODUCES | OWN_TIMEOUTS;
 
 impl Conn {
     /// Whether only a closer look tells what to do with its packets (`is_lent`, `elsewhere`,
     /// `is_condemned`, `was_reset`), or what to remember of them (`has_last_hop`).
     #[inline(always)]
     pub fn is_odd(&self) -> bool {
-        self.flags & (LENT | ELSEWHERE | LAST_HOP | CONDEMNED | RESET) != 0
+        self.flags & CLOSER != 0
     }
 
     /// Whether it does not live here any more, or never did.
