@@ -13,6 +13,8 @@ use crate::wire::ipv6;
 use crate::wire::udp;
 use core::fmt;
 use zerocopy::FromZeros;
+use zerocopy::Immutable;
+use zerocopy::IntoBytes;
 
 /// A service's stable number: the same service keeps it over reloads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -24,7 +26,7 @@ pub struct ServiceId(pub u32);
 pub struct DestId(pub u32);
 
 /// How a packet gets to a dest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromZeros)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromZeros, Immutable, IntoBytes)]
 #[repr(u8)]
 pub enum Forward {
     /// Destination rewritten; the dest answers to the client's address through the director.

@@ -42,8 +42,10 @@ use crate::tuple::Narrow;
 use crate::tuple::Proto;
 use crate::tuple::Tuple;
 use crate::wire::checksum::Delta;
+use crate::wire::raw32;
 use crate::wire::sctp::event_of;
 use crate::wire::tcp;
+use core::mem::offset_of;
 use flags::ANSWERED;
 use flags::CLIENT_V6;
 use flags::CONTROLLED;
@@ -57,6 +59,8 @@ use flags::NO_OUTPUT;
 use flags::ODD;
 use flags::OWN_TIMEOUTS;
 use zerocopy::FromZeros;
+use zerocopy::Immutable;
+use zerocopy::IntoBytes;
 
 /// A conn's place in its worker's table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -163,7 +167,7 @@ struct Pair<T> {
 }
 
 /// A conn's hot line.
-#[derive(Clone, Copy, Debug, FromZeros)]
+#[derive(Clone, Copy, Debug, FromZeros, Immutable, IntoBytes)]
 #[repr(C, align(64))]
 pub struct Conn {
     /// Addresses of each direction's tuple, where v4; see `Wide` for v6.
@@ -403,13 +407,16 @@ impl Conn {
             Proto::Tcp => State::Established,
             _ => State::Udp,
         };
-        self.ports[way as usize] == n.ports
-            && self.narrow[way as usize] == n.addrs
-            // One word in memory.
-            && u16::from_le_bytes([self.proto, self.state as u8])
-                == u16::from_le_bytes([n.proto as u8, usual as u8])
+        // One word in memory, asked first, as what comes after it wants the flags at hand.
+        const WORD: usize = offset_of!(Conn, flags);
+        const _: () =
+            assert!(offset_of!(Conn, proto) == WORD + 2 && offset_of!(Conn, state) == WORD + 3);
+        let word = u32::from_le(raw32(self.as_bytes(), WORD));
+        let asked = 0xffff_0000 | (ODD | LIVE | FAMILY[way as usize]) as u32;
+        word & asked == u32::from_le_bytes([LIVE as u8, 0, n.proto as u8, usual as u8])
             && !self.expires().is_due(now)
-            && self.flags & (ODD | LIVE | FAMILY[way as usize]) == LIVE
+            && self.ports[way as usize] == n.ports
+            && self.narrow[way as usize] == n.addrs
     }
 
     /// A direction's tuple as an IPv4 packet holds it, with the protocol's number; none of an IPv6 one.

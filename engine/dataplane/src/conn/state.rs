@@ -5,9 +5,11 @@
 
 use crate::wire::tcp;
 use zerocopy::FromZeros;
+use zerocopy::Immutable;
+use zerocopy::IntoBytes;
 
 /// A conn's state; TCP's have the kernel's numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros, Immutable, IntoBytes)]
 #[repr(u8)]
 pub enum State {
     /// Before the first packet.

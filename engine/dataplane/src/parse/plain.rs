@@ -3,6 +3,7 @@
 use super::Kind;
 use super::Parsed;
 use super::parse;
+use crate::frame::BURST;
 use crate::snapshot::PortInfo;
 use crate::tuple::Family;
 use crate::tuple::Narrow;
@@ -33,30 +34,10 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// What stands for a frame that is not plain: of a protocol that no plain one is of.
-    pub(crate) const NONE: Self = Self {
-        tuple: Narrow { addrs: 0, ports: 0, proto: Proto::Icmp },
-        total: 0,
-        payload: 0,
-        flags: 0,
-    };
-
-    /// Whether it is one.
-    #[inline(always)]
-    pub(crate) fn is_some(&self) -> bool {
-        matches!(self.tuple.proto, Proto::Tcp | Proto::Udp)
-    }
-
     /// The same, known to be of that protocol.
     #[inline(always)]
     pub(crate) fn of(&self, proto: Proto) -> Self {
         Self { tuple: Narrow { proto, ..self.tuple }, ..*self }
-    }
-
-    /// Whether it is a segment that neither begins nor ends anything, which nothing else has such bits to say.
-    #[inline(always)]
-    pub(crate) fn only_acknowledges(&self) -> bool {
-        self.flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT
     }
 
     /// The same in full, of its frame whose link header has `L3` bytes.
@@ -79,6 +60,94 @@ impl Plain {
         if has_addrs && sport != 0 && dport != 0 { p } else { parse(frame, port) }
     }
 }
+
+/// What is kept of a burst's packets from when they were read until they go on. What else the plain lane wants to
+/// know stands in their frames. Each is named by how many come after it, as in `conn::Ahead`.
+// An array for each thing that is known of one: a place in it is known by the number alone.
+#[derive(Debug)]
+pub(crate) struct Plains {
+    addrs: [u64; BURST],
+    ports: [u32; BURST],
+    totals: [u16; BURST],
+    payloads: [u16; BURST],
+    flags: [u8; BURST],
+    /// Those that are none, a bit each.
+    others: u64,
+}
+
+impl Default for Plains {
+    fn default() -> Self {
+        Self {
+            addrs: [0; BURST],
+            ports: [0; BURST],
+            totals: [0; BURST],
+            payloads: [0; BURST],
+            flags: [0; BURST],
+            others: 0,
+        }
+    }
+}
+
+impl Plains {
+    /// A burst begins.
+    pub(crate) fn begin(&mut self) {
+        self.others = 0;
+    }
+
+    /// Keeps what was read of the one that `left` come after.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, left: usize, plain: &Plain) {
+        let left = left % BURST;
+        self.addrs[left] = plain.tuple.addrs;
+        self.ports[left] = plain.tuple.ports;
+        self.totals[left] = plain.total;
+        self.payloads[left] = plain.payload;
+        self.flags[left] = plain.flags;
+    }
+
+    /// It is none.
+    pub(crate) fn put_other(&mut self, left: usize) {
+        let left = left % BURST;
+        self.flags[left] = OTHER;
+        self.others |= 1 << left;
+    }
+
+    /// Whether it is a segment that neither begins nor ends anything, which nothing else has such bits to say.
+    #[inline(always)]
+    pub(crate) fn only_acknowledges(&self, left: usize) -> bool {
+        let flags = self.flags[left % BURST];
+        flags & (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK_BIT) == tcp::ACK_BIT
+    }
+
+    /// Whether it is a datagram, or a segment without control bits.
+    #[inline(always)]
+    pub(crate) fn may_be_datagram(&self, left: usize) -> bool {
+        self.flags[left % BURST] == 0
+    }
+
+    /// The one that `left` come after, which has this frame; none, if it is none.
+    #[inline(always)]
+    pub(crate) fn get<const L3: usize>(&self, left: usize, frame: &[u8]) -> Option<Plain> {
+        let is_other = self.others >> (left % BURST) & 1 != 0;
+        (!is_other).then(|| self.known::<L3>(left, frame))
+    }
+
+    /// The same where it is known to be one.
+    #[inline(always)]
+    pub(crate) fn known<const L3: usize>(&self, left: usize, frame: &[u8]) -> Plain {
+        let left = left % BURST;
+        let proto = match frame[L3 + ipv4::PROTOCOL] {
+            udp::NUMBER => Proto::Udp,
+            _ => Proto::Tcp,
+        };
+        let tuple = Narrow { addrs: self.addrs[left], ports: self.ports[left], proto };
+        let (total, payload, flags) = (self.totals[left], self.payloads[left], self.flags[left]);
+        Plain { tuple, total, payload, flags }
+    }
+}
+
+/// Control bits of what is no plain packet.
+const OTHER: u8 = tcp::SYN;
 
 /// What link, IPv4 and TCP headers take behind a link header without and with a tag.
 pub(crate) const UNTAGGED: usize = ethernet::LEN + ipv4::LEN + tcp::LEN;

@@ -22,6 +22,7 @@ use crate::parse::Parsed;
 use crate::parse::parse;
 use crate::parse::plain;
 use crate::parse::plain::Plain;
+use crate::parse::plain::Plains;
 use crate::service::Encap;
 use crate::service::Forward;
 use crate::tuple::Family;
@@ -42,18 +43,14 @@ const FRAME: usize = 8;
 #[repr(C)]
 pub(super) struct Looks {
     ahead: Ahead,
-    plains: [Plain; BURST],
+    plains: Plains,
     /// Of frames that are not plain.
     others: [Parsed; BURST],
 }
 
 impl Default for Looks {
     fn default() -> Self {
-        Self {
-            ahead: Ahead::default(),
-            plains: [Plain::NONE; BURST],
-            others: [Parsed::NONE; BURST],
-        }
+        Self { ahead: Ahead::default(), plains: Plains::default(), others: [Parsed::NONE; BURST] }
     }
 }
 
@@ -61,7 +58,7 @@ impl Default for Looks {
 #[derive(Clone, Copy)]
 enum Look<'a> {
     /// What nearly all frames are.
-    Plain(&'a Plain),
+    Plain(Plain),
     /// What the others are.
     Parsed(&'a Parsed),
 }
@@ -74,13 +71,18 @@ struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    fn get(self) -> (Found, Look<'a>) {
-        let left = self.left % BURST;
-        let look = match &self.looks.plains[left] {
-            plain if plain.is_some() => Look::Plain(plain),
-            _ => Look::Parsed(&self.looks.others[left]),
-        };
-        (self.looks.ahead.get(left), look)
+    #[inline(always)]
+    fn found(self) -> Found {
+        self.looks.ahead.get(self.left)
+    }
+
+    #[inline(always)]
+    fn look<const L3: usize>(self, frame: &[u8]) -> Look<'a> {
+        let Self { looks, left } = self;
+        match looks.plains.get::<L3>(left, frame) {
+            Some(plain) => Look::Plain(plain),
+            None => Look::Parsed(&looks.others[left % BURST]),
+        }
     }
 }
 
@@ -113,21 +115,24 @@ impl<F: Frame> Core<F> {
         let mac = ethernet::Host::of(port.mac);
         let Looks { ahead, plains, others } = looks;
         ahead.begin(burst.len());
+        plains.begin();
         burst.iter().take(FRAME).for_each(F::prefetch);
-        let mut frames = burst.iter();
-        while let Some(frame) = frames.next() {
-            if let Some(later) = frames.as_slice().get(FRAME - 1) {
+        let mut frames = burst.as_slice();
+        while let [frame, rest @ ..] = frames {
+            frames = rest;
+            if let Some(later) = frames.get(FRAME - 1) {
                 later.prefetch();
             }
             let left = frames.len() % BURST;
             let hash = match plain::read::<L3, ALL>(frame.data(), (port, mac)) {
                 Some(plain) => {
-                    plains[left] = plain;
+                    plains.put(left, &plain);
                     self.hasher.narrow(&plain.tuple)
                 }
                 None => {
                     let p = parse(frame.data(), port);
-                    (plains[left], others[left]) = (Plain::NONE, p);
+                    plains.put_other(left);
+                    others[left] = p;
                     self.hasher.tuple_of(p.family, &p.tuple)
                 }
             };
@@ -145,27 +150,27 @@ impl<F: Frame> Core<F> {
         looks: &mut Looks,
     ) {
         let b = t.base();
-        let mut frames = burst.drain(..);
-        for left in (0..frames.len().min(BURST)).rev() {
-            let Some(frame) = frames.next() else { break };
+        let mut left = burst.len();
+        for frame in burst.drain(..) {
+            left = left.wrapping_sub(1) % BURST;
             looks.ahead.go_to(&self.conns, left);
             let ask = Ask { looks, left };
-            let (found, plain) = (looks.ahead.get(left), &looks.plains[left % BURST]);
+            let (found, plains) = (ask.found(), &looks.plains);
             let (tcp, udp) = (Proto::Tcp, Proto::Udp);
             // Each protocol and way its own code, in which they are no question any more. Control bits alone say
             // that it is a segment.
             match found.way() {
-                way @ Direction::Original if plain.only_acknowledges() => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (tcp, way));
+                way @ Direction::Original if plains.only_acknowledges(left) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, ask), (tcp, way));
                 }
-                way @ Direction::Reply if plain.only_acknowledges() => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (tcp, way));
+                way @ Direction::Reply if plains.only_acknowledges(left) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, ask), (tcp, way));
                 }
-                way @ Direction::Original if plain.tuple.proto == udp => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (udp, way));
+                way @ Direction::Original if plains.may_be_datagram(left) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, ask), (udp, way));
                 }
-                way @ Direction::Reply if plain.tuple.proto == udp => {
-                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, plain, ask), (udp, way));
+                way @ Direction::Reply if plains.may_be_datagram(left) => {
+                    self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, ask), (udp, way));
                 }
                 _ => self.unusual::<L3, ALL, P>(t, frame, ask),
             }
@@ -178,14 +183,18 @@ impl<F: Frame> Core<F> {
         &mut self,
         (t, b): (&mut Turn<'_, F, P>, Base<'_>),
         frame: F,
-        (found, look, ask): (Found, &Plain, Ask<'_>),
+        (found, ask): (Found, Ask<'_>),
         (proto, way): (Proto, Direction),
     ) {
-        let plain = look.of(proto);
         // Known, and said once for all that follows.
-        let Some(_) = frame.data().first_chunk::<ALL>() else {
+        let Some(data) = frame.data().first_chunk::<ALL>() else {
             return self.unusual::<L3, ALL, P>(t, frame, ask);
         };
+        let plain = ask.looks.plains.known::<L3>(ask.left, data);
+        if proto == Proto::Udp && plain.tuple.proto != proto {
+            return self.unusual::<L3, ALL, P>(t, frame, ask);
+        }
+        let plain = plain.of(proto);
         let is_usual = match self.conns.line_of(found.conn()) {
             Some(conn) => conn.goes_on_as(way, &plain.tuple, b.stamp),
             None => false,
@@ -208,10 +217,12 @@ impl<F: Frame> Core<F> {
         frame: F,
         ask: Ask<'_>,
     ) {
-        let (found, look) = ask.get();
-        let back = match (look, found.get()) {
+        let Some((id, way)) = ask.found().get() else {
+            return self.other_lane::<L3, P>(t, frame, ask, false);
+        };
+        let back = match ask.look::<L3>(frame.data()) {
             // As in `follow_all`; a datagram comes here only where it changes how its conn's go.
-            (Look::Plain(plain), Some((id, way))) => match (plain.tuple.proto, way) {
+            Look::Plain(plain) => match (plain.tuple.proto, way) {
                 (tcp @ Proto::Tcp, way @ Direction::Original) => {
                     let p = plain.of(tcp).parsed::<L3>(frame.data());
                     self.goes_on_if::<ALL, P>(t, frame, (&p, Some(plain.payload)), id, way)
@@ -226,10 +237,8 @@ impl<F: Frame> Core<F> {
                 }
             },
             // Echoes, fragments and errors have tuples, too.
-            (Look::Parsed(p), Some((id, way))) if p.kind == Kind::Flow => {
-                self.goes_on_wide(t, frame, p, id, way)
-            }
-            _ => Some((frame, false)),
+            Look::Parsed(p) if p.kind == Kind::Flow => self.goes_on_wide(t, frame, p, id, way),
+            Look::Parsed(_) => Some((frame, false)),
         };
         if let Some((frame, known)) = back {
             self.other_lane::<L3, P>(t, frame, ask, known);
@@ -246,12 +255,11 @@ impl<F: Frame> Core<F> {
         ask: Ask<'_>,
         known: bool,
     ) {
-        let (found, look) = ask.get();
-        let p = match look {
+        let p = match ask.look::<L3>(frame.data()) {
             Look::Plain(plain) => &plain.or_parse::<L3>(frame.data(), t.snap.port(t.port)),
             Look::Parsed(p) => p,
         };
-        match found.get() {
+        match ask.found().get() {
             Some(conn) if known && p.kind == Kind::Flow => {
                 t.stats.lone.add(1);
                 self.follow_conn(t, frame, p, conn, 0);
