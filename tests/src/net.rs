@@ -335,8 +335,8 @@ pub fn cross(s: &mut Snapshot) {
     }
 }
 
-/// Makes tunnels of this kind; where `crossed`, v4 services have v6 dests and the reverse (and `Encap::Plain`
-/// stands for `Between`). To be called before anything asks who is where.
+/// Makes tunnels of this kind; where `crossed`, v4 services have v6 dests and the reverse. To be
+/// called before anything asks who is where.
 pub fn tunnels(s: &mut Snapshot, encap: Encap, crossed: bool) {
     for (proto, n) in PROTOS.into_iter().flat_map(|proto| (0..DESTS).map(move |n| (proto, n))) {
         let [a, b] = FAMILIES.map(|f| dest_id(f, proto, Forward::Tunnel, n).0 as usize);
@@ -348,10 +348,7 @@ pub fn tunnels(s: &mut Snapshot, encap: Encap, crossed: bool) {
             }
         }
         for at in [a, b] {
-            s.dests[at].traits.encap = match encap {
-                Encap::Plain if crossed => Encap::Between,
-                encap => encap,
-            };
+            s.dests[at].traits.encap = encap;
         }
     }
     let mtu = s.ports[LAN.0 as usize].mtu;

@@ -168,7 +168,7 @@ fn nothing_is_learnt_of_tunnels_that_are_not_ours() {
 /// A sender that lets routers cut its packets does not ask for MTUs: v4 in v6, where only the director cuts.
 #[test]
 fn who_sends_without_df_is_not_told_and_the_director_cuts() {
-    let mut rig = rig(Encap::Plain, true, 1500);
+    let mut rig = rig(Encap::Ip, true, 1500);
     let talk = Talk::tcp(&mut rig, V4, Forward::Tunnel);
     let long = talk.original(flag::ACK).payload(&[7; 1400]).may_fragment();
     let left = rig.feed(WAN, &long.bytes()).seen();
@@ -186,7 +186,7 @@ fn who_sends_without_df_is_not_told_and_the_director_cuts() {
 #[test]
 fn v6_clients_are_told_no_less_than_1280_and_the_tunnel_cuts_what_it_must() {
     for outer in net::FAMILIES {
-        let mut rig = rig(Encap::Plain, outer == V4, 1500);
+        let mut rig = rig(Encap::Ip, outer == V4, 1500);
         let (talk, _, left) = begin(&mut rig, V6);
         let too_big = net::of(outer, TOO_BIG[0], TOO_BIG[1]);
         let out = error(&mut rig, outer, too_big, 1290, &left.ip);
@@ -211,7 +211,7 @@ fn v6_clients_are_told_no_less_than_1280_and_the_tunnel_cuts_what_it_must() {
 /// RFC 1191 section 4: routers of old tell no MTU; one is guessed from the size of what did not fit.
 #[test]
 fn where_a_router_tells_no_mtu_the_next_smaller_usual_one_is_taken() {
-    let mut rig = rig(Encap::Plain, false, 1500);
+    let mut rig = rig(Encap::Ip, false, 1500);
     let talk = Talk::tcp(&mut rig, V4, Forward::Tunnel);
     let left = rig.feed(WAN, &talk.original(flag::ACK).payload(&[7; 1440]).bytes()).seen();
     let out = error(&mut rig, V4, TOO_BIG[0], 0, &left.ip[..300]);

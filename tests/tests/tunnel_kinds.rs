@@ -23,7 +23,7 @@ use std::time::Duration;
 const GUE_PORT: u16 = 6080;
 
 const KINDS: [Encap; 5] = [
-    Encap::Plain,
+    Encap::Ip,
     Encap::Gue { port: GUE_PORT, checksum: false },
     Encap::Gue { port: GUE_PORT, checksum: true },
     Encap::Gre { checksum: false },
@@ -49,7 +49,7 @@ fn unwrap(kind: Encap, family: Family, outer: &Seen) -> Vec<u8> {
     let ether_type = net::of(family, [0x08, 0x00], [0x86, 0xdd]);
     let number = net::of(family, 4, 41);
     let (proto, headers) = match kind {
-        Encap::Plain | Encap::Between => (number, 0),
+        Encap::Ip => (number, 0),
         // draft-ietf-intarea-gue section 3: version 0, no control message, no options, no flags.
         Encap::Gue { port, checksum } => {
             assert_eq!(outer.dst.port(), port);
@@ -84,7 +84,7 @@ fn one_hop_on(packet: &Packet) -> Vec<u8> {
 /// What the outer packet is larger by.
 pub(crate) fn overhead(kind: Encap, outer: Family) -> usize {
     let between = match kind {
-        Encap::Plain | Encap::Between => 0,
+        Encap::Ip => 0,
         Encap::Gue { .. } => 12,
         Encap::Gre { checksum: false } => 4,
         Encap::Gre { checksum: true } => 8,
@@ -203,7 +203,7 @@ fn the_source_port_of_gue_is_the_conns() {
 #[test]
 fn conns_go_on_when_a_dests_tunnel_becomes_another() {
     for family in net::FAMILIES {
-        let mut rig = rig(Encap::Plain, false, 1500);
+        let mut rig = rig(Encap::Ip, false, 1500);
         let talk = Talk::tcp(&mut rig, family, Forward::Tunnel);
         for kind in KINDS {
             rig.reload(|s| net::tunnels(s, kind, false));

@@ -177,11 +177,9 @@ impl ClientAddress {
 /// What stands between the outer IP header of a tunnel's packets and the packet within.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Encap {
-    /// Nothing: IP in IP of its own family (RFC 2003, RFC 2473).
+    /// Nothing: IP in IP, either family in either (RFC 2003, RFC 2473, 6in4: RFC 4213).
     #[default]
-    Plain,
-    /// Nothing: IP in IP of the other family (4in6: RFC 2473, 6in4: RFC 4213).
-    Between,
+    Ip,
     /// UDP and GUE (draft-ietf-intarea-gue), either family in either.
     Gue {
         /// The dest's UDP port.
@@ -200,7 +198,7 @@ impl Encap {
     /// The protocol numbers of its outer packets, and the UDP port they go to, 0 where that means nothing.
     pub fn ends(self) -> impl Iterator<Item = (u8, u16)> {
         let (numbers, port) = match self {
-            Self::Plain | Self::Between => ([ipv4::IPIP, ipv6::IPV6], 0),
+            Self::Ip => ([ipv4::IPIP, ipv6::IPV6], 0),
             Self::Gue { port, .. } => ([udp::NUMBER; 2], port),
             Self::Gre { .. } => ([gre::NUMBER; 2], 0),
         };
@@ -291,7 +289,7 @@ impl Default for Traits {
             on_idle: OnIdle::Forget,
             exhausted: Closed::Drop,
             cuts_outer: false,
-            encap: Encap::Plain,
+            encap: Encap::Ip,
             denied: Closed::Drop,
             target: Target::Dest,
             client_address: ClientAddress::Off,
@@ -311,7 +309,10 @@ pub struct Tunnel {
     /// Source of its outer headers.
     pub source: Addr,
     /// That and the destination, where they are of IPv4.
-    pub(crate) v4: ipv4::Ends,
+    pub(crate) v4: ipv4::Around,
+    /// By family, whether packets need no more than an outer header like their own, which no router may cut; filled
+    /// by `Snapshot::index`.
+    pub(crate) plain: [bool; 2],
 }
 
 impl Tunnel {
@@ -320,7 +321,7 @@ impl Tunnel {
 
     /// From `source` to a dest's address.
     pub const fn to(source: Addr, dest: Addr) -> Self {
-        Self { source, v4: ipv4::Ends::of(source, dest) }
+        Self { source, v4: ipv4::Around::of(ipv4::Ends::of(source, dest)), plain: [false; 2] }
     }
 }
 
@@ -353,6 +354,8 @@ pub struct Dest {
     /// Found dead by who looks after its health; its next hop's silence is seen without this.
     pub dead: bool,
 }
+
+const _: () = assert!(size_of::<Dest>() == 128);
 
 impl Dest {
     /// Where a conn's packets go that begins with `t`: to it, or where they were going.

@@ -11,6 +11,7 @@ use crate::neigh::PortId;
 use crate::service::Closed;
 use crate::service::Dest;
 use crate::service::DestId;
+use crate::service::Encap;
 use crate::service::Forward;
 use crate::service::OnDead;
 use crate::service::Scope;
@@ -351,9 +352,11 @@ impl Lookup {
 impl Snapshot {
     /// Fills the look-up tables; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
-        let is_whole = |d: &Dest| d.tunnel == Tunnel::to(d.tunnel.source, d.addr);
-        let goes_there = |d: &Dest| d.forward != Forward::Tunnel || is_whole(d);
-        debug_assert!(self.dests.iter().all(goes_there), "outer headers are of their dests");
+        for dest in self.dests.iter_mut().filter(|d| d.forward == Forward::Tunnel) {
+            let is_plain = dest.traits.encap == Encap::Ip && !dest.traits.cuts_outer;
+            let plain = [Family::V4, Family::V6].map(|f| is_plain && f == dest.addr.family());
+            dest.tunnel = Tunnel { plain, ..Tunnel::to(dest.tunnel.source, dest.addr) };
+        }
         self.index_methods();
         self.index_services();
         self.index_places();

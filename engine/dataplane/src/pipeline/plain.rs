@@ -23,7 +23,6 @@ use crate::parse::parse;
 use crate::parse::plain;
 use crate::parse::plain::Plain;
 use crate::parse::plain::Plains;
-use crate::service::Encap;
 use crate::service::Forward;
 use crate::tuple::Family;
 use crate::tuple::Proto;
@@ -445,13 +444,12 @@ impl<F: Frame> Core<F> {
                 rewrite::decrement_ttl(data, p);
                 data
             }
-            Forward::Tunnel if dest.traits.encap != Encap::Plain => {
+            Forward::Tunnel if !tunnel::is_plain(data, p, dest) => {
                 self.send_wrapped(t, frame, id);
                 return None;
             }
             Forward::Tunnel => {
-                let ip_id = || self.ids.next(Family::V4) as u16;
-                let Some(data) = tunnel::encapsulate(&mut frame, p, dest, ip_id) else {
+                let Some(data) = tunnel::encapsulate(&mut frame, p, dest) else {
                     t.stats.drop(DropReason::NoHeadroom);
                     return None;
                 };

@@ -14,7 +14,6 @@ use crate::parse::Parsed;
 use crate::parse::Quoted;
 use crate::parse::parse;
 use crate::service::Dest;
-use crate::service::Encap;
 use crate::service::Forward;
 use crate::tuple::Addr;
 use crate::tuple::Family;
@@ -40,18 +39,13 @@ impl<F: Frame> Core<F> {
         dest: &Dest,
     ) -> bool {
         let ip_id = || self.ids.next(Family::V4) as u16;
-        match dest.traits.encap {
-            Encap::Plain => tunnel::encapsulate(frame, p, dest, ip_id).is_some(),
-            _ => {
-                // All of a conn's packets, later fragments too, bear one hash, so that they stay in order.
-                let flow = self.hasher.tuple(&self.conns.ends(id).original());
-                tunnel::wrap(frame, p, dest, ip_id, flow)
-            }
-        }
+        // All of a conn's packets, later fragments too, bear one hash, so that they stay in order.
+        let flow = || self.hasher.tuple(&self.conns.ends(id).original());
+        tunnel::wrap(frame, p, dest, ip_id, flow)
     }
 
-    /// Steps 7 and 8 of the plain lane where the tunnel is more than IP in IP of one family. The packet is read once
-    /// more, so that the plain lane need not keep what it knows of all others at hand.
+    /// Steps 7 and 8 of the plain lane where `tunnel::is_plain` says no. The packet is read once more, so that the
+    /// plain lane need not keep what it knows of all others at hand.
     #[inline(never)]
     pub(super) fn send_wrapped<P: Pool<Frame = F>>(
         &mut self,

@@ -88,6 +88,8 @@ pub struct Header {
 
 /// Source and destination, ready to be written, and what they add to a checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+// Without a gap behind it: a `Dest` has no room for one.
+#[repr(C, packed(4))]
 pub struct Ends {
     /// As they stand in memory.
     addrs: u64,
@@ -102,6 +104,39 @@ impl Ends {
         let (src, dst) = (src.v4_bits().swap_bytes(), dst.v4_bits().swap_bytes());
         let sum = (src & 0xffff) + (src >> 16) + (dst & 0xffff) + (dst >> 16);
         Self { addrs: ((dst as u64) << 32 | src as u64).to_le(), sum }
+    }
+}
+
+/// What the headers of IPv4 in IPv4 between two ends have in common, where no router may cut them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Around(Ends);
+
+impl Around {
+    /// DF, and the protocol: what they add to a checksum.
+    const SUM: u32 = DF.swap_bytes() as u32 + ((IPIP as u32) << 8);
+
+    /// Of these ends.
+    pub const fn of(ends: Ends) -> Self {
+        Self(Ends { sum: ends.sum + Self::SUM, ..ends })
+    }
+
+    /// Its ends.
+    pub const fn ends(self) -> Ends {
+        Ends { sum: self.0.sum - Self::SUM, ..self.0 }
+    }
+
+    /// Writes one, with type of service and TTL, of a packet of so many bytes in all, to the first 20 bytes of `h`.
+    #[inline(always)]
+    pub fn write(&self, h: &mut [u8], (tos, ttl): (u32, u8), total: usize) {
+        debug_assert!(tos < 0x100 && total <= u16::MAX as usize);
+        let h: &mut [u8; LEN] = head_mut(h);
+        let first = ((0x4500 | tos) << 16 | total as u32).swap_bytes();
+        // With the version's word above nothing is carried out.
+        let checksum = checksum::finish(first.rotate_left(16) + ttl as u32 + self.0.sum);
+        put_raw32(h, 0, first.to_le());
+        put_raw32(h, ID, ((DF.swap_bytes() as u32) << 16).to_le());
+        put_raw32(h, TTL, (ttl as u32 | (IPIP as u32) << 8 | (checksum as u32) << 16).to_le());
+        put_raw64(h, SRC, self.0.addrs);
     }
 }
 

@@ -50,25 +50,31 @@ pub const fn overhead(family: Family, encap: Encap) -> usize {
 /// The headers between the outer IP header and the packet within.
 const fn between(encap: Encap) -> usize {
     match encap {
-        Encap::Plain | Encap::Between => 0,
+        Encap::Ip => 0,
         Encap::Gue { .. } => udp::LEN + gue::LEN,
         Encap::Gre { checksum: false } => gre::LEN,
         Encap::Gre { checksum: true } => gre::LEN_SUMMED,
     }
 }
 
-/// Puts a packet into one to a dest of its own family (`Encap::Plain`). The outer header then lies where the
-/// inner one was, behind room for a link header, which is not written. `id` is asked for an identification
-/// where one is needed. Gives the frame's bytes; none where the headroom does not suffice.
+/// Whether `encapsulate` does all that a packet to a dest needs, as it does for nearly all in IP in IP of one family.
+#[inline(always)]
+pub fn is_plain(frame: &[u8], p: &Parsed, dest: &Dest) -> bool {
+    // No router may cut it, so no identification is needed.
+    let is_whole = || get16(frame, p.l3 as usize + ipv4::FRAGMENT) & ipv4::DF != 0;
+    dest.tunnel.plain[p.family as usize] && (p.family == Family::V6 || is_whole())
+}
+
+/// Puts a packet into one to a dest, where that `is_plain`. The outer header then lies where the inner one was, behind
+/// room for a link header, which is not written. Gives the frame's bytes; none where the headroom does not suffice.
 #[inline(always)]
 pub fn encapsulate<'a, F: Frame>(
     frame: &'a mut F,
     p: &Parsed,
     dest: &Dest,
-    id: impl FnOnce() -> u16,
 ) -> Option<&'a mut [u8]> {
     let (l3, family) = (p.l3 as usize, p.family);
-    let header = overhead(family, Encap::Plain);
+    let header = overhead(family, Encap::Ip);
     // Ethernet padding must not become payload of the outer packet.
     if !frame.cut(l3 + p.ip_len()) || !frame.prepend(header) {
         return None;
@@ -80,10 +86,17 @@ pub fn encapsulate<'a, F: Frame>(
     }
     let inner = Parsed { l3: p.l3 + header as u16, ..*p };
     rewrite::decrement_ttl(data, &inner);
-    let within = Within::read(&data[l3 + header..], family);
-    let ip = &mut data[l3..];
-    let payload = ip.len() - header;
-    put_ip(ip, family, &within, (within.number, payload), id, dest);
+    let (ip, packet) = data[l3..].split_at_mut(header);
+    match family {
+        Family::V4 => {
+            let tos = outer_class(packet[ipv4::TOS].into());
+            dest.tunnel.v4.write(ip, (tos, packet[ipv4::TTL]), header + packet.len());
+        }
+        Family::V6 => {
+            let within = Within::read(packet, family);
+            put_v6(ip, &within, (within.number, packet.len()), dest);
+        }
+    }
     Some(data)
 }
 
@@ -94,7 +107,7 @@ pub fn wrap<F: Frame>(
     p: &Parsed,
     dest: &Dest,
     id: impl FnOnce() -> u16,
-    flow: u64,
+    flow: impl FnOnce() -> u64,
 ) -> bool {
     let (l3, family, encap) = (p.l3 as usize, dest.addr.family(), dest.traits.encap);
     let added = overhead(family, encap);
@@ -107,9 +120,9 @@ pub fn wrap<F: Frame>(
     let within = Within::read(&packet[added..], p.family);
     let (ip, payload) = packet.split_at_mut(added - between(encap));
     let number = match encap {
-        Encap::Plain | Encap::Between => within.number,
+        Encap::Ip => within.number,
         Encap::Gue { port, checksum } => {
-            put_gue(payload, within.number, (source_port(flow), port));
+            put_gue(payload, within.number, (source_port(flow()), port));
             if checksum {
                 set_udp_checksum(payload, (dest.tunnel.source, dest.addr));
             }
@@ -158,7 +171,6 @@ impl Within {
 }
 
 /// The outer IP header, of the family of its ends, before so many bytes of a protocol.
-#[inline(always)]
 fn put_ip(
     ip: &mut [u8],
     family: Family,
@@ -167,41 +179,34 @@ fn put_ip(
     id: impl FnOnce() -> u16,
     dest: &Dest,
 ) {
-    match family {
-        Family::V4 => {
-            let (tos, total) = (within.class as u8, (payload + ipv4::LEN) as u16);
-            let (ttl, protocol, ends) = (within.ttl, number, dest.tunnel.v4);
-            let fragment = ipv4::DF;
-            let header = ipv4::Header { tos, total, id: 0, fragment, ttl, protocol, ends };
-            let is_whole = within.df != 0 && !dest.traits.cuts_outer;
-            match is_whole && outer_class(within.class) == within.class {
-                true => header.write(ip),
-                false => put_unlike(ip, header, (!is_whole).then(id)),
-            }
-        }
-        Family::V6 => {
-            let header = ipv6::Header {
-                traffic_class: outer_class(within.class) as u8,
-                payload: payload as u16,
-                next: number,
-                hop_limit: within.ttl,
-                src: dest.tunnel.source,
-                dst: dest.addr,
-            };
-            header.write(ip);
-        }
+    if family == Family::V6 {
+        return put_v6(ip, within, (number, payload), dest);
     }
+    let is_whole = within.df != 0 && !dest.traits.cuts_outer;
+    let (id, fragment) = if is_whole { (0, ipv4::DF) } else { (id(), 0) };
+    ipv4::Header {
+        tos: outer_class(within.class) as u8,
+        total: (payload + ipv4::LEN) as u16,
+        id,
+        fragment,
+        ttl: within.ttl,
+        protocol: number,
+        ends: dest.tunnel.v4.ends(),
+    }
+    .write(ip);
 }
 
-/// By itself: nearly all packets have DF, and no CE mark. With an `id` it may be cut.
-#[inline(never)]
-fn put_unlike(ip: &mut [u8], header: ipv4::Header, id: Option<u16>) {
-    let tos = outer_class(header.tos.into()) as u8;
-    let header = ipv4::Header { tos, id: id.unwrap_or(header.id), ..header };
-    match id {
-        Some(_) => ipv4::Header { fragment: 0, ..header }.write(ip),
-        None => header.write(ip),
-    }
+#[inline(always)]
+fn put_v6(ip: &mut [u8], within: &Within, (number, payload): (u8, usize), dest: &Dest) {
+    let header = ipv6::Header {
+        traffic_class: outer_class(within.class) as u8,
+        payload: payload as u16,
+        next: number,
+        hop_limit: within.ttl,
+        src: dest.tunnel.source,
+        dst: dest.addr,
+    };
+    header.write(ip);
 }
 
 /// As `udp_flow_src_port` maps a hash.

@@ -252,12 +252,11 @@ pub(super) fn overhead(dest: &Dest, service: &ServiceKey) -> u16 {
     }
 }
 
-/// What a tunnel's packets are to a dest of a service at this address.
-pub(super) fn encap(dest: &pointsman_config::Dest, service: Addr) -> Encap {
+/// What a tunnel's packets are to a dest.
+pub(super) fn encap(dest: &pointsman_config::Dest) -> Encap {
     use pointsman_config::Tunnel;
     match dest.tunnel {
-        Tunnel::Ipip if service.is_v4() == dest.address.is_ipv4() => Encap::Plain,
-        Tunnel::Ipip => Encap::Between,
+        Tunnel::Ipip => Encap::Ip,
         // Remote checksums are for packets whose own is yet to be made; whatever comes off a wire has one, and
         // the kernel gives it UDP's (`ip_vs_tunnel_xmit`).
         Tunnel::Gue { port, checksum } => {

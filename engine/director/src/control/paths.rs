@@ -93,10 +93,10 @@ mod tests {
     fn snapshot() -> Snapshot {
         let gue = Encap::Gue { port: 6080, checksum: true };
         let dests = vec![
-            dest(V4, Forward::Tunnel, Encap::Plain),
+            dest(V4, Forward::Tunnel, Encap::Ip),
             dest(V4, Forward::Tunnel, gue),
-            dest(V4, Forward::Nat, Encap::Plain),
-            dest(OTHER, Forward::Tunnel, Encap::Plain),
+            dest(V4, Forward::Nat, Encap::Ip),
+            dest(OTHER, Forward::Tunnel, Encap::Ip),
             dest(V6, Forward::Tunnel, Encap::Gre { checksum: true }),
         ];
         Snapshot { dests, ..Default::default() }

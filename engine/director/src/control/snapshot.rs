@@ -251,7 +251,7 @@ impl Builder {
             built.traits = convert::traits(service, &built, next);
             built.traits.ftp = terms.ftp.then_some(id);
             built.traits.limits = Limits { upper: dest.upper, lower: dest.lower };
-            built.traits.encap = convert::encap(dest, key.addr);
+            built.traits.encap = convert::encap(dest);
             built.mtu -= convert::overhead(&built, &key);
             listed.push(self.plan_dest((key, by_client, terms.ftp), built, inputs, plan, fresh)?);
         }
