@@ -359,12 +359,14 @@ fn write(options: &Options, wan: &Path, lan: &Path) -> io::Result<()> {
     let established = options.kind == Kind::Established;
     let flags = if established { tcp::ACK_BIT } else { tcp::SYN };
     let workload = Workload::new(options.method, if established { options.conns } else { 0 })?;
-    let replies = workload.packets.iter().any(|p| p.port != PortId(0));
-    let mut frames: Vec<Packet> = match (established, replies) {
-        (false, _) => (0..options.conns as u32).map(Packet::of_client).collect(),
-        // A conn's packets are neighbours: of every other conn the client's, of the rest the dest's.
-        (true, true) => workload.packets.chunks(2).zip(0..).map(|(both, n)| both[n % 2]).collect(),
-        (true, false) => workload.packets.clone(),
+    let kinds = workload.packets();
+    let mut frames: Vec<Packet> = match established {
+        false => (0..options.conns as u32).map(Packet::of_client).collect(),
+        // Where replies pass the director, too, of every other conn the client's, of the rest the dest's.
+        true if kinds > options.conns => {
+            (0..options.conns).map(|n| workload.packet(2 * n + n % 2)).collect()
+        }
+        true => (0..kinds).map(|n| workload.packet(n)).collect(),
     };
     let mut random = Random(5);
     for n in (1..frames.len()).rev() {

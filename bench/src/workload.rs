@@ -69,6 +69,9 @@ const PER_LADDR: usize = 200_000;
 const WAN: PortId = PortId(0);
 const LAN: PortId = PortId(1);
 const VIP: u32 = 0x0a01_0064;
+/// The first dest, and the first address of the pool.
+const DEST: u32 = 0x0a02_0002;
+const LADDR: u32 = 0x0a02_0064;
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 
 /// What the director does to packets.
@@ -134,17 +137,48 @@ impl Packet {
     }
 }
 
+/// What of a dest's packet its conn's number does not tell. Small, so that making frames outside the clock leaves
+/// caches and TLB to the pipeline, as a NIC does.
+#[derive(Clone, Copy)]
+struct Reply {
+    /// Which dest.
+    dest: u8,
+    /// Where the director has it sent: which address of the pool, or `CLIENT`.
+    to: u8,
+    port: u16,
+}
+
+/// Where dests send to the clients themselves.
+const CLIENT: u8 = u8::MAX;
+
+impl Reply {
+    /// Of a packet.
+    fn of(packet: &Packet) -> Self {
+        let pool = packet.dst.wrapping_sub(LADDR);
+        let to = u8::try_from(pool).unwrap_or(CLIENT);
+        Self { dest: (packet.src - DEST) as u8, to, port: packet.ports as u16 }
+    }
+
+    /// The packet of a client's conn.
+    fn packet(self, client: &Packet) -> Packet {
+        let dst = if self.to == CLIENT { client.src } else { LADDR + u32::from(self.to) };
+        let ports = client.ports << 16 | u32::from(self.port);
+        Packet { port: LAN, src: DEST + u32::from(self.dest), dst, ports }
+    }
+}
+
 /// A director with its conns.
 pub struct Workload<F: Frame = BenchFrame> {
     /// The pipeline under test.
     pub pipeline: Pipeline<F>,
     /// Its ways out.
     pub out: Outbox<F>,
-    /// One packet of each direction that passes the director, of every conn.
-    pub packets: Vec<Packet>,
     /// Both its counters.
     pub shared: Arc<Shared>,
     method: Method,
+    conns: usize,
+    /// Of each conn, where replies pass the director.
+    replies: Vec<Reply>,
 }
 
 impl Workload {
@@ -184,17 +218,17 @@ impl Workload {
     pub fn fill(&self, frames: &mut [BenchFrame], random: &mut Random) -> Vec<PortId> {
         let mut ports = Vec::with_capacity(frames.len() / BURST);
         for burst in frames.chunks_mut(BURST) {
-            let port = self.packets[random.below(self.packets.len())].port;
+            let port = self.packet(random.below(self.packets())).port;
             ports.push(port);
             for frame in burst {
                 // Redrawn until it comes in by the burst's port: conns stay uniform.
                 let packet = loop {
-                    let packet = &self.packets[random.below(self.packets.len())];
+                    let packet = self.packet(random.below(self.packets()));
                     if packet.port == port {
                         break packet;
                     }
                 };
-                frame.restore(&self.bytes(packet, tcp::ACK_BIT));
+                frame.restore(&self.bytes(&packet, tcp::ACK_BIT));
             }
         }
         ports
@@ -232,8 +266,8 @@ impl<F: Frame> Workload<F> {
         // As a director does before it begins.
         pipeline.populate();
         let out = Outbox::new(2, 1);
-        let packets = Vec::with_capacity(conns * 2);
-        let mut workload = Self { pipeline, out, packets, shared, method };
+        let mut workload =
+            Self { pipeline, out, shared, method, conns, replies: Vec::with_capacity(conns) };
         for n in 0..conns as u32 {
             workload.open(n, pool)?;
         }
@@ -252,14 +286,27 @@ impl<F: Frame> Workload<F> {
         drop(self.pipeline.swap(Arc::new(snapshot)));
     }
 
+    /// How many kinds of packets there are: one of each direction that passes the director, of every conn.
+    pub fn packets(&self) -> usize {
+        self.conns + self.replies.len()
+    }
+
+    /// The `n`-th of them. A conn's are neighbours, the client's first.
+    pub fn packet(&self, n: usize) -> Packet {
+        if self.replies.is_empty() {
+            return Packet::of_client(n as u32);
+        }
+        let client = Packet::of_client(n as u32 / 2);
+        if n.is_multiple_of(2) { client } else { self.replies[n / 2].packet(&client) }
+    }
+
     /// Opens the `n`-th conn by its handshake, and remembers what its packets look like.
     fn open<P: Pool<Frame = F>>(&mut self, n: u32, pool: &mut P) -> io::Result<()> {
         let original = Packet::of_client(n);
         let leaves = self.pass(&original, tcp::SYN, pool)?;
-        self.packets.push(original);
         if let Some(reply) = Packet::answering(&leaves) {
             self.pass(&reply, tcp::SYN | tcp::ACK_BIT, pool)?;
-            self.packets.push(reply);
+            self.replies.push(Reply::of(&reply));
         }
         self.pass(&original, tcp::ACK_BIT, pool)?;
         Ok(())
@@ -344,7 +391,7 @@ fn snapshot(method: Method, room: usize, neighbours: &Neighbours) -> io::Result<
     hop(WAN, gateway)?;
     let mut dests = Vec::new();
     for n in 0..DESTS {
-        let addr = 0x0a02_0002 + n;
+        let addr = DEST + n;
         dests.push(Dest {
             addr: Addr::v4(addr),
             port: 80,
@@ -360,7 +407,7 @@ fn snapshot(method: Method, room: usize, neighbours: &Neighbours) -> io::Result<
         });
     }
     let laddrs: Vec<_> =
-        (0..LADDRS.max((room / PER_LADDR) as u32)).map(|n| Addr::v4(0x0a02_0064 + n)).collect();
+        (0..LADDRS.max((room / PER_LADDR) as u32)).map(|n| Addr::v4(LADDR + n)).collect();
     let local = |vip, pool| Local { vip, pool, own: false, closed: Closed::Reject, ports: 3 };
     let mut locals: HashMap<_, _> = laddrs.iter().map(|a| (*a, local(false, true))).collect();
     locals.insert(Addr::v4(VIP), local(true, false));
