@@ -300,7 +300,7 @@ impl<F: Frame> Workload<F> {
         if n.is_multiple_of(2) { client } else { self.replies[n / 2].packet(&client) }
     }
 
-    /// Opens the `n`-th conn by its handshake, and remembers what its packets look like.
+    /// Opens the `n`-th conn by its handshake, and remembers what its replies look like, if they pass.
     fn open<P: Pool<Frame = F>>(&mut self, n: u32, pool: &mut P) -> io::Result<()> {
         let original = Packet::of_client(n);
         let leaves = self.pass(&original, tcp::SYN, pool)?;
@@ -406,8 +406,12 @@ fn snapshot(method: Method, room: usize, neighbours: &Neighbours) -> io::Result<
             dead: false,
         });
     }
-    let laddrs: Vec<_> =
-        (0..LADDRS.max((room / PER_LADDR) as u32)).map(|n| Addr::v4(LADDR + n)).collect();
+    let laddrs = LADDRS.max((room / PER_LADDR) as u32);
+    if laddrs > u32::from(CLIENT) {
+        let most = usize::from(CLIENT) * PER_LADDR;
+        return Err(io::Error::other(format!("{room} conns: frames can be made of {most}")));
+    }
+    let laddrs: Vec<_> = (0..laddrs).map(|n| Addr::v4(LADDR + n)).collect();
     let local = |vip, pool| Local { vip, pool, own: false, closed: Closed::Reject, ports: 3 };
     let mut locals: HashMap<_, _> = laddrs.iter().map(|a| (*a, local(false, true))).collect();
     locals.insert(Addr::v4(VIP), local(true, false));

@@ -303,15 +303,14 @@ impl Default for Traits {
     }
 }
 
-/// The ends of a tunnel.
+/// A tunnel to a dest; `Snapshot::index` makes it anew of its source and of what the dest then is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tunnel {
     /// Source of its outer headers.
     pub source: Addr,
-    /// That and the destination, where they are of IPv4.
+    /// What outer headers from there to the dest have in common, where both are of IPv4.
     pub(crate) v4: ipv4::Around,
-    /// By family, whether packets need no more than an outer header like their own, which no router may cut; filled
-    /// by `Snapshot::index`.
+    /// By family, whether packets need no more than an outer header like their own, which no router may cut.
     pub(crate) plain: [bool; 2],
 }
 

@@ -350,11 +350,13 @@ impl Lookup {
 }
 
 impl Snapshot {
-    /// Fills the look-up tables; call once after the public fields are complete.
+    /// Fills the look-up tables and what dests' tunnels are; call once after the public fields are complete.
     pub fn index(mut self) -> Self {
         for dest in self.dests.iter_mut().filter(|d| d.forward == Forward::Tunnel) {
-            let is_plain = dest.traits.encap == Encap::Ip && !dest.traits.cuts_outer;
-            let plain = [Family::V4, Family::V6].map(|f| is_plain && f == dest.addr.family());
+            let (Traits { encap, cuts_outer, .. }, family) = (dest.traits, dest.addr.family());
+            // No outer header of IPv6 says whether routers may cut: none may.
+            let is_plain = encap == Encap::Ip && (family == Family::V6 || !cuts_outer);
+            let plain = [Family::V4, Family::V6].map(|f| is_plain && f == family);
             dest.tunnel = Tunnel { plain, ..Tunnel::to(dest.tunnel.source, dest.addr) };
         }
         self.index_methods();

@@ -411,9 +411,12 @@ impl Conn {
         const WORD: usize = offset_of!(Conn, flags);
         const _: () =
             assert!(offset_of!(Conn, proto) == WORD + 2 && offset_of!(Conn, state) == WORD + 3);
-        let word = u32::from_le(raw32(self.as_bytes(), WORD));
-        let asked = 0xffff_0000 | (ODD | LIVE | FAMILY[way as usize]) as u32;
-        word & asked == u32::from_le_bytes([LIVE as u8, 0, n.proto as u8, usual as u8])
+        let word = |flags: u16, proto: u8, state: u8| {
+            let [a, b] = flags.to_ne_bytes();
+            u32::from_ne_bytes([a, b, proto, state])
+        };
+        let asked = word(ODD | LIVE | FAMILY[way as usize], 0xff, 0xff);
+        raw32(self.as_bytes(), WORD) & asked == word(LIVE, n.proto as u8, usual as u8)
             && !self.expires().is_due(now)
             && self.ports[way as usize] == n.ports
             && self.narrow[way as usize] == n.addrs

@@ -156,8 +156,8 @@ impl<F: Frame> Core<F> {
             let ask = Ask { looks, left };
             let (found, plains) = (ask.found(), &looks.plains);
             let (tcp, udp) = (Proto::Tcp, Proto::Udp);
-            // Each protocol and way its own code, in which they are no question any more. Control bits alone say
-            // that it is a segment.
+            // Each protocol and way its own code, in which they are no question any more. Control bits alone say that
+            // it is a segment; that it is a datagram is asked there.
             match found.way() {
                 way @ Direction::Original if plains.only_acknowledges(left) => {
                     self.usual::<L3, ALL, MIXED, P>((t, b), frame, (found, ask), (tcp, way));
