@@ -48,7 +48,10 @@ impl Near {
         let turn = &mut self.turns[place.0 % PLACES];
         // Whole, as another of this place may have other slots.
         *turn = turn.wrapping_add(1);
-        (u32::from(*turn) % slots as u32) as usize
+        match slots {
+            SPREAD => usize::from(*turn) % SPREAD,
+            _ => usize::from(*turn) % slots.max(1),
+        }
     }
 
     /// The pair that was noted, which may be another endpoint's or none any more. Only the first

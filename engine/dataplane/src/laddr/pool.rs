@@ -25,12 +25,14 @@ pub(super) fn nth(laddrs: &[Addr], turn: usize, daddr: Addr, i: usize) -> Option
     }
     let spread = len.min(SPREAD);
     let bits = daddr.folded();
-    // of 32 bits, which divide faster
-    let first = ((bits ^ bits >> 32) as u32 % len as u32) as usize * SPREAD;
+    // Neighbours are to be far from each other (Fibonacci hashing), and nothing is divided.
+    let spot = ((bits ^ bits >> 32) as u32).wrapping_mul(0x9e37_79b1);
+    let first = ((spot as u64 * len as u64) >> 32) as usize;
     let i = match i < spread {
         true if turn + i < spread => turn + i,
         true => (turn + i) % spread,
         false => i,
     };
-    Some((i, laddrs[(first + i) % len]))
+    let at = first + i;
+    Some((i, laddrs[if at < len { at } else { at - len }]))
 }
